@@ -1,0 +1,33 @@
+option(SOLLOL_BUILD_TESTS "Build the tests" ON)
+option(SOLLOL_BUILD_BENCH "Build the benchmarks" ON)
+option(SOLLOL_BUILD_FUZZ "Build the libFuzzer targets (clang)" OFF)
+set(SOLLOL_SANITIZE "" CACHE STRING "Sanitizers for the whole build: address,undefined or thread")
+
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+# Asserts stay on in release: no NDEBUG.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2")
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g")
+
+add_compile_options(-Wall -Wextra -Wshadow -Werror -fno-omit-frame-pointer)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  add_link_options(-fuse-ld=lld-19)
+  add_compile_options(-fpch-instantiate-templates)
+endif()
+if(SOLLOL_SANITIZE)
+  add_compile_options(-fsanitize=${SOLLOL_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${SOLLOL_SANITIZE})
+endif()
+
+find_program(SOLLOL_CCACHE ccache)
+if(SOLLOL_CCACHE)
+  # ccache accepts a precompiled header only when told that its time stamps do not matter.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${SOLLOL_CCACHE})
+  add_compile_options($<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>)
+endif()
