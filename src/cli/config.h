@@ -1,0 +1,128 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/environment.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "discovery/node_spec.h"
+
+namespace sollol::cli {
+
+using namespace std::chrono_literals;
+
+/// Requests that wait for a node.
+struct QueueSettings {
+  std::uint64_t max_waiting = 1024;
+  Duration max_wait = 300s;
+  std::uint64_t max_waiting_per_client = 256;
+};
+
+/// What one client may take.
+struct LimitSettings {
+  std::uint64_t head_bytes = 65536;
+  std::uint64_t headers = 128;
+  Duration head_timeout = 10s;
+  Duration idle_timeout = 75s;
+  std::uint64_t intent_body_bytes = 67108864;
+  std::uint64_t connections = 20000;
+  Duration body_idle_timeout = 60s;
+};
+
+/// Connections to nodes.
+struct UpstreamSettings {
+  Duration connect_timeout = 2s;
+  Duration response_timeout = 0s;  // 0: none
+  std::uint64_t idle_connections = 64;
+  Duration idle_timeout = 60s;
+};
+
+struct RetrySettings {
+  std::uint64_t attempts = 2;
+  std::uint64_t budget_percent = 20;
+};
+
+/// Health checks and outlier ejection.
+struct HealthSettings {
+  Duration interval = 1s;
+  Duration timeout = 2s;
+  Duration tags_interval = 10s;
+  Duration ps_interval = 2s;
+  Duration ps_timeout = 10s;
+  std::uint64_t failures_to_eject = 2;
+  Duration ejection_base = 1s;
+  Duration ejection_max = 60s;
+  std::uint64_t error_rate_percent = 50;
+  std::uint64_t window_requests = 20;
+};
+
+struct LogSettings {
+  std::string level = "info";
+  std::string access = "on";  // "on", "off" or the path of a file
+};
+
+struct CorsSettings {
+  std::vector<std::string> origins = {};
+};
+
+/// Everything a user can set, with its default. config_table.h says what each means.
+struct Settings {
+  std::string listen = "127.0.0.1:11434";
+  std::uint64_t workers = 0;  // 0: as many as cores
+  std::string policy = "expected_completion";
+  std::uint64_t slots = 0;  // 0: learnt
+  std::string node_file = "~/.synapticllamas_nodes.json";
+  QueueSettings queue = {};
+  LimitSettings limits = {};
+  UpstreamSettings upstream = {};
+  RetrySettings retry = {};
+  HealthSettings health = {};
+  LogSettings log = {};
+  CorsSettings cors = {};
+  std::vector<discovery::NodeSpec> nodes = {};  // [[nodes]] of sollol.toml
+};
+
+/// Values given by flags, by key: {"queue.max_waiting", "10"}.
+using FlagValues = std::map<std::string, std::string, std::less<>>;
+
+struct LoadOptions {
+  std::optional<std::string> config_file = {};  // --config; must exist
+  FlagValues flags = {};
+};
+
+struct LoadedSettings {
+  Settings settings;
+  std::string file;  // the sollol.toml that was read; empty when there was none
+};
+
+/// Built-in defaults, then the first sollol.toml found, then SOLLOL_* variables, then flags; the
+/// later wins.
+///
+/// Error: bad_input with every mistake of the failing stage, one a line, each naming place, key and
+/// mend; not_found when the file of --config is missing.
+Result<LoadedSettings> load_settings(const Environment& environment,
+                                     const LoadOptions& options = {});
+
+/// Where sollol.toml is looked for, first first: $XDG_CONFIG_HOME (else ~/.config), then /etc.
+std::vector<std::string> config_candidates(const Environment& environment);
+
+/// Applies the text of a sollol.toml over `settings`; `path` is for messages. Errors as
+/// load_settings.
+Result<void> apply_toml(Settings& settings, std::string_view text, std::string_view path);
+
+/// An address to listen at.
+struct ListenAddress {
+  std::string host;        // a numeric address without brackets, or `localhost`
+  std::uint16_t port = 0;  // 0: any free one
+  friend bool operator==(const ListenAddress&, const ListenAddress&) = default;
+};
+
+/// Parses `host:port`, `host`, `[v6]:port`, or `:port` for all interfaces; no port means 11434.
+Result<ListenAddress> parse_listen(std::string_view text);
+
+}  // namespace sollol::cli

@@ -1,0 +1,282 @@
+#include "cli/config_table.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "discovery/text.h"
+
+namespace sollol::cli {
+namespace {
+
+constexpr double a_day_s = 86400;
+
+std::vector<Setting> make_table() {
+  using S = Settings;
+  return {
+      {"listen", [](S& s) -> Field { return &s.listen; },
+       "Address and port to serve at; `:11434` serves on all interfaces."},
+      {"workers", [](S& s) -> Field { return &s.workers; },
+       "Threads that serve requests; 0 means one for each core.", 0, 1024},
+      {"policy",
+       [](S& s) -> Field { return &s.policy; },
+       "How a node is chosen among those of the best available priority.",
+       0,
+       0,
+       {"expected_completion", "least_connections", "power_of_two", "priority", "random",
+        "round_robin"}},
+      {"slots", [](S& s) -> Field { return &s.slots; },
+       "Requests sent at once to one node for one model; 0 learns it. A node's own `slots` goes "
+       "before it.",
+       0, 4096},
+      {"node_file", [](S& s) -> Field { return &s.node_file; },
+       "The JSON file of nodes; a missing one is no error."},
+      {"queue.max_waiting", [](S& s) -> Field { return &s.queue.max_waiting; },
+       "Requests that may wait for a node; one more is answered 503.", 0, 1e6},
+      {"queue.max_wait_s", [](S& s) -> Field { return &s.queue.max_wait; },
+       "Longest wait for a node, then 503.", 0.001, a_day_s},
+      {"queue.max_waiting_per_client",
+       [](S& s) -> Field { return &s.queue.max_waiting_per_client; },
+       "Requests of one client that may wait.", 0, 1e6},
+      {"limits.head_bytes", [](S& s) -> Field { return &s.limits.head_bytes; },
+       "Largest request line and headers together; more is answered 431.", 1024, 16777216},
+      {"limits.headers", [](S& s) -> Field { return &s.limits.headers; },
+       "Most header fields of one request.", 8, 4096},
+      {"limits.head_timeout_s", [](S& s) -> Field { return &s.limits.head_timeout; },
+       "Longest time a client may take over a request's headers.", 0.001, a_day_s},
+      {"limits.idle_timeout_s", [](S& s) -> Field { return &s.limits.idle_timeout; },
+       "A client's connection without a request is closed after this.", 0.001, a_day_s},
+      {"limits.intent_body_bytes", [](S& s) -> Field { return &s.limits.intent_body_bytes; },
+       "Largest inference request; it is read whole to learn its model. Uploads of blobs have no "
+       "limit.",
+       1024, 1e12},
+      {"limits.connections", [](S& s) -> Field { return &s.limits.connections; },
+       "Client connections open at once.", 1, 1e7},
+      {"limits.body_idle_timeout_s", [](S& s) -> Field { return &s.limits.body_idle_timeout; },
+       "Longest pause of a client inside a request's body.", 0.001, a_day_s},
+      {"upstream.connect_timeout_s", [](S& s) -> Field { return &s.upstream.connect_timeout; },
+       "Longest time to connect to a node.", 0.001, a_day_s},
+      {"upstream.response_timeout_s", [](S& s) -> Field { return &s.upstream.response_timeout; },
+       "Longest wait for the start of a node's answer; 0 means none, since loading a model may "
+       "take minutes.",
+       0, a_day_s},
+      {"upstream.idle_connections", [](S& s) -> Field { return &s.upstream.idle_connections; },
+       "Idle connections kept for each worker and node.", 0, 65536},
+      {"upstream.idle_timeout_s", [](S& s) -> Field { return &s.upstream.idle_timeout; },
+       "An idle connection to a node is closed after this.", 0, a_day_s},
+      {"retry.attempts", [](S& s) -> Field { return &s.retry.attempts; },
+       "Further nodes tried when one fails before it has answered anything.", 0, 16},
+      {"retry.budget_percent", [](S& s) -> Field { return &s.retry.budget_percent; },
+       "Retries allowed, in percent of requests, so that a failing fleet is not flooded.", 0, 100},
+      {"health.interval_s", [](S& s) -> Field { return &s.health.interval; },
+       "Pace of the check whether a node is alive.", 0.01, a_day_s},
+      {"health.timeout_s", [](S& s) -> Field { return &s.health.timeout; },
+       "Longest wait for the answer to that check.", 0.01, a_day_s},
+      {"health.tags_interval_s", [](S& s) -> Field { return &s.health.tags_interval; },
+       "Pace of asking a node which models it has.", 0.01, a_day_s},
+      {"health.ps_interval_s", [](S& s) -> Field { return &s.health.ps_interval; },
+       "Pace of asking a node which models are loaded.", 0.01, a_day_s},
+      {"health.ps_timeout_s", [](S& s) -> Field { return &s.health.ps_timeout; },
+       "Longest wait for that list; a slow one never ejects a node.", 0.01, a_day_s},
+      {"health.failures_to_eject", [](S& s) -> Field { return &s.health.failures_to_eject; },
+       "Failures in a row after which a node gets no requests for a time.", 1, 1000},
+      {"health.ejection_base_s", [](S& s) -> Field { return &s.health.ejection_base; },
+       "That time at first; it doubles with each further failure.", 0.01, a_day_s},
+      {"health.ejection_max_s", [](S& s) -> Field { return &s.health.ejection_max; },
+       "The most it grows to.", 0.01, a_day_s},
+      {"health.error_rate_percent", [](S& s) -> Field { return &s.health.error_rate_percent; },
+       "Share of failed requests that ejects a node as well.", 1, 100},
+      {"health.window_requests", [](S& s) -> Field { return &s.health.window_requests; },
+       "Latest requests of a node over which that share is taken.", 1, 100000},
+      {"log.level",
+       [](S& s) -> Field { return &s.log.level; },
+       "What is logged: this and all that is graver.",
+       0,
+       0,
+       {"trace", "debug", "info", "warn", "error", "off"}},
+      {"log.access", [](S& s) -> Field { return &s.log.access; },
+       "The log of requests: `on` (with the other messages), `off`, or the path of a file."},
+      {"cors.origins", [](S& s) -> Field { return &s.cors.origins; },
+       "Web origins allowed besides those that Ollama allows (this machine, apps); `*` allows "
+       "all."},
+  };
+}
+
+template <class... Visitors>
+struct Overloaded : Visitors... {
+  using Visitors::operator()...;
+};
+
+std::unexpected<Error> expected(const Setting& setting, std::string_view got) {
+  return std::unexpected(
+      bad_input(fmt::format("expected {}, got {}", expected_text(setting), got)));
+}
+
+bool in_range(const Setting& setting, double number) {
+  return number >= setting.min && number <= setting.max;
+}
+
+Result<void> set_listen(std::string& target, const std::string& text) {
+  const auto address = parse_listen(text);
+  if (!address) return std::unexpected(address.error());
+  target = text;
+  return {};
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    auto diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const auto change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({change, row[j] + 1, row[j - 1] + 1}));
+    }
+  }
+  return row[b.size()];
+}
+
+std::string_view last_part(std::string_view key) { return key.substr(key.rfind('.') + 1); }
+
+}  // namespace
+
+std::span<const Setting> settings_table() {
+  static const std::vector<Setting> table = make_table();
+  return table;
+}
+
+std::string env_name(const Setting& setting) {
+  std::string name = fmt::format("SOLLOL_{}", setting.key);
+  for (char& c : name)
+    c = c == '.' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return name;
+}
+
+std::string flag_name(const Setting& setting) {
+  std::string key(setting.key);
+  if (key.ends_with("_s")) key.resize(key.size() - 2);
+  std::ranges::replace_if(key, [](char c) { return c == '.' || c == '_'; }, '-');
+  return "--" + key;
+}
+
+std::string default_text(const Setting& setting) {
+  Settings defaults;
+  return std::visit(
+      Overloaded{
+          [](const std::string* text) { return fmt::format("\"{}\"", *text); },
+          [](const std::uint64_t* count) { return fmt::format("{}", *count); },
+          [](const Duration* time) { return fmt::format("{:g}", to_seconds(*time)); },
+          [](const std::vector<std::string>* list) { return fmt::format("{}", *list); },
+      },
+      setting.field(defaults));
+}
+
+std::string full_help(const Setting& setting) {
+  if (setting.choices.empty()) return std::string(setting.help);
+  return fmt::format("{} One of `{}`.", setting.help, fmt::join(setting.choices, "`, `"));
+}
+
+std::string expected_text(const Setting& setting) {
+  Settings defaults;
+  const auto range = [&] {
+    return fmt::format("from {:.12g} to {:.12g}", setting.min, setting.max);
+  };
+  return std::visit(
+      Overloaded{
+          [&](const std::string*) {
+            if (setting.choices.empty()) return std::string("text in quotes");
+            return fmt::format("one of {}", fmt::join(setting.choices, ", "));
+          },
+          [&](const std::uint64_t*) { return "a whole number " + range(); },
+          [&](const Duration*) { return "seconds " + range(); },
+          [&](const std::vector<std::string>*) { return std::string("a list of texts"); },
+      },
+      setting.field(defaults));
+}
+
+Result<void> set_value(Settings& settings, const Setting& setting, const Value& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  const auto* whole = std::get_if<std::int64_t>(&value);
+  const auto* list = std::get_if<std::vector<std::string>>(&value);
+  const auto number = whole != nullptr                        ? static_cast<double>(*whole)
+                      : std::holds_alternative<double>(value) ? std::get<double>(value)
+                                                              : std::nan("");
+  const auto got = text != nullptr   ? fmt::format("\"{}\"", *text)
+                   : list != nullptr ? "a list"
+                                     : fmt::format("{}", number);
+  const auto field = setting.field(settings);
+  if (auto* const* target = std::get_if<std::string*>(&field)) {
+    if (text == nullptr) return expected(setting, got);
+    if (setting.key == "listen") return set_listen(**target, *text);
+    const auto& choices = setting.choices;
+    if (!choices.empty() && std::ranges::find(choices, *text) == choices.end())
+      return expected(setting, got);
+    if (text->empty()) return expected(setting, "an empty one");
+    **target = *text;
+  } else if (auto* const* count = std::get_if<std::uint64_t*>(&field)) {
+    if (whole == nullptr || !in_range(setting, number)) return expected(setting, got);
+    **count = static_cast<std::uint64_t>(*whole);
+  } else if (auto* const* time = std::get_if<Duration*>(&field)) {
+    if (!in_range(setting, number)) return expected(setting, got);  // no number is in no range
+    **time = from_seconds(number);
+  } else {
+    if (list == nullptr) return expected(setting, got);
+    *std::get<std::vector<std::string>*>(field) = *list;
+  }
+  return {};
+}
+
+Result<void> set_text(Settings& settings, const Setting& setting, std::string_view text) {
+  const auto trimmed = discovery::trim(text);
+  const auto field = setting.field(settings);
+  const auto* const end = trimmed.data() + trimmed.size();
+  if (std::holds_alternative<std::string*>(field))
+    return set_value(settings, setting, std::string(trimmed));
+  if (std::holds_alternative<std::vector<std::string>*>(field)) {
+    std::vector<std::string> list;
+    for (const auto part : discovery::split(trimmed, ',')) {
+      if (const auto item = discovery::trim(part); !item.empty()) list.emplace_back(item);
+    }
+    return set_value(settings, setting, list);
+  }
+  std::int64_t whole = 0;
+  if (const auto [stop, bad] = std::from_chars(trimmed.data(), end, whole);
+      bad == std::errc{} && stop == end) {
+    return set_value(settings, setting, whole);
+  }
+  double number = 0;
+  if (const auto [stop, bad] = std::from_chars(trimmed.data(), end, number);
+      bad == std::errc{} && stop == end) {
+    return set_value(settings, setting, number);
+  }
+  return expected(setting, fmt::format("\"{}\"", trimmed));
+}
+
+const Setting* find_setting(std::string_view key) {
+  const auto found = std::ranges::find(settings_table(), key, &Setting::key);
+  return found == settings_table().end() ? nullptr : &*found;
+}
+
+std::string nearest_key(std::string_view key, std::span<const std::string_view> known) {
+  const auto distance = [key](std::string_view other) {
+    return std::min(edit_distance(key, other), 1 + edit_distance(last_part(key), last_part(other)));
+  };
+  assert(!known.empty());
+  return std::string(*std::ranges::min_element(known, {}, distance));
+}
+
+std::string settings_markdown() {
+  std::string text = "| key | default | variable | meaning |\n|---|---|---|---|\n";
+  for (const auto& setting : settings_table()) {
+    text += fmt::format("| `{}` | `{}` | `{}` | {} |\n", setting.key, default_text(setting),
+                        env_name(setting), full_help(setting));
+  }
+  return text;
+}
+
+}  // namespace sollol::cli

@@ -1,0 +1,150 @@
+#include "cluster/cluster.h"
+
+#include <algorithm>
+
+namespace sollol::cluster {
+
+std::string host_field(const NodeInfo& info) { return to_string(Address{info.host, info.port}); }
+
+Result<NodeId> Cluster::add(NodeInfo info) {
+  for (const auto& [id, entry] : entries_) {
+    if (entry.info.name == info.name) {
+      return std::unexpected(bad_input("name: a node called '" + info.name + "' exists; choose another name"));
+    }
+    if (entry.info.host == info.host && entry.info.port == info.port) {
+      return std::unexpected(
+          bad_input("url: " + info.url + " is already the node '" + entry.info.name + "'"));
+    }
+  }
+  const NodeId id{next_node_++};
+  entries_.emplace(id, Entry{std::move(info), NodeHealth(health_options_), std::make_shared<NodeLive>(), {}, {}, {}});
+  snapshot_ = nullptr;
+  return id;
+}
+
+bool Cluster::remove(NodeId id) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return false;
+  it->second.live->admin = Admin::disabled;  // requests that hold an older snapshot must not choose it
+  entries_.erase(it);
+  snapshot_ = nullptr;
+  return true;
+}
+
+void Cluster::set_admin(NodeId id, Admin admin) {
+  if (const auto it = entries_.find(id); it != entries_.end()) it->second.live->admin = admin;
+}
+
+void Cluster::set_addresses(NodeId id, std::vector<Address> addresses) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end() || it->second.addresses == addresses) return;
+  it->second.addresses = std::move(addresses);
+  snapshot_ = nullptr;
+}
+
+void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return;
+  Entry& entry = it->second;
+  const auto same = [](const ModelRecord& a, const ModelRecord& b) {
+    return a.key == b.key && a.digest == b.digest && a.size_bytes == b.size_bytes;
+  };
+  if (std::ranges::equal(entry.models, models, same)) return;
+  entry.models = std::move(models);
+  for (const ModelRecord& model : entry.models) {
+    auto& live = entry.replicas[model.key];
+    if (live == nullptr) live = std::make_shared<ReplicaLive>(entry.info.slots);
+  }
+  std::erase_if(entry.replicas, [&](const auto& replica) {
+    return std::ranges::none_of(entry.models, [&](const auto& m) { return m.key == replica.first; });
+  });
+  snapshot_ = nullptr;
+}
+
+void Cluster::set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return;
+  for (auto& [key, live] : it->second.replicas) {
+    const auto found = std::ranges::find(loaded, key, &LoadedRecord::key);
+    if (found != loaded.end()) {
+      live->loaded_context = found->context_length;
+      live->loaded = true;
+    } else if (live->in_flight == 0) {
+      live->loaded_context = 0;
+      live->loaded = false;
+    }
+  }
+}
+
+void Cluster::update_health(NodeId id, TimePoint now, const std::function<void(NodeHealth&)>& change) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return;
+  change(it->second.health);
+  publish(id, it->second, now);
+}
+
+void Cluster::free_trial(NodeId id) {
+  const auto it = entries_.find(id);
+  if (it != entries_.end() && it->second.live->availability == Availability::trial) it->second.live->trial_free = true;
+}
+
+void Cluster::tick(TimePoint now) {
+  for (auto& [id, entry] : entries_) publish(id, entry, now);
+}
+
+void Cluster::publish(NodeId id, Entry& entry, TimePoint now) {
+  const Availability before = entry.live->availability;
+  const Availability after = entry.health.availability(now);
+  entry.live->wants_outcomes = entry.health.under_watch();
+  if (before == after) return;
+  if (after == Availability::trial) entry.live->trial_free = true;
+  entry.live->availability = after;
+  if (transition_) transition_(id, before, after, entry.health.reason());
+}
+
+const NodeHealth* Cluster::health(NodeId id) const {
+  const auto it = entries_.find(id);
+  return it == entries_.end() ? nullptr : &it->second.health;
+}
+
+const NodeInfo* Cluster::info(NodeId id) const {
+  const auto it = entries_.find(id);
+  return it == entries_.end() ? nullptr : &it->second.info;
+}
+
+std::vector<NodeId> Cluster::nodes() const {
+  std::vector<NodeId> ids;
+  for (const auto& [id, entry] : entries_) ids.push_back(id);
+  return ids;
+}
+
+const Cluster::KnownModel& Cluster::known_model(const std::string& key) {
+  const auto it = known_models_.find(key);
+  if (it != known_models_.end()) return it->second;
+  const ModelId id{static_cast<std::uint32_t>(known_models_.size())};
+  return known_models_.emplace(key, KnownModel{id, std::make_shared<ModelLive>()}).first->second;
+}
+
+std::shared_ptr<const Snapshot> Cluster::snapshot() {
+  if (snapshot_ != nullptr) return snapshot_;
+  auto built = std::make_shared<Snapshot>();
+  built->version = ++version_;
+  built->nodes.reserve(entries_.size());
+  for (const auto& [id, entry] : entries_) {
+    for (const ModelRecord& record : entry.models) {
+      auto [it, fresh] = built->models.try_emplace(record.key, Model{ModelId{0}, record.key, record.name, {}, {}});
+      Model& model = it->second;
+      if (fresh) {
+        const KnownModel& known = known_model(record.key);
+        model.id = known.id;
+        model.live = known.live;
+      }
+      model.replicas.push_back({built->nodes.size(), entry.replicas.at(record.key), record.digest, record.size_bytes});
+    }
+    built->nodes.push_back({id, entry.info, host_field(entry.info), entry.addresses, entry.live});
+  }
+  snapshot_ = std::move(built);
+  return snapshot_;
+}
+
+}  // namespace sollol::cluster

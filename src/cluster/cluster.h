@@ -1,0 +1,80 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cluster/health.h"
+#include "cluster/snapshot.h"
+
+namespace sollol::cluster {
+
+/// All known nodes and what is learnt about them. Owned by one thread, which is told everything and the time; others see
+/// it through `snapshot()` and the live state behind it.
+class Cluster {
+ public:
+  struct LoadedRecord {
+    std::string key;
+    std::uint32_t context_length = 0;
+  };
+
+  explicit Cluster(HealthOptions health) : health_options_(health) {}
+
+  /// Error: bad_input when the name or the address is taken.
+  Result<NodeId> add(NodeInfo info);
+  bool remove(NodeId id);
+  void set_admin(NodeId id, Admin admin);
+  void set_addresses(NodeId id, std::vector<Address> addresses);
+  /// What `/api/tags` said. Replicas keep their live state while the model stays.
+  void set_models(NodeId id, std::vector<ModelRecord> models);
+  /// What `/api/ps` said. A model with work of ours in flight counts as loaded whatever it says: a loading model is not
+  /// listed (reference §8).
+  void set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded);
+
+  /// Runs `change` on the node's health and publishes the availability that follows.
+  void update_health(NodeId id, TimePoint now, const std::function<void(NodeHealth&)>& change);
+  /// A trial request that told nothing: the next request is the trial.
+  void free_trial(NodeId id);
+  /// Lets time pass for every node: ejections end, silence becomes death.
+  void tick(TimePoint now);
+
+  /// Availability as last published, before and after the change; called on every transition.
+  using Transition = std::function<void(NodeId, Availability from, Availability to, std::string_view reason)>;
+  void on_transition(Transition listener) { transition_ = std::move(listener); }
+
+  const NodeHealth* health(NodeId id) const;
+  const NodeInfo* info(NodeId id) const;
+  std::vector<NodeId> nodes() const;
+  /// Rebuilt on the first call after a change of nodes or models, else the same pointer.
+  std::shared_ptr<const Snapshot> snapshot();
+
+ private:
+  struct Entry {
+    NodeInfo info;
+    NodeHealth health;
+    std::shared_ptr<NodeLive> live;
+    std::vector<Address> addresses;
+    std::vector<ModelRecord> models;
+    std::map<std::string, std::shared_ptr<ReplicaLive>, std::less<>> replicas;
+  };
+  struct KnownModel {
+    ModelId id;
+    std::shared_ptr<ModelLive> live;
+  };
+
+  void publish(NodeId id, Entry& entry, TimePoint now);
+  const KnownModel& known_model(const std::string& key);
+
+  HealthOptions health_options_;
+  std::map<NodeId, Entry> entries_;
+  std::map<std::string, KnownModel, std::less<>> known_models_;
+  std::uint32_t next_node_ = 0;
+  std::uint64_t version_ = 0;
+  std::shared_ptr<const Snapshot> snapshot_;
+  Transition transition_;
+};
+
+}  // namespace sollol::cluster

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/address.h"
+#include "base/ids.h"
+#include "cluster/live.h"
+
+namespace sollol::cluster {
+
+/// What is configured about a node.
+struct NodeInfo {
+  std::string name;
+  std::string url;   // canonical, as shown to people
+  std::string host;  // of the url: goes into the Host field
+  std::uint16_t port = 11434;
+  std::string path_prefix;  // "" or "/prefix"
+  std::uint32_t tier = 0;   // `priority` in files and flags: lower is tried first
+  std::uint32_t slots = 0;  // concurrent requests per model; 0: learn
+  std::string origin;       // where it came from: "flag", "node file", "OLLAMA_HOST" …
+};
+
+/// The node's `host:port`, as its Host field must say (reference §1).
+std::string host_field(const NodeInfo& info);
+
+/// A model that a node has, as far as routing needs it.
+struct ModelRecord {
+  std::string key;   // canonical router key (reference §3)
+  std::string name;  // display form
+  std::string digest;
+  std::uint64_t size_bytes = 0;
+};
+
+struct Node {
+  NodeId id;
+  NodeInfo info;
+  std::string host_field;          // "host:port" for the Host header
+  std::vector<Address> addresses;  // resolved, tried in order; empty: not resolved yet
+  std::shared_ptr<NodeLive> live;
+};
+
+/// One model on one node.
+struct Replica {
+  std::size_t node;  // index into Snapshot::nodes
+  std::shared_ptr<ReplicaLive> live;
+  std::string digest;
+  std::uint64_t size_bytes = 0;
+};
+
+struct Model {
+  ModelId id;
+  std::string key;
+  std::string name;
+  std::vector<Replica> replicas;
+  std::shared_ptr<ModelLive> live;
+};
+
+/// One immutable view of the cluster: which nodes there are and what they have. What changes by the second (health,
+/// in-flight, rates) lives behind the `live` pointers and is read at the moment of choosing.
+struct Snapshot {
+  struct KeyHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view key) const noexcept { return std::hash<std::string_view>{}(key); }
+  };
+
+  std::uint64_t version = 0;
+  std::vector<Node> nodes;
+  std::unordered_map<std::string, Model, KeyHash, std::equal_to<>> models;
+
+  const Model* find_model(std::string_view key) const {
+    const auto it = models.find(key);
+    return it == models.end() ? nullptr : &it->second;
+  }
+  const Node* find_node(std::string_view name) const {
+    for (const Node& node : nodes) {
+      if (node.info.name == name || node.info.url == name) return &node;
+    }
+    return nullptr;
+  }
+  const Node* find_node(NodeId id) const {
+    for (const Node& node : nodes) {
+      if (node.id == id) return &node;
+    }
+    return nullptr;
+  }
+};
+
+}  // namespace sollol::cluster

@@ -1,0 +1,249 @@
+#include "gateway/admin.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/json.hpp>
+
+#include "api/routes.h"
+#include "api/timestamp.h"
+#include "discovery/node_spec.h"
+#include "gateway/admission.h"
+#include "gateway/control.h"
+#include "gateway/inference.h"
+#include "gateway/metrics.h"
+#include "gateway/nodes.h"
+#include "gateway/worker.h"
+
+namespace sollol::gateway {
+
+namespace asio = net::asio;
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::string_view base = "/sollol/v1/";
+constexpr std::size_t body_max = 64 * 1024;
+
+json::object model_json(const cluster::Model& model, const cluster::Replica& replica) {
+  const cluster::ReplicaLive& live = *replica.live;
+  return {{"name", model.name},
+          {"digest", replica.digest},
+          {"size", replica.size_bytes},
+          {"loaded", live.loaded.load()},
+          {"context_length", live.loaded_context.load()},
+          {"in_flight", live.in_flight.load()},
+          {"limit", live.limit.load()},
+          {"prefill_tokens_per_s", live.prefill_tokens_per_s.load()},
+          {"decode_tokens_per_s", live.decode_tokens_per_s.load()},
+          {"load_s", live.load_s.load()},
+          {"service_s", live.service_s.load()}};
+}
+
+std::string_view admin_text(cluster::Admin admin) {
+  switch (admin) {
+    case cluster::Admin::enabled: return "enabled";
+    case cluster::Admin::draining: return "draining";
+    case cluster::Admin::disabled: return "disabled";
+  }
+  return "enabled";
+}
+
+json::object node_json(const FleetView& view, std::size_t index, const std::vector<Control::NodeHealthReport>& health) {
+  const cluster::Node& node = view.cluster->nodes[index];
+  json::array models;
+  for (const auto& [key, model] : view.cluster->models) {
+    for (const cluster::Replica& replica : model.replicas) {
+      if (replica.node == index) models.push_back(model_json(model, replica));
+    }
+  }
+  json::object out{{"name", node.info.name},
+                   {"url", node.info.url},
+                   {"priority", node.info.tier},
+                   {"origin", node.info.origin},
+                   {"state", cluster::text(node.live->availability)},
+                   {"admin", admin_text(node.live->admin)},
+                   {"version", view.listings[index]->version},
+                   {"in_flight", node.live->in_flight.load()},
+                   {"requests", node.live->requests.load()},
+                   {"failures", node.live->failures.load()},
+                   {"output_tokens", node.live->output_tokens.load()},
+                   {"round_trip_s", node.live->round_trip_s.load()},
+                   {"models", std::move(models)}};
+  for (const Control::NodeHealthReport& report : health) {
+    if (report.node != node.id) continue;
+    out["reason"] = report.reason;
+    out["back_off_s"] = report.back_off_s;
+  }
+  return out;
+}
+
+net::Task<void> answer_json(Connection& client, json::value value, int status = 200) {
+  return client.answer(status, api::json_content_type, json::serialize(value) + "\n");
+}
+
+net::Task<void> answer_error(Connection& client, int status, std::string message) {
+  return client.answer(api::error_reply(api::Dialect::native, status, message));
+}
+
+net::Task<void> list_nodes(Connection& client) {
+  Control& control = client.worker().shared().control;
+  auto asking = asio::co_spawn(control.context(), control.health_report(), net::use_task);
+  const auto health = co_await std::move(asking);
+  const auto view = client.worker().view();
+  json::array nodes;
+  for (std::size_t i = 0; i < view->cluster->nodes.size(); ++i) nodes.push_back(node_json(*view, i, health));
+  auto answering = answer_json(client, json::object{{"nodes", std::move(nodes)}});
+  co_await std::move(answering);
+}
+
+net::Task<void> show_status(Connection& client) {
+  Worker& worker = client.worker();
+  const auto view = worker.view();
+  std::size_t up = 0;
+  std::uint32_t in_flight = 0;
+  for (const cluster::Node& node : view->cluster->nodes) {
+    up += node.live->availability == cluster::Availability::healthy ? 1 : 0;
+    in_flight += node.live->in_flight;
+  }
+  auto answering = answer_json(
+      client, json::object{{"nodes", view->cluster->nodes.size()},
+                           {"nodes_healthy", up},
+                           {"models", view->cluster->models.size()},
+                           {"in_flight", in_flight},
+                           {"queued", worker.shared().admission.waiting()},
+                           {"policy", routing::name(worker.options().policy)},
+                           {"workers", worker.shared().workers.size()},
+                           {"uptime_s", to_seconds(worker.scheduler().now() - worker.shared().started)}});
+  co_await std::move(answering);
+}
+
+net::Task<void> list_decisions(Connection& client) {
+  std::vector<DecisionRecord> records;
+  for (const auto& worker : client.worker().shared().workers) {
+    for (DecisionRecord& record : worker->decisions().newest_first()) records.push_back(std::move(record));
+  }
+  std::ranges::sort(records, std::greater{}, &DecisionRecord::when);
+  json::array decisions;
+  for (const DecisionRecord& record : records) {
+    decisions.push_back(json::object{{"time", api::format_timestamp(record.when)},
+                                     {"request_id", record.request_id},
+                                     {"model", record.model},
+                                     {"node", record.node},
+                                     {"reason", record.reason},
+                                     {"expected_s", record.cost_s},
+                                     {"candidates", record.candidates},
+                                     {"attempt", record.attempt}});
+  }
+  auto answering = answer_json(client, json::object{{"decisions", std::move(decisions)}});
+  co_await std::move(answering);
+}
+
+/// `{"url", "name"?, "priority"?, "slots"?}`; the error names the field.
+Result<cluster::NodeInfo> parse_node(std::string_view body) {
+  boost::system::error_code bad;
+  const json::value parsed = json::parse(body, bad);
+  if (bad || !parsed.is_object()) {
+    return std::unexpected(bad_input(R"(the body is not JSON; send {"url":"http://HOST:11434"})"));
+  }
+  const json::object& fields = parsed.as_object();
+  const auto* url = fields.if_contains("url");
+  if (url == nullptr || !url->is_string()) {
+    return std::unexpected(bad_input("url: missing; write it as http://HOST:11434"));
+  }
+  const auto spec = discovery::parse_node_url(std::string_view(url->as_string()));
+  if (!spec) return std::unexpected(spec.error());
+  cluster::NodeInfo info = to_node_info(*spec);
+  info.origin = "admin";
+  if (const auto* name = fields.if_contains("name"); name != nullptr && name->is_string() && !name->as_string().empty()) {
+    info.name = std::string(name->as_string());
+  }
+  for (const auto& [key, target] : {std::pair{"priority", &info.tier}, std::pair{"slots", &info.slots}}) {
+    const auto* value = fields.if_contains(key);
+    if (value == nullptr) continue;
+    if (!value->is_int64() || value->as_int64() < 0 || value->as_int64() > 1'000'000) {
+      return std::unexpected(bad_input(fmt::format("{}: must be a whole number of at least 0", key)));
+    }
+    *target = static_cast<std::uint32_t>(value->as_int64());
+  }
+  return info;
+}
+
+net::Task<void> add_node(Connection& client) {
+  auto reading = client.read_body(body_max);
+  const Result<std::string_view> body = co_await std::move(reading);
+  if (!body) {
+    auto refusing = answer_body_error(client, body.error());
+    co_await std::move(refusing);
+    co_return;
+  }
+  const Result<cluster::NodeInfo> info = parse_node(*body);
+  if (!info) {
+    auto answering = answer_error(client, 400, info.error().detail);
+    co_await std::move(answering);
+    co_return;
+  }
+  Control& control = client.worker().shared().control;
+  auto adding = asio::co_spawn(control.context(), control.add_node(*info), net::use_task);
+  const std::optional<Error> refused = co_await std::move(adding);
+  if (refused) {
+    auto answering = answer_error(client, 409, refused->detail);
+    co_await std::move(answering);
+    co_return;
+  }
+  auto answering = answer_json(client, json::object{{"name", info->name}, {"url", info->url}}, 201);
+  co_await std::move(answering);
+}
+
+/// `nodes/NAME` and `nodes/NAME/drain|undrain`.
+net::Task<void> change_node(Connection& client, std::string rest) {
+  const std::size_t slash = rest.rfind('/');
+  const std::string verb = slash == std::string::npos ? std::string() : rest.substr(slash + 1);
+  const bool drains = verb == "drain" || verb == "undrain";
+  const std::string name = api::percent_decode(drains ? rest.substr(0, slash) : rest);
+  const std::string_view method = client.request().method;
+  if (method != (drains ? "POST" : "DELETE")) {
+    auto answering = client.answer(api::plain_405());
+    co_await std::move(answering);
+    co_return;
+  }
+  const auto view = client.worker().view();
+  const cluster::Node* node = view->cluster->find_node(name);
+  if (node == nullptr) {
+    auto answering = answer_error(client, 404, fmt::format("no node is called '{}'; `sollol nodes` lists them", name));
+    co_await std::move(answering);
+    co_return;
+  }
+  Control& control = client.worker().shared().control;
+  auto changing = drains ? control.set_admin(node->id, verb == "drain" ? cluster::Admin::draining : cluster::Admin::enabled)
+                         : control.remove_node(node->id);
+  auto spawned = asio::co_spawn(control.context(), std::move(changing), net::use_task);
+  co_await std::move(spawned);
+  auto answering = answer_json(client, json::object{{"name", node->info.name},
+                                                    {"done", drains ? verb : std::string("removed")},
+                                                    {"in_flight", node->live->in_flight.load()}});
+  co_await std::move(answering);
+}
+
+}  // namespace
+
+bool is_own_route(std::string_view path) noexcept { return path == "/metrics" || path.starts_with("/sollol/"); }
+
+net::Task<void> serve_own_route(Connection& client) {
+  const Request& request = client.request();
+  const std::string_view path = request.path();
+  const bool get = request.method == "GET" || request.method == "HEAD";
+  if (path == "/metrics" && get) {
+    return client.answer(200, "text/plain; version=0.0.4; charset=utf-8", metrics_text(client.worker()));
+  }
+  const std::string_view rest = path.starts_with(base) ? path.substr(base.size()) : std::string_view{};
+  if (rest == "nodes" && get) return list_nodes(client);
+  if (rest == "nodes" && request.method == "POST") return add_node(client);
+  if (rest == "status" && get) return show_status(client);
+  if (rest == "decisions" && get) return list_decisions(client);
+  if (rest.starts_with("nodes/")) return change_node(client, std::string(rest.substr(6)));
+  const bool known = path == "/metrics" || rest == "nodes" || rest == "status" || rest == "decisions";
+  return client.answer(known ? api::plain_405() : api::plain_404());
+}
+
+}  // namespace sollol::gateway

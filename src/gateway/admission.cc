@@ -1,0 +1,166 @@
+#include "gateway/admission.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/post.hpp>
+
+#include "gateway/worker.h"
+
+namespace sollol::gateway {
+
+namespace asio = net::asio;
+
+namespace {
+
+/// Waiters looked at for one freed place: the first may be barred from it by an earlier failure there.
+constexpr std::size_t looked_at_max = 16;
+
+}  // namespace
+
+/// A request in the queue; lives in its coroutine. All but `result` and `resume` is fixed while it is queued.
+struct Admission::Waiter {
+  Work& work;
+  Worker& worker;
+  std::optional<Result<Slot>> result;
+  std::move_only_function<void()> resume;
+};
+
+Admission::Admission(const Options& options, ViewSource& views, const net::Scheduler& clock)
+    : options_(options),
+      views_(views),
+      clock_(clock),
+      placement_(options.policy, *this),
+      queue_({.waiting_max = options.queue.waiting_max,
+              .waiting_per_client_max = options.queue.waiting_per_client_max}),
+      random_(entropy_seed()) {}
+
+Result<Slot> Admission::place_now(Worker& worker, const Work& work) {
+  return placement_.place(work, worker.candidates(), worker.scheduler().now(), worker.random().bits());
+}
+
+net::Task<Result<Slot>> Admission::admit(Connection& client, Work& work) {
+  Worker& worker = client.worker();
+  // Whoever waits for a model goes first; requests for any node need no place of a model.
+  if (work.model == nullptr || waiting() == 0) {
+    Result<Slot> placed = place_now(worker, work);
+    if (placed || placed.error().kind != ErrorKind::overloaded) co_return placed;
+    explore(work, worker.scheduler().now());
+    placed = place_now(worker, work);
+    if (placed || placed.error().kind != ErrorKind::overloaded || work.model == nullptr) co_return placed;
+  }
+  auto waiting = wait_for_place(client, work);
+  co_return co_await std::move(waiting);
+}
+
+/// Tells the replicas that are full that there is more to do: those that learn their limit may try one more.
+void Admission::explore(const Work& work, TimePoint now) const {
+  for (const cluster::Replica& replica : work.model->replicas) {
+    cluster::ReplicaLive& live = *replica.live;
+    const std::scoped_lock lock(live.slots_mutex);
+    live.slots.want_more(now);
+    live.limit.store(live.slots.limit(), std::memory_order_relaxed);
+  }
+}
+
+net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work) {
+  Worker& worker = client.worker();
+  const TimePoint began = worker.scheduler().now();
+  const TimePoint deadline = began + options_.queue.wait_max;
+  Waiter waiter{work, worker, {}, {}};
+  std::optional<cluster::Ticket> ticket;
+
+  struct Deadline final : net::TimerWheel::Entry {
+    std::function<void()> action;
+    void expired() override { action(); }
+  } timer;
+  timer.action = [&] {
+    give_up(*ticket, Error{ErrorKind::timeout, Origin::gateway, Retry::later,
+                           fmt::format("no node had a free slot for {} within {:.0f} s", work.model->name,
+                                       to_seconds(options_.queue.wait_max))});
+  };
+
+  auto enqueue = [&](auto handler) {
+    waiter.resume = [handler = std::move(handler)]() mutable { std::move(handler)(); };
+    const std::scoped_lock lock(mutex_);
+    const Result<cluster::Ticket> queued =
+        queue_.enqueue({.model = work.model->id, .client = work.client, .urgency = work.urgency, .deadline = deadline});
+    if (!queued) {
+      waiter.result = std::unexpected(queued.error());
+      asio::post(worker.context(), std::move(waiter.resume));
+      return;
+    }
+    ticket = *queued;
+    waiters_.emplace(*ticket, &waiter);
+    waiting_.fetch_add(1, std::memory_order_relaxed);
+    // A place may have come free between the last look and this.
+    serve_waiting(work.model->id);
+  };
+  client.watch();
+  worker.scheduler().arm(timer, deadline);
+  auto waiting = asio::async_initiate<decltype(net::use_task), void()>(enqueue, net::use_task);
+  client.on_leave([&] {
+    if (ticket) give_up(*ticket, Error{ErrorKind::cancelled, Origin::client, Retry::never, "the client left the queue"});
+  });
+  co_await std::move(waiting);
+  timer.disarm();
+  client.on_leave(nullptr);
+  client.request().outcome.queued += worker.scheduler().now() - began;
+  co_return std::move(*waiter.result);
+}
+
+void Admission::released(std::optional<ModelId> model) {
+  if (!model || waiting() == 0) return;
+  const std::scoped_lock lock(mutex_);
+  serve_waiting(*model);
+}
+
+void Admission::kick() {
+  if (waiting() == 0) return;
+  const std::scoped_lock lock(mutex_);
+  for (const ModelId model : queue_.models_waiting()) serve_waiting(model);
+}
+
+/// Lets waiters of the model go while there are places. The lock is held.
+void Admission::serve_waiting(ModelId model) {
+  const TimePoint now = clock_.now();
+  const auto view = views_.get();
+  bool progressed = true;
+  while (progressed) {
+    progressed = false;
+    std::optional<std::pair<cluster::Ticket, Result<Slot>>> settled;
+    queue_.for_each_in_order(model, looked_at_max, [&](cluster::Ticket ticket) {
+      Work& work = waiters_.at(ticket)->work;
+      if (!work.renew(view)) {
+        settled.emplace(ticket, std::unexpected(Error{ErrorKind::not_found, Origin::client, Retry::never,
+                                                      "the model was removed meanwhile"}));
+        return false;
+      }
+      Result<Slot> placed = placement_.place(work, scratch_, now, random_.bits());
+      if (!placed && placed.error().kind == ErrorKind::overloaded) return true;  // perhaps the next one can
+      settled.emplace(ticket, std::move(placed));
+      return false;
+    });
+    if (settled) {
+      queue_.take(settled->first);
+      wake(settled->first, std::move(settled->second));
+      progressed = true;
+    }
+  }
+}
+
+/// Hands the result to the waiter, which is out of the queue already. The lock is held.
+void Admission::wake(cluster::Ticket ticket, Result<Slot> result) {
+  const auto it = waiters_.find(ticket);
+  Waiter& waiter = *it->second;
+  waiters_.erase(it);
+  waiting_.fetch_sub(1, std::memory_order_relaxed);
+  waiter.result = std::move(result);
+  asio::post(waiter.worker.context(), std::move(waiter.resume));
+}
+
+void Admission::give_up(cluster::Ticket ticket, Error error) {
+  const std::scoped_lock lock(mutex_);
+  if (queue_.cancel(ticket)) wake(ticket, std::unexpected(std::move(error)));
+}
+
+}  // namespace sollol::gateway

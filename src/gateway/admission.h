@@ -1,0 +1,59 @@
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <unordered_map>
+
+#include "base/random.h"
+#include "cluster/wait_queue.h"
+#include "gateway/connection.h"
+#include "gateway/options.h"
+#include "gateway/placement.h"
+#include "net/scheduler.h"
+
+namespace sollol::gateway {
+
+/// Where requests get their place at a node, or wait for one.
+///
+/// While nobody waits for a model, admission is a choice and a compare-and-swap. The queue is one for all workers, since
+/// order and fairness are the whole gateway's; its lock is taken only when there is no free place, and waiting for a
+/// model takes seconds.
+class Admission {
+ public:
+  /// `clock` is only asked for the time, from any thread.
+  Admission(const Options& options, ViewSource& views, const net::Scheduler& clock);
+
+  /// A place for `work`, waiting in the queue if need be. Errors: overloaded (queue full), timeout (waited too long),
+  /// no_candidate, cancelled (the client left).
+  net::Task<Result<Slot>> admit(Connection& client, Work& work);
+
+  /// Any thread: something changed that may let waiters go.
+  void kick();
+  std::uint32_t waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
+  const Placement& placement() const noexcept { return placement_; }
+
+ private:
+  friend class Slot;
+  struct Waiter;
+
+  void released(std::optional<ModelId> model);
+  void serve_waiting(ModelId model);
+  net::Task<Result<Slot>> wait_for_place(Connection& client, Work& work);
+  Result<Slot> place_now(Worker& worker, const Work& work);
+  void explore(const Work& work, TimePoint now) const;
+  void wake(cluster::Ticket ticket, Result<Slot> result);
+  void give_up(cluster::Ticket ticket, Error error);
+
+  const Options& options_;
+  ViewSource& views_;
+  const net::Scheduler& clock_;
+  Placement placement_;
+  std::atomic<std::uint32_t> waiting_{0};
+  std::mutex mutex_;  // guards what follows
+  cluster::WaitQueue queue_;
+  std::unordered_map<cluster::Ticket, Waiter*> waiters_;
+  std::vector<routing::Candidate> scratch_;
+  SeededRandom random_;
+};
+
+}  // namespace sollol::gateway

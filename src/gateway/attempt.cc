@@ -1,0 +1,166 @@
+#include "gateway/attempt.h"
+
+#include <fmt/format.h>
+
+#include "gateway/worker.h"
+
+namespace sollol::gateway {
+
+using cluster::RequestOutcome;
+using http::FieldId;
+using http::Framing;
+
+namespace {
+
+/// A node that just sent something is not abandoned on a probe's word.
+constexpr Duration alive_after_byte = 2s;
+}  // namespace
+
+Attempt::Attempt(Connection& client, const cluster::Node& node)
+    : client_(client), worker_(client.worker()), node_(node) {}
+
+Attempt::~Attempt() { client_.cancel_on_leave(nullptr); }
+
+net::Task<Verdict> Attempt::run(Plan plan) {
+  plan_ = plan;
+  in_use_.emplace(worker_.pool(), node_.id, [this] {
+    if (worker_.scheduler().now() - last_byte_ < alive_after_byte) return;
+    abandoned_ = true;
+    if (stream_) stream_->cancel();
+  });
+  const std::string head = upstream_head(plan.body.size());
+  auto exchanging = exchange_heads(head, plan.body);
+  const Result<void> exchanged = co_await std::move(exchanging);
+  if (!exchanged) co_return failure(exchanged.error());
+  if (status_ >= 400 && plan_.refusals == Plan::Refusals::hold) {
+    auto collecting = collect_refusal();
+    co_return co_await std::move(collecting);
+  }
+  const bool is_stream = content_type_.starts_with("application/x-ndjson") ||
+                         content_type_.starts_with("text/event-stream");
+  if (!is_stream) {
+    auto relaying = relay_whole();
+    co_return co_await std::move(relaying);
+  }
+  watcher_ = api::StreamWatcher(plan_.form);
+  auto relaying = relay_stream({});
+  co_return co_await std::move(relaying);
+}
+
+// ---- to the node
+
+net::Task<Result<void>> Attempt::open() {
+  if (node_.addresses.empty()) {
+    co_return std::unexpected(Error{ErrorKind::refused, Origin::node, Retry::other_node,
+                                    fmt::format("the address of {} is not resolved", node_.info.name)});
+  }
+  worker_.metrics().upstream_connects.add();
+  auto connecting = worker_.connector().connect(
+      node_.addresses.front(), worker_.scheduler().now() + worker_.options().upstream.connect_timeout);
+  auto connected = co_await std::move(connecting);
+  if (!connected) co_return std::unexpected(connected.error());
+  stream_ = std::move(*connected);
+  co_return Result<void>{};
+}
+
+std::string Attempt::upstream_head(std::size_t body_size) const {
+  const Request& request = client_.request();
+  std::string head;
+  head.reserve(request.pass_fields.size() + request.target.size() + 256);
+  fmt::format_to(std::back_inserter(head), "{} {}{} HTTP/1.1\r\nHost: {}\r\n{}", request.method,
+                 node_.info.path_prefix, request.target, node_.host_field, request.pass_fields);
+  if (body_size > 0 || request.method == "POST") {
+    fmt::format_to(std::back_inserter(head), "Content-Length: {}\r\n", body_size);
+  }
+  fmt::format_to(std::back_inserter(head), "X-Forwarded-For: {}\r\nX-Forwarded-Proto: http\r\nX-Request-Id: {}\r\n\r\n",
+                 request.client, request.id);
+  return head;
+}
+
+TimePoint Attempt::response_deadline() const {
+  const Duration limit = worker_.options().upstream.response_timeout;
+  return limit.count() == 0 ? net::no_deadline : worker_.scheduler().now() + limit;
+}
+
+net::Task<Result<void>> Attempt::exchange_heads(std::string_view head, std::string_view body) {
+  stream_ = worker_.pool().take(node_.id);
+  reused_ = stream_ != nullptr;
+  while (true) {
+    if (!stream_) {
+      auto opening = open();
+      const Result<void> opened = co_await std::move(opening);
+      if (!opened) co_return opened;
+    }
+    if (client_.client_gone()) {
+      co_return std::unexpected(Error{ErrorKind::cancelled, Origin::client, Retry::never, "the client left"});
+    }
+    client_.cancel_on_leave(stream_.get());
+    call_.emplace(*stream_, worker_.scratch(), worker_.options().upstream.head);
+    auto sending = call_->send(head, body, worker_.scheduler().now() + worker_.options().client.stall_timeout);
+    Result<void> done = co_await std::move(sending);
+    if (done) {
+      auto receiving = call_->receive_head(client_.request().method, response_deadline());
+      const Result<const http::ResponseHead*> received = co_await std::move(receiving);
+      if (received) {
+        last_byte_ = worker_.scheduler().now();
+        take_response_head(**received);
+        co_return Result<void>{};
+      }
+      done = std::unexpected(received.error());
+    }
+    // A kept connection that the node had closed meanwhile says nothing about the node: once more on a fresh one.
+    const bool stale = reused_ && done.error().kind == ErrorKind::reset && !call_->received_anything();
+    if (!stale) co_return done;
+    client_.cancel_on_leave(nullptr);
+    call_.reset();
+    stream_.reset();
+    reused_ = false;
+  }
+}
+
+void Attempt::take_response_head(const http::ResponseHead& head) {
+  status_ = head.status;
+  reason_ = head.reason.empty() ? http::reason_phrase(head.status) : head.reason;
+  for (const http::Field& field : head.fields.all()) {
+    if (field.id == FieldId::content_type) content_type_ = field.value;
+    const bool ours = http::is_hop_by_hop(field.id) || field.id == FieldId::content_length ||
+                      field.id == FieldId::access_control || field.id == FieldId::sollol ||
+                      field.id == FieldId::x_request_id;
+    if (!ours) pass_fields_.append(field.name).append(": ").append(field.value).append("\r\n");
+  }
+}
+
+Verdict Attempt::failure(Error error) {
+  Verdict verdict;
+  if (client_.client_gone()) {
+    verdict.kind = Verdict::Kind::client_left;
+    return verdict;
+  }
+  if (abandoned_) {
+    error = {ErrorKind::timeout, Origin::node, Retry::other_node,
+             fmt::format("{} no longer answers", node_.info.name)};
+  }
+  switch (error.kind) {
+    case ErrorKind::refused: verdict.health = RequestOutcome::refused; break;
+    case ErrorKind::overloaded: verdict.health = RequestOutcome::neutral; break;
+    default: verdict.health = abandoned_ ? RequestOutcome::neutral : RequestOutcome::fault;
+  }
+  error.detail = fmt::format("{}: {}", node_.info.name, error.detail);
+  verdict.error = std::move(error);
+  return verdict;
+}
+
+net::Task<Verdict> Attempt::collect_refusal() {
+  auto receiving = call_->receive_body(refusal_max, response_deadline());
+  Result<std::string> body = co_await std::move(receiving);
+  if (!body) co_return failure(body.error());
+  if (call_->reusable()) worker_.pool().keep(node_.id, std::move(stream_));
+  Verdict verdict;
+  verdict.kind = Verdict::Kind::refused;
+  verdict.status = status_;
+  verdict.content_type = content_type_;
+  verdict.body = std::move(*body);
+  co_return verdict;
+}
+
+}  // namespace sollol::gateway

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "api/stream_watch.h"
+#include "base/result.h"
+#include "cluster/health.h"
+#include "cluster/snapshot.h"
+#include "gateway/connection.h"
+#include "gateway/upstream_pool.h"
+#include "net/http_call.h"
+
+namespace sollol::gateway {
+
+/// How one try at one node ended.
+struct Verdict {
+  enum class Kind : std::uint8_t {
+    relayed,      // the client has the node's whole answer
+    refused,      // the node answered with an error that has not been relayed: `status`, `body`
+    failed,       // nothing has reached the client: `error`
+    cut,          // the answer broke off; the client has been told in its API's form
+    client_left,  // nobody to answer
+  };
+  Kind kind = Kind::failed;
+  int status = 0;
+  std::string content_type;
+  std::string body;
+  std::optional<Error> error;
+  api::Usage usage;
+  cluster::RequestOutcome health = cluster::RequestOutcome::neutral;
+};
+
+/// One request sent to one node, and its answer relayed to the client as it comes.
+///
+/// The request head is written anew, the body goes as it is. The answer's payload passes as raw bytes: a stream piece by
+/// piece as it arrives, anything else in one go once it is complete (up to `whole_max`), so that a node that dies inside
+/// a short answer costs nothing but another try. Nothing reaches the client before the first byte of payload.
+class Attempt {
+ public:
+  static constexpr std::size_t whole_max = 1 << 20;
+  static constexpr std::size_t refusal_max = 64 * 1024;
+  static constexpr std::size_t carry_max = 64 * 1024;
+
+  struct Plan {
+    std::string_view body;
+    api::StreamForm form = api::StreamForm::opaque;
+    enum class Refusals : std::uint8_t { hold, relay };
+    Refusals refusals = Refusals::hold;  // hold: error answers come back in the verdict, for the caller to judge
+    enum class Payload : std::uint8_t { any, json };
+    Payload payload = Payload::any;  // json: a success that is not JSON (or a stream of it) is the node's fault
+  };
+
+  Attempt(Connection& client, const cluster::Node& node);
+  ~Attempt();
+
+  net::Task<Verdict> run(Plan plan);
+
+ private:
+  // attempt.cc: towards the node
+  net::Task<Result<void>> open();
+  net::Task<Result<void>> exchange_heads(std::string_view head, std::string_view body);
+  net::Task<Verdict> collect_refusal();
+  std::string upstream_head(std::size_t body_size) const;
+  void take_response_head(const http::ResponseHead& head);
+  TimePoint response_deadline() const;
+  Verdict failure(Error error);
+
+  // relay.cc: back to the client
+  enum class OutFraming : std::uint8_t { raw_chunks, chunks, sized, until_close };
+  net::Task<Verdict> relay_whole();
+  net::Task<Verdict> relay_stream(std::string first);
+  void choose_framing(bool whole_chunks_pass);
+  std::optional<Error> forward(std::string_view piece);
+  std::string_view take_settled(std::string_view piece, std::string& joined);
+  void write_payload(std::string_view payload, std::string_view ending);
+  void write_out(std::string_view bytes, std::string_view ending);
+  bool complete() const;
+  std::optional<Error> check_start(std::string_view payload) const;
+  Verdict finish_relayed();
+  Verdict finish_cut(std::string problem);
+  void note_first_byte();
+
+  Connection& client_;
+  Worker& worker_;
+  const cluster::Node& node_;
+  Plan plan_;
+  std::unique_ptr<net::Stream> stream_;
+  std::optional<net::HttpCall> call_;
+  std::optional<UpstreamPool::InUse> in_use_;
+  bool reused_ = false;
+  bool abandoned_ = false;
+  TimePoint last_byte_{};
+  // The answer's head, ready to be sent on.
+  int status_ = 0;
+  std::string reason_;
+  std::string pass_fields_;
+  std::string content_type_;
+  // The answer's body.
+  api::StreamWatcher watcher_{api::StreamForm::opaque};
+  OutFraming out_ = OutFraming::chunks;
+  std::string carry_;  // raw bytes of an unfinished chunk, held back
+  bool begun_ = false;  // the client has been given the head
+};
+
+}  // namespace sollol::gateway

@@ -1,0 +1,376 @@
+#include "gateway/connection.h"
+
+#include <fmt/format.h>
+
+#include "gateway/dispatch.h"
+#include "gateway/worker.h"
+
+namespace sollol::gateway {
+
+using http::Framing;
+using net::Direction;
+using net::IoResult;
+using net::Wake;
+
+namespace {
+
+constexpr std::size_t read_size = 4096;             // first read of a request: fits nearly all heads with small bodies
+constexpr std::size_t read_size_max = 256 * 1024;   // a read inside a large body
+constexpr std::size_t spare_for_watch = 1024;       // pipelined bytes kept while a request is served
+constexpr std::size_t drain_max = 1 << 20;          // unread body that is thrown away to keep the connection
+constexpr Duration drain_limit = 2s;
+
+}  // namespace
+
+Connection::Connection(Worker& worker, std::unique_ptr<net::Stream> stream)
+    : worker_(worker), stream_(std::move(stream)) {
+  request_.client = stream_->peer_address();
+  worker_.opened(*this);
+}
+
+Connection::~Connection() { worker_.closed(*this); }
+
+net::Task<void> Connection::serve(std::unique_ptr<Connection> self) {
+  auto running = self->run();
+  co_await std::move(running);
+}
+
+net::Task<void> Connection::run() {
+  while (!gone_ && !close_after_ && !worker_.draining()) {
+    auto reading = read_request();
+    const bool got = co_await std::move(reading);
+    if (!got) break;
+    auto handling = dispatch(*this);
+    co_await std::move(handling);
+    on_leave_ = nullptr;
+    cancel_target_ = nullptr;
+    auto flushing = flush();
+    co_await std::move(flushing);
+    finish_request();
+    if (!request_.keep_alive) close_after_ = true;
+    auto draining = drain_body();
+    const bool drained = co_await std::move(draining);
+    if (!drained) break;
+  }
+  stream_->close();
+}
+
+void Connection::finish_request() {
+  release_body();
+  worker_.finished(request_);
+}
+
+// ---- reading requests
+
+net::Task<Wake> Connection::fill(std::size_t wanted, TimePoint deadline) {
+  auto waiting = net::wait(*stream_, Direction::read, deadline);
+  const Wake wake = co_await std::move(waiting);
+  if (wake != Wake::ready) co_return wake;
+  const IoResult got = stream_->read(input_.prepare(wanted));
+  if (got.status == IoResult::Status::end || got.status == IoResult::Status::error) {
+    gone_ = true;
+    co_return Wake::cancelled;
+  }
+  input_.commit(got.bytes);
+  co_return Wake::ready;
+}
+
+net::Task<bool> Connection::read_request() {
+  const ClientOptions& limits = worker_.options().client;
+  request_.clear();
+  continue_sent_ = false;
+  body_ = http::BodyWatcher();
+  TimePoint head_deadline = net::no_deadline;
+  while (true) {
+    if (!input_.empty()) {
+      http::RequestHead& head = worker_.request_head();
+      const http::HeadParse parse = http::parse_request_head(input_.view(), limits.head, head);
+      if (parse.state == http::HeadParse::State::complete) {
+        request_.arrived = worker_.scheduler().now();
+        take_head(head, request_);
+        worker_.name_request(request_);
+        input_.consume(parse.length);
+        body_ = http::BodyWatcher(request_.framing);
+        co_return true;
+      }
+      if (parse.state == http::HeadParse::State::bad) {
+        auto refusing = refuse(parse.status, parse.problem);
+        co_await std::move(refusing);
+        co_return false;
+      }
+      if (head_deadline == net::no_deadline) head_deadline = worker_.scheduler().now() + limits.head_timeout;
+    } else {
+      input_.release();
+    }
+    const bool idle = head_deadline == net::no_deadline;
+    auto filling = fill(read_size, idle ? worker_.scheduler().now() + limits.idle_timeout : head_deadline);
+    const Wake wake = co_await std::move(filling);
+    if (wake == Wake::timed_out && !idle) {
+      auto refusing = refuse(408, "the request head took too long");
+      co_await std::move(refusing);
+    }
+    if (wake != Wake::ready) co_return false;
+  }
+}
+
+net::Task<void> Connection::refuse(int status, std::string_view problem) {
+  request_.arrived = worker_.scheduler().now();
+  worker_.name_request(request_);
+  request_.outcome.problem = problem;
+  request_.keep_alive = false;
+  close_after_ = true;
+  auto answering = answer(status, "text/plain; charset=utf-8",
+                          fmt::format("{} {}: {}", status, http::reason_phrase(status), problem));
+  co_await std::move(answering);
+  auto flushing = flush();
+  co_await std::move(flushing);
+  worker_.finished(request_);
+}
+
+net::Task<bool> Connection::send_continue() {
+  if (!request_.expects_continue || continue_sent_ || !input_.empty()) co_return true;
+  continue_sent_ = true;
+  constexpr std::string_view interim = "HTTP/1.1 100 Continue\r\n\r\n";
+  write({&interim, 1});
+  auto flushing = flush();
+  co_return co_await std::move(flushing);
+}
+
+namespace {
+
+Error too_large(std::size_t bytes_max) {
+  return bad_input(fmt::format("the request body is larger than {} bytes (limits.intent_body_bytes)", bytes_max));
+}
+
+Error left_early() {
+  return {ErrorKind::cancelled, Origin::client, Retry::never, "the client left before its request was complete"};
+}
+
+}  // namespace
+
+net::Task<Result<std::string_view>> Connection::read_body(std::size_t bytes_max) {
+  const bool sized = request_.framing.kind == Framing::Kind::sized;
+  if (sized && request_.framing.length > bytes_max) {
+    close_after_ = true;
+    co_return std::unexpected(too_large(bytes_max));
+  }
+  auto continuing = send_continue();
+  const bool going_on = co_await std::move(continuing);
+  if (!going_on) co_return std::unexpected(left_early());
+  while (body_.state() == http::BodyWatcher::State::reading) {
+    if (sized) {
+      if (input_.size() >= request_.framing.length) {
+        body_.feed(input_.view(), [](std::string_view) {});
+        break;
+      }
+    } else {
+      const std::size_t used = body_.feed(input_.view(), [&](std::string_view payload) {
+        std::ranges::copy(payload, decoded_.prepare(payload.size()).data());
+        decoded_.commit(payload.size());
+      });
+      input_.consume(used);
+      if (decoded_.size() > bytes_max) {
+        close_after_ = true;
+        co_return std::unexpected(too_large(bytes_max));
+      }
+      if (body_.state() != http::BodyWatcher::State::reading) break;
+    }
+    const std::size_t missing = sized ? request_.framing.length - input_.size() : read_size;
+    auto filling = fill(std::clamp(missing, read_size, read_size_max),
+                        worker_.scheduler().now() + worker_.options().client.stall_timeout);
+    const Wake wake = co_await std::move(filling);
+    if (wake == Wake::timed_out) {
+      close_after_ = true;
+      co_return std::unexpected(Error{ErrorKind::timeout, Origin::client, Retry::never, "the request body stalled"});
+    }
+    if (wake != Wake::ready) co_return std::unexpected(left_early());
+  }
+  if (!body_.done()) {
+    close_after_ = true;
+    co_return std::unexpected(bad_input("the request body is badly framed"));
+  }
+  // Room for what a client pipelines meanwhile: what the view shows must not move.
+  input_.prepare(spare_for_watch);
+  if (!sized) {
+    decoded_.prepare(1);
+    co_return decoded_.view();
+  }
+  body_in_input_ = request_.framing.length;
+  co_return input_.view().substr(0, body_in_input_);
+}
+
+net::Task<Result<std::string_view>> Connection::read_body_piece() {
+  input_.consume(std::exchange(body_in_input_, 0));
+  decoded_.consume(decoded_.size());
+  auto continuing = send_continue();
+  const bool going_on = co_await std::move(continuing);
+  if (!going_on) co_return std::unexpected(left_early());
+  while (body_.state() == http::BodyWatcher::State::reading) {
+    if (!input_.empty() && body_.framing().kind == Framing::Kind::sized) {
+      body_in_input_ = body_.feed(input_.view(), [](std::string_view) {});
+      co_return input_.view().substr(0, body_in_input_);
+    }
+    if (!input_.empty()) {
+      input_.consume(body_.feed(input_.view(), [&](std::string_view payload) {
+        std::ranges::copy(payload, decoded_.prepare(payload.size()).data());
+        decoded_.commit(payload.size());
+      }));
+      if (!decoded_.empty()) co_return decoded_.view();
+      continue;
+    }
+    auto filling = fill(64 * 1024, worker_.scheduler().now() + worker_.options().client.stall_timeout);
+    const Wake wake = co_await std::move(filling);
+    if (wake != Wake::ready) co_return std::unexpected(left_early());
+  }
+  if (!body_.done()) {
+    close_after_ = true;
+    co_return std::unexpected(bad_input("the request body is badly framed"));
+  }
+  co_return std::string_view{};
+}
+
+void Connection::release_body() {
+  input_.consume(std::exchange(body_in_input_, 0));
+  input_.release();
+  decoded_.consume(decoded_.size());
+  decoded_.release();
+}
+
+net::Task<bool> Connection::drain_body() {
+  if (gone_) co_return false;
+  if (body_.done()) co_return true;
+  if (request_.expects_continue && !continue_sent_) co_return false;  // it will never come
+  std::size_t drained = 0;
+  const TimePoint deadline = worker_.scheduler().now() + drain_limit;
+  while (body_.state() == http::BodyWatcher::State::reading) {
+    const std::size_t used = body_.feed(input_.view(), [](std::string_view) {});
+    input_.consume(used);
+    drained += used;
+    if (body_.state() != http::BodyWatcher::State::reading) break;
+    if (drained > drain_max) co_return false;
+    auto filling = fill(read_size * 4, deadline);
+    const Wake wake = co_await std::move(filling);
+    if (wake != Wake::ready) co_return false;
+  }
+  co_return body_.done();
+}
+
+// ---- watching the client while a node works
+
+void Connection::watch() {
+  stream_->on_ready(Direction::read, net::no_deadline, [this](Wake wake) { on_readable(wake); });
+}
+
+void Connection::on_readable(Wake wake) {
+  if (wake != Wake::ready) return;
+  // Only into room that is there: the body that a handler has been shown must not move.
+  const std::span<char> room = input_.prepare(body_in_input_ == 0 && input_.empty() ? spare_for_watch : 0);
+  if (room.empty()) return;
+  const IoResult got = stream_->read(room);
+  if (got.status == IoResult::Status::end || got.status == IoResult::Status::error) {
+    left();
+    return;
+  }
+  input_.commit(got.bytes);
+  watch();
+}
+
+void Connection::left() {
+  if (std::exchange(gone_, true)) return;
+  stream_->cancel();
+  if (cancel_target_ != nullptr) cancel_target_->cancel();
+  if (on_leave_) std::exchange(on_leave_, nullptr)();
+}
+
+// ---- answers
+
+std::string Connection::head_text(int status, std::string_view reason, std::string_view framing_fields) {
+  Outcome& outcome = request_.outcome;
+  outcome.status = status;
+  std::string head;
+  head.reserve(512);
+  const auto out = std::back_inserter(head);
+  fmt::format_to(out, "HTTP/1.1 {} {}\r\n{}X-Request-Id: {}\r\nX-Sollol-Node: {}\r\n", status, reason, framing_fields,
+                 request_.id, outcome.node.empty() ? std::string_view("gateway") : std::string_view(outcome.node));
+  if (request_.wants_reason && !outcome.reason.empty()) {
+    fmt::format_to(out, "X-Sollol-Reason: {}\r\n", outcome.reason);
+  }
+  if (!request_.origin.empty()) {
+    fmt::format_to(out, "Access-Control-Allow-Origin: {}\r\nVary: Origin\r\n", request_.origin);
+  }
+  const bool keeps = request_.keep_alive && !close_after_ && !worker_.draining();
+  if (!keeps) {
+    head += "Connection: close\r\n";
+    request_.keep_alive = false;
+  } else if (request_.minor_version == 0) {
+    head += "Connection: keep-alive\r\n";
+  }
+  head += "\r\n";
+  return head;
+}
+
+net::Task<void> Connection::answer(int status, std::string_view content_type, std::string body,
+                                   std::string fields) {
+  std::string framing = fmt::format("Date: {}\r\n", worker_.http_date());
+  if (!content_type.empty()) framing += fmt::format("Content-Type: {}\r\n", content_type);
+  if (status != 204) framing += fmt::format("Content-Length: {}\r\n", body.size());
+  framing += fields;
+  const std::string head = head_text(status, http::reason_phrase(status), framing);
+  const std::array<std::string_view, 2> slices{head, request_.is_head() ? std::string_view{} : std::string_view(body)};
+  write(slices);
+  auto flushing = flush();
+  co_await std::move(flushing);
+}
+
+net::Task<void> Connection::answer(api::Reply reply, std::string fields) {
+  return answer(reply.status, reply.content_type, std::move(reply.body), std::move(fields));
+}
+
+bool Connection::write(std::span<const std::string_view> slices) {
+  std::size_t offered = 0;
+  for (const std::string_view slice : slices) offered += slice.size();
+  request_.outcome.bytes_out += offered;
+  std::size_t taken = 0;
+  if (held_.empty() && !gone_) {
+    const IoResult written = stream_->write(slices);
+    if (written.status == IoResult::Status::error) left();
+    taken = written.bytes;
+    if (taken == offered) return true;
+  }
+  if (gone_) return true;  // nobody to hold it for
+  for (std::string_view slice : slices) {
+    const std::size_t skip = std::min(taken, slice.size());
+    taken -= skip;
+    held_.append(slice.substr(skip));
+  }
+  return false;
+}
+
+net::Task<bool> Connection::flush() {
+  while (!held_.empty() && !gone_) {
+    auto waiting =
+        net::wait(*stream_, Direction::write, worker_.scheduler().now() + worker_.options().client.stall_timeout);
+    const Wake wake = co_await std::move(waiting);
+    if (wake != Wake::ready) {
+      request_.outcome.problem = "the client stopped reading";
+      left();
+      break;
+    }
+    const std::string_view all = held_;
+    const IoResult written = stream_->write({&all, 1});
+    if (written.status == IoResult::Status::error) left();
+    held_.erase(0, written.bytes);
+  }
+  if (gone_) held_.clear();
+  if (held_.capacity() > 64 * 1024) held_.shrink_to_fit();
+  co_return !gone_;
+}
+
+void Connection::abort() {
+  close_after_ = true;
+  gone_ = true;
+  held_.clear();
+  stream_->reset();
+}
+
+}  // namespace sollol::gateway

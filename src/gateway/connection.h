@@ -1,0 +1,92 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "api/errors.h"
+#include "base/result.h"
+#include "gateway/request.h"
+#include "http/framing.h"
+#include "net/buffer.h"
+#include "net/stream.h"
+
+namespace sollol::gateway {
+
+class Worker;
+
+/// One client connection: reads requests, hands each to its handler, writes answers, keeps the connection.
+///
+/// While a handler waits for a node, the connection watches its client: pipelined bytes are kept (bounded), a client
+/// that leaves cancels the stream that the handler named. One worker thread.
+class Connection {
+ public:
+  Connection(Worker& worker, std::unique_ptr<net::Stream> stream);
+  ~Connection();
+
+  /// The connection's life, until either side closes it.
+  static net::Task<void> serve(std::unique_ptr<Connection> self);
+
+  Worker& worker() noexcept { return worker_; }
+  Request& request() noexcept { return request_; }
+  bool client_gone() const noexcept { return gone_; }
+
+  /// Receives the whole body, decoded. The view is followed by net::InputBuffer::padding readable bytes and stays valid
+  /// until `release_body` or the end of the request. Error: bad_input (too large, bad framing), cancelled, timeout.
+  net::Task<Result<std::string_view>> read_body(std::size_t bytes_max);
+  /// The next piece of the body, decoded; empty at its end. Valid until the next call.
+  net::Task<Result<std::string_view>> read_body_piece();
+  /// Frees the body's memory once no retry can need it.
+  void release_body();
+
+  /// Starts watching the client; `on_gone` is cancelled when it leaves. Null: nothing to cancel.
+  void watch();
+  void cancel_on_leave(net::Stream* stream) noexcept { cancel_target_ = stream; }
+  using OnLeave = std::move_only_function<void()>;
+  void on_leave(OnLeave callback) { on_leave_ = std::move(callback); }
+
+  /// Writes a whole answer with Content-Length. `content_type` must outlive the call; `fields`: extra lines with CRLF.
+  net::Task<void> answer(int status, std::string_view content_type, std::string body, std::string fields = {});
+  net::Task<void> answer(api::Reply reply, std::string fields = {});
+
+  /// The head of an answer, with the fields that every answer carries; `framing_fields` are whole lines.
+  std::string head_text(int status, std::string_view reason, std::string_view framing_fields);
+  /// Writes now what the client takes and holds the rest; false when something is held: `flush` before writing more.
+  bool write(std::span<const std::string_view> slices);
+  /// Waits until all that is held is written; false when the client has gone or stalls.
+  net::Task<bool> flush();
+  /// Ends the connection after this answer, whatever the client wished.
+  void close_after() noexcept { close_after_ = true; }
+  /// Ends it now with RST, so that a cut answer cannot look complete.
+  void abort();
+
+ private:
+  net::Task<void> run();
+  net::Task<bool> read_request();
+  net::Task<net::Wake> fill(std::size_t wanted, TimePoint deadline);
+  net::Task<void> refuse(int status, std::string_view problem);
+  net::Task<bool> send_continue();
+  net::Task<bool> drain_body();
+  void on_readable(net::Wake wake);
+  void left();
+  void finish_request();
+
+  Worker& worker_;
+  std::unique_ptr<net::Stream> stream_;
+  net::InputBuffer input_;
+  net::InputBuffer decoded_;     // a chunked body that is wanted whole
+  std::size_t body_in_input_ = 0;  // bytes at the start of input_ that a handler has been shown
+  http::BodyWatcher body_;
+  Request request_;
+  std::string held_;  // accepted by `write`, not yet by the client
+  std::string head_;  // of the answer, reused
+  net::Stream* cancel_target_ = nullptr;
+  OnLeave on_leave_;
+  bool gone_ = false;
+  bool close_after_ = false;
+  bool continue_sent_ = false;
+};
+
+}  // namespace sollol::gateway

@@ -1,0 +1,357 @@
+#include "gateway/control.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+
+#include "api/model_name.h"
+#include "gateway/spawn.h"
+
+namespace sollol::gateway {
+
+namespace asio = net::asio;
+using cluster::Availability;
+using cluster::ProbeOutcome;
+using cluster::RequestOutcome;
+
+namespace {
+
+constexpr Duration tick_interval = 50ms;
+constexpr Duration refresh_shared_for = 500ms;
+
+}  // namespace
+
+/// What is probed of one node. Its loops hold it; `gone` ends them after the node was removed.
+struct Control::Probe {
+  Probe(NodeId node, cluster::NodeInfo about)
+      : id(node), info(std::move(about)), host_field(cluster::host_field(info)) {}
+
+  NodeId id;
+  cluster::NodeInfo info;
+  std::string host_field;
+  std::vector<Address> addresses;
+  TimePoint resolved_at{};
+  std::unique_ptr<net::Stream> liveness;  // kept between probes
+  TimePoint pending_since{};              // of a liveness probe under way; zero: none
+  bool models_under_way = false;
+  bool gone = false;
+  std::shared_ptr<const NodeListing> listing = std::make_shared<const NodeListing>();
+};
+
+Control::Control(const Options& options, ViewSource& views)
+    : options_(options),
+      views_(views),
+      work_(asio::make_work_guard(context_)),
+      scheduler_(context_),
+      connector_(context_, scheduler_),
+      cluster_(options.health) {
+  cluster_.on_transition([this](NodeId id, Availability from, Availability to, std::string_view reason) {
+    const cluster::NodeInfo* info = cluster_.info(id);
+    spdlog::info("node {}: {} -> {}{}{}", info->name, text(from), text(to), reason.empty() ? "" : ": ", reason);
+    if (to == Availability::down && node_down_) node_down_(id);
+    const bool usable = to == Availability::healthy || to == Availability::trial || to == Availability::suspect;
+    if (usable && changed_) changed_();
+    const auto probe = probes_.find(id);
+    if (to == Availability::healthy && probe != probes_.end()) {
+      spawn(context_, "probe", fetch_models_and_loaded(probe->second));
+    }
+  });
+}
+
+Control::~Control() { stop(); }
+
+void Control::start(NodeDown node_down, Changed changed) {
+  node_down_ = std::move(node_down);
+  changed_ = std::move(changed);
+  for (const cluster::NodeInfo& info : options_.nodes) {
+    const Result<NodeId> added = cluster_.add(info);
+    if (added) {
+      start_probe(*added);
+    } else {
+      spdlog::warn("node {} left out: {}", info.url, added.error().detail);
+    }
+  }
+  publish();
+  spawn(context_, "tick", tick());
+  thread_ = std::thread([this] { context_.run(); });
+}
+
+void Control::stop() {
+  if (!thread_.joinable()) return;
+  context_.stop();
+  thread_.join();
+}
+
+void Control::report(NodeId node, RequestOutcome outcome) {
+  asio::post(context_, [this, node, outcome] {
+    cluster_.update_health(node, scheduler_.now(), [&](cluster::NodeHealth& health) {
+      health.on_request(outcome, scheduler_.now());
+    });
+    if (outcome == RequestOutcome::neutral) cluster_.free_trial(node);  // it told nothing: the next one is the trial
+  });
+}
+
+void Control::refresh_soon(NodeId node) { spawn(context_, "refresh", refresh_node(node)); }
+
+net::Task<void> Control::refresh_models(Duration limit) {
+  const TimePoint began = scheduler_.now();
+  if (began - last_refresh_ < refresh_shared_for) co_return;
+  last_refresh_ = began;
+  for (const auto& [id, probe] : probes_) spawn(context_, "refresh", fetch_models_only(probe));
+  const auto under_way = [this] {
+    return std::ranges::any_of(probes_, [](const auto& item) { return item.second->models_under_way; });
+  };
+  while (scheduler_.now() - began < limit && under_way()) {
+    auto pause = scheduler_.sleep_until(scheduler_.now() + 2ms);
+    co_await std::move(pause);
+  }
+}
+
+net::Task<void> Control::refresh_node(NodeId node) {
+  const auto it = probes_.find(node);
+  if (it == probes_.end()) co_return;
+  auto refresh = fetch_models_and_loaded(it->second);
+  co_await std::move(refresh);
+}
+
+net::Task<std::optional<Error>> Control::add_node(cluster::NodeInfo info) {
+  const Result<NodeId> added = cluster_.add(std::move(info));
+  if (!added) co_return added.error();
+  start_probe(*added);
+  publish();
+  co_return std::nullopt;
+}
+
+net::Task<bool> Control::remove_node(NodeId node) {
+  const auto it = probes_.find(node);
+  if (it == probes_.end()) co_return false;
+  it->second->gone = true;
+  if (it->second->liveness) it->second->liveness->cancel();
+  probes_.erase(it);
+  cluster_.remove(node);
+  publish();
+  co_return true;
+}
+
+net::Task<bool> Control::set_admin(NodeId node, cluster::Admin admin) {
+  if (!probes_.contains(node)) co_return false;
+  cluster_.set_admin(node, admin);
+  if (admin == cluster::Admin::enabled && changed_) changed_();
+  co_return true;
+}
+
+net::Task<std::vector<Control::NodeHealthReport>> Control::health_report() {
+  std::vector<NodeHealthReport> reports;
+  for (const NodeId id : cluster_.nodes()) {
+    const cluster::NodeHealth* health = cluster_.health(id);
+    reports.push_back({id, std::string(health->reason()), to_seconds(health->back_off())});
+  }
+  co_return reports;
+}
+
+void Control::start_probe(NodeId node) {
+  auto probe = std::make_shared<Probe>(node, *cluster_.info(node));
+  probes_.emplace(node, probe);
+  spawn(context_, "liveness probe", watch_liveness(probe));
+  spawn(context_, "models probe", watch_models(probe));
+  spawn(context_, "loaded probe", watch_loaded(probe));
+}
+
+net::Task<void> Control::tick() {
+  while (true) {
+    auto pause = scheduler_.sleep_until(scheduler_.now() + tick_interval);
+    co_await std::move(pause);
+    const TimePoint now = scheduler_.now();
+    for (const auto& [id, probe] : probes_) {
+      if (probe->pending_since == TimePoint{}) continue;
+      cluster_.update_health(id, now, [&](cluster::NodeHealth& health) {
+        health.probe_pending(probe->pending_since, now);
+      });
+    }
+    cluster_.tick(now);
+  }
+}
+
+net::Task<void> Control::watch_liveness(std::shared_ptr<Probe> probe) {
+  while (!probe->gone) {
+    const TimePoint began = scheduler_.now();
+    auto resolving = resolve(probe);
+    const bool resolved = co_await std::move(resolving);
+    ProbeOutcome outcome = ProbeOutcome::refused;
+    if (resolved) {
+      probe->pending_since = scheduler_.now();
+      auto probing = probe_version(probe);
+      outcome = co_await std::move(probing);
+      probe->pending_since = {};
+    }
+    if (probe->gone) co_return;
+    cluster_.update_health(probe->id, scheduler_.now(), [&](cluster::NodeHealth& health) {
+      health.on_probe(outcome, scheduler_.now());
+    });
+    const TimePoint next = std::max(began + options_.probe.interval, scheduler_.now() + 20ms);
+    auto pause = scheduler_.sleep_until(next);
+    co_await std::move(pause);
+  }
+}
+
+net::Task<void> Control::watch_models(std::shared_ptr<Probe> probe) {
+  while (!probe->gone) {
+    auto fetching = fetch_models(probe);
+    const bool fetched = co_await std::move(fetching);
+    // A node that has not told yet is asked again at the liveness pace: it is of no use until it has.
+    const bool known = fetched || probe->listing->listed;
+    auto pause = scheduler_.sleep_until(scheduler_.now() +
+                                        (known ? options_.probe.tags_interval : options_.probe.interval));
+    co_await std::move(pause);
+  }
+}
+
+net::Task<void> Control::watch_loaded(std::shared_ptr<Probe> probe) {
+  while (!probe->gone) {
+    auto fetching = fetch_loaded(probe);
+    co_await std::move(fetching);  // a node that does not answer is skipped, never judged (reference §8)
+    auto pause = scheduler_.sleep_until(scheduler_.now() + options_.probe.ps_interval);
+    co_await std::move(pause);
+  }
+}
+
+net::Task<void> Control::fetch_models_only(std::shared_ptr<Probe> probe) {
+  auto fetching = fetch_models(probe);
+  co_await std::move(fetching);
+}
+
+net::Task<void> Control::fetch_models_and_loaded(std::shared_ptr<Probe> probe) {
+  auto models = fetch_models(probe);
+  co_await std::move(models);
+  auto loaded = fetch_loaded(probe);
+  co_await std::move(loaded);
+}
+
+net::Task<bool> Control::resolve(std::shared_ptr<Probe> probe) {
+  const TimePoint now = scheduler_.now();
+  const bool fresh = now - probe->resolved_at < options_.probe.resolve_interval;
+  if (!probe->addresses.empty() && fresh) co_return true;
+  auto resolving = net::resolve(context_, probe->info.host, probe->info.port);
+  auto resolved = co_await std::move(resolving);
+  if (!resolved) co_return !probe->addresses.empty();
+  probe->addresses = std::move(*resolved);
+  probe->resolved_at = now;
+  if (probe->gone) co_return false;
+  cluster_.set_addresses(probe->id, probe->addresses);
+  publish();
+  co_return true;
+}
+
+net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
+  const TimePoint deadline = scheduler_.now() + options_.probe.timeout;
+  const std::string path = probe->info.path_prefix + "/api/version";
+  // A kept connection may have been closed since the last probe: that alone says nothing, so a fresh one is tried.
+  for (const bool kept : {true, false}) {
+    if (kept && !probe->liveness) continue;
+    if (!probe->liveness) {
+      auto connecting = connector_.connect(probe->addresses.front(), deadline);
+      auto connected = co_await std::move(connecting);
+      if (!connected) {
+        co_return connected.error().kind == ErrorKind::timeout ? ProbeOutcome::silent : ProbeOutcome::refused;
+      }
+      probe->liveness = std::move(*connected);
+    }
+    net::SimpleRequest request{.target = path, .host_field = probe->host_field};
+    auto calling = net::call_once(*probe->liveness, scratch_, std::move(request), deadline);
+    auto answer = co_await std::move(calling);
+    if (!answer || !answer->reusable) probe->liveness = nullptr;
+    if (!answer) {
+      if (answer.error().kind == ErrorKind::timeout) co_return ProbeOutcome::silent;
+      if (kept && answer.error().kind == ErrorKind::reset) continue;
+      co_return ProbeOutcome::bad_reply;
+    }
+    const Result<std::string> version = api::parse_version(answer->reply.body);
+    if (answer->reply.status != 200 || !version) co_return ProbeOutcome::bad_reply;
+    if (probe->listing->version != *version) {
+      update_listing(*probe, [&](NodeListing& listing) { listing.version = *version; });
+    }
+    co_return ProbeOutcome::ok;
+  }
+  co_return ProbeOutcome::bad_reply;
+}
+
+net::Task<Result<net::HttpReply>> Control::get(std::shared_ptr<Probe> probe, std::string path, TimePoint deadline) {
+  if (probe->addresses.empty()) {
+    co_return std::unexpected(Error{ErrorKind::refused, Origin::node, Retry::later, "not resolved yet"});
+  }
+  auto connecting = connector_.connect(probe->addresses.front(), deadline);
+  auto stream = co_await std::move(connecting);
+  if (!stream) co_return std::unexpected(stream.error());
+  net::SimpleRequest request{.target = probe->info.path_prefix + path,
+                             .host_field = probe->host_field,
+                             .extra_fields = "Connection: close\r\n",
+                             .body = {},
+                             .reply_max = options_.probe.body_max};
+  auto calling = net::call_once(**stream, scratch_, std::move(request), deadline);
+  auto answer = co_await std::move(calling);
+  if (!answer) co_return std::unexpected(answer.error());
+  if (answer->reply.status != 200) {
+    co_return std::unexpected(Error{ErrorKind::bad_reply, Origin::node, Retry::later,
+                                    path + " answered " + std::to_string(answer->reply.status)});
+  }
+  co_return std::move(answer->reply);
+}
+
+net::Task<bool> Control::fetch_models(std::shared_ptr<Probe> probe) {
+  if (probe->models_under_way) co_return false;
+  probe->models_under_way = true;
+  auto getting = get(probe, "/api/tags", scheduler_.now() + options_.probe.ps_timeout);
+  const auto reply = co_await std::move(getting);
+  probe->models_under_way = false;
+  if (!reply || probe->gone) co_return false;
+  auto models = api::parse_tags(reply->body);
+  if (!models) {
+    spdlog::warn("node {}: /api/tags is not usable: {}", probe->info.name, models.error().detail);
+    co_return false;
+  }
+  std::vector<cluster::ModelRecord> records;
+  for (const api::ModelEntry& model : *models) {
+    records.push_back({model.key, model.name, model.digest, model.size_bytes});
+  }
+  cluster_.set_models(probe->id, std::move(records));
+  update_listing(*probe, [&](NodeListing& listing) {
+    listing.models = std::move(*models);
+    listing.listed = true;
+  });
+  co_return true;
+}
+
+net::Task<bool> Control::fetch_loaded(std::shared_ptr<Probe> probe) {
+  auto getting = get(probe, "/api/ps", scheduler_.now() + options_.probe.ps_timeout);
+  const auto reply = co_await std::move(getting);
+  if (!reply || probe->gone) co_return false;
+  auto loaded = api::parse_ps(reply->body);
+  if (!loaded) co_return false;
+  std::vector<cluster::Cluster::LoadedRecord> records;
+  for (const api::LoadedModel& model : *loaded) records.push_back({model.key, model.context_length});
+  cluster_.set_loaded(probe->id, records);
+  update_listing(*probe, [&](NodeListing& listing) { listing.loaded = std::move(*loaded); });
+  co_return true;
+}
+
+void Control::update_listing(Probe& probe, const std::function<void(NodeListing&)>& change) {
+  auto updated = std::make_shared<NodeListing>(*probe.listing);
+  change(*updated);
+  probe.listing = std::move(updated);
+  publish();
+}
+
+void Control::publish() {
+  auto view = std::make_shared<FleetView>();
+  view->cluster = cluster_.snapshot();
+  for (const cluster::Node& node : view->cluster->nodes) {
+    const auto probe = probes_.find(node.id);
+    view->listings.push_back(probe == probes_.end() ? std::make_shared<const NodeListing>()
+                                                    : probe->second->listing);
+  }
+  views_.publish(std::move(view));
+  if (changed_) changed_();
+}
+
+}  // namespace sollol::gateway

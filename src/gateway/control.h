@@ -1,0 +1,97 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "cluster/cluster.h"
+#include "gateway/options.h"
+#include "gateway/view.h"
+#include "net/http_call.h"
+#include "net/tcp.h"
+
+namespace sollol::gateway {
+
+/// The control thread: owns the cluster, probes every node, judges health, and publishes views.
+///
+/// Workers report what they see and read what is published. Everything public but `start`, `stop` and `report` is a
+/// coroutine to be run on `context()`.
+class Control {
+ public:
+  /// Told on the control thread when a node must not be waited for any longer.
+  using NodeDown = std::function<void(NodeId)>;
+  /// Told on the control thread after every change that may let a queued request go.
+  using Changed = std::function<void()>;
+
+  Control(const Options& options, ViewSource& views);
+  ~Control();
+
+  void start(NodeDown node_down, Changed changed);
+  void stop();
+
+  net::asio::io_context& context() noexcept { return context_; }
+  /// Any thread: `now`.
+  const net::Scheduler& scheduler() const noexcept { return scheduler_; }
+
+  /// Any thread: the outcome of a request at a node.
+  void report(NodeId node, cluster::RequestOutcome outcome);
+  /// Any thread: the node's list of models is not what we think.
+  void refresh_soon(NodeId node);
+
+  /// Asks every node for its models now; returns when all have answered or `limit` has passed. Calls within half a
+  /// second of the last share its answer.
+  net::Task<void> refresh_models(Duration limit);
+  /// Asks one node for its models and loaded models now.
+  net::Task<void> refresh_node(NodeId node);
+  /// The error when the node cannot be added.
+  net::Task<std::optional<Error>> add_node(cluster::NodeInfo info);
+  net::Task<bool> remove_node(NodeId node);
+  net::Task<bool> set_admin(NodeId node, cluster::Admin admin);
+  /// Name, availability, reason and back-off of each node, for people.
+  struct NodeHealthReport {
+    NodeId node;
+    std::string reason;
+    double back_off_s = 0;
+  };
+  net::Task<std::vector<NodeHealthReport>> health_report();
+
+ private:
+  struct Probe;  // one node's connections and loops
+
+  net::Task<void> watch_liveness(std::shared_ptr<Probe> probe);
+  net::Task<void> watch_models(std::shared_ptr<Probe> probe);
+  net::Task<void> watch_loaded(std::shared_ptr<Probe> probe);
+  net::Task<void> tick();
+  net::Task<bool> resolve(std::shared_ptr<Probe> probe);
+  net::Task<cluster::ProbeOutcome> probe_version(std::shared_ptr<Probe> probe);
+  net::Task<bool> fetch_models(std::shared_ptr<Probe> probe);
+  net::Task<bool> fetch_loaded(std::shared_ptr<Probe> probe);
+  net::Task<void> fetch_models_only(std::shared_ptr<Probe> probe);
+  net::Task<void> fetch_models_and_loaded(std::shared_ptr<Probe> probe);
+  net::Task<Result<net::HttpReply>> get(std::shared_ptr<Probe> probe, std::string path, TimePoint deadline);
+  void start_probe(NodeId node);
+  void update_listing(Probe& probe, const std::function<void(NodeListing&)>& change);
+  void publish();
+
+  const Options& options_;
+  ViewSource& views_;
+  net::asio::io_context context_{1};
+  net::asio::executor_work_guard<net::asio::io_context::executor_type> work_;
+  net::AsioScheduler scheduler_;
+  net::TcpConnector connector_;
+  net::HttpScratch scratch_;
+  cluster::Cluster cluster_;
+  std::map<NodeId, std::shared_ptr<Probe>> probes_;
+  TimePoint last_refresh_{};
+  NodeDown node_down_;
+  Changed changed_;
+  std::thread thread_;
+};
+
+}  // namespace sollol::gateway

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+
+namespace sollol::gateway {
+
+/// One choice of a node, kept for `GET /sollol/v1/decisions`.
+struct DecisionRecord {
+  WallTime when;
+  std::string request_id;
+  std::string model;
+  std::string node;
+  std::string reason;
+  double cost_s = 0;       // what the policy expected; 0 when it does not estimate
+  unsigned candidates = 0;
+  unsigned attempt = 1;
+};
+
+/// The last decisions of one worker, in a ring whose strings keep their memory. Locked because people read it from
+/// another worker; the owner's lock is uncontended.
+class DecisionLog {
+ public:
+  explicit DecisionLog(std::size_t kept) : ring_(kept) {}
+
+  template <class Fill>
+  void add(Fill&& fill) {
+    if (ring_.empty()) return;
+    const std::scoped_lock lock(mutex_);
+    fill(ring_[next_++ % ring_.size()]);
+  }
+  std::vector<DecisionRecord> newest_first() const {
+    const std::scoped_lock lock(mutex_);
+    std::vector<DecisionRecord> records;
+    const std::size_t count = next_ < ring_.size() ? next_ : ring_.size();
+    for (std::size_t back = 1; back <= count; ++back) records.push_back(ring_[(next_ - back) % ring_.size()]);
+    return records;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<DecisionRecord> ring_;
+  std::size_t next_ = 0;
+};
+
+}  // namespace sollol::gateway

@@ -1,0 +1,79 @@
+#include "gateway/dispatch.h"
+
+#include <fmt/format.h>
+
+#include "api/cors.h"
+#include "gateway/admin.h"
+#include "gateway/blobs.h"
+#include "gateway/fanout.h"
+#include "gateway/inference.h"
+#include "gateway/local.h"
+#include "gateway/worker.h"
+
+namespace sollol::gateway {
+
+using api::Operation;
+using api::RouteClass;
+
+namespace {
+
+/// Cross-origin rules are the gateway's: nodes see no Origin (reference §1). True: go on.
+net::Task<bool> pass_origin(Connection& client) {
+  Request& request = client.request();
+  if (request.origin.empty()) co_return true;
+  if (api::is_same_origin(request.origin, request.authority)) {
+    request.origin.clear();
+    co_return request.method != "OPTIONS";
+  }
+  const auto& extra = client.worker().options().cors_origins;
+  if (!api::origin_allowed(request.origin, extra)) {
+    request.origin.clear();
+    auto refusing = client.answer(403, {}, {});
+    co_await std::move(refusing);
+    co_return false;
+  }
+  if (request.method != "OPTIONS") co_return true;
+  auto answering = client.answer(204, {}, {},
+                                 fmt::format("Access-Control-Allow-Methods: {}\r\nAccess-Control-Allow-Headers: {}\r\n"
+                                             "Access-Control-Max-Age: 43200\r\n",
+                                             api::cors_allowed_methods, api::cors_allowed_headers));
+  co_await std::move(answering);
+  co_return false;
+}
+
+net::Task<void> serve_route(Connection& client) {
+  switch (client.request().route.route_class) {
+    case RouteClass::inference: return serve_inference(client);
+    case RouteClass::aggregate: return serve_aggregate(client);
+    case RouteClass::local: return serve_local(client);
+    case RouteClass::cloud: return serve_any_node(client);
+    case RouteClass::node_state:
+      switch (client.request().route.operation) {
+        case Operation::blob_upload: return serve_blob_upload(client);
+        case Operation::blob_check: return serve_blob_check(client);
+        default: return serve_fanout(client);
+      }
+    case RouteClass::unknown_path: return client.answer(api::plain_404());
+    case RouteClass::wrong_method: return client.answer(api::plain_405());
+  }
+  return client.answer(api::plain_404());
+}
+
+}  // namespace
+
+net::Task<void> dispatch(Connection& client) {
+  Request& request = client.request();
+  auto checking = pass_origin(client);
+  const bool passed = co_await std::move(checking);
+  if (!passed) co_return;
+  if (is_own_route(request.path())) {
+    auto serving = serve_own_route(client);
+    co_await std::move(serving);
+    co_return;
+  }
+  request.route = api::match_route(request.method, request.path());
+  auto serving = serve_route(client);
+  co_await std::move(serving);
+}
+
+}  // namespace sollol::gateway

@@ -1,0 +1,325 @@
+#include "gateway/inference.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/co_spawn.hpp>
+
+#include "api/errors.h"
+#include "api/intent.h"
+#include "api/model_name.h"
+#include "gateway/admission.h"
+#include "gateway/control.h"
+#include "gateway/learn.h"
+#include "gateway/worker.h"
+
+namespace sollol::gateway {
+
+namespace asio = net::asio;
+using api::Operation;
+using cluster::RequestOutcome;
+
+namespace {
+
+constexpr Duration refresh_limit = 1s;
+constexpr double bytes_per_token = 4;            // English text in common tokenizers
+constexpr double tokens_when_unknown = 128;      // a short answer
+constexpr std::int64_t tokens_assumed_max = 512;  // limits are set far above what is used
+
+routing::RequestShape shape_of(const api::Intent& intent) {
+  routing::RequestShape shape;
+  shape.prompt_tokens = static_cast<double>(intent.prompt_bytes) / bytes_per_token;
+  shape.expected_tokens = tokens_when_unknown;
+  if (intent.num_predict && *intent.num_predict >= 0) {
+    shape.expected_tokens = static_cast<double>(std::min(*intent.num_predict, tokens_assumed_max));
+  }
+  if (intent.empty_prompt || intent.inputs > 0) shape.expected_tokens = 0;
+  return shape;
+}
+
+/// What the body says, made into work; or the answer when it names no model that could be.
+struct Prepared {
+  Work work;
+  std::string key;    // empty: any node
+  std::string model;  // as written
+  bool cloud = false;
+  bool stream = false;
+  std::optional<api::Reply> answer;
+};
+
+Prepared prepare(Connection& client, std::string_view body) {
+  Request& request = client.request();
+  const Operation operation = request.route.operation;
+  Prepared prepared;
+  if (operation == Operation::transcriptions) {
+    Result<std::string> model = api::multipart_model(request.content_type, body);
+    if (!model) return prepared;
+    prepared.model = std::move(*model);
+  } else {
+    const Result<api::Intent> intent = client.worker().intents().scan(body, operation);
+    if (!intent) return prepared;  // a node words the answer to that best
+    prepared.stream = intent->stream;
+    prepared.work.shape = shape_of(*intent);
+    prepared.work.runner_key = intent->runner_key;
+    prepared.work.num_ctx = intent->num_ctx;
+    prepared.model = intent->model;
+  }
+  request.outcome.model = prepared.model;
+  if (prepared.model.empty()) {
+    prepared.answer = api::missing_model(operation, request.id);
+    return prepared;
+  }
+  const std::optional<api::ModelKey> key = api::ModelKey::from(prepared.model);
+  if (!key) {
+    prepared.answer = api::invalid_model(operation, prepared.model, request.id);
+    return prepared;
+  }
+  prepared.key = key->view();
+  prepared.cloud = key->source() == api::ModelSource::cloud;
+  return prepared;
+}
+
+bool may_retry(const Verdict& verdict, bool has_model) {
+  if (verdict.kind == Verdict::Kind::failed) return verdict.error->retry == Retry::other_node;
+  if (verdict.kind != Verdict::Kind::refused) return false;
+  return verdict.status >= 500 || (verdict.status == 404 && has_model);
+}
+
+net::Task<void> answer_verdict(Connection& client, Verdict verdict) {
+  if (verdict.kind == Verdict::Kind::refused) {
+    auto answering = client.answer(verdict.status, verdict.content_type, std::move(verdict.body));
+    co_await std::move(answering);
+    co_return;
+  }
+  const Request& request = client.request();
+  const bool overloaded = verdict.error->kind == ErrorKind::overloaded;
+  client.request().outcome.problem = verdict.error->detail;
+  if (overloaded) {
+    auto answering = answer_unavailable(client, verdict.error->detail, 1s);
+    co_await std::move(answering);
+    co_return;
+  }
+  api::Reply reply = api::error_reply(request.route.dialect, 502, "no node could answer: " + verdict.error->detail,
+                                      request.id);
+  auto answering = client.answer(std::move(reply));
+  co_await std::move(answering);
+}
+
+void note_decision(Connection& client, const Slot& slot) {
+  Request& request = client.request();
+  request.outcome.node = slot.node().info.name;
+  request.outcome.reason = slot.reason;
+  client.worker().decisions().add([&](DecisionRecord& record) {
+    record.when = request.arrived_wall;
+    record.request_id = request.id;
+    record.model = request.outcome.model;
+    record.node = request.outcome.node;
+    record.reason = slot.reason;
+    record.cost_s = slot.expected_cost_s;
+    record.candidates = slot.candidates;
+    record.attempt = request.outcome.attempts;
+  });
+}
+
+net::Task<void> answer_no_place(Connection& client, Error error) {
+  if (error.kind == ErrorKind::cancelled) co_return;
+  client.request().outcome.problem = error.detail;
+  const bool no_nodes = client.worker().view()->cluster->nodes.empty();
+  std::string message =
+      no_nodes ? "no Ollama node is known: start `sollol up` with --node http://HOST:11434, add one with "
+                 "`sollol nodes add URL`, or list it in the node file"
+               : error.detail;
+  auto answering = answer_unavailable(client, std::move(message), error.kind == ErrorKind::no_candidate ? 2s : 1s);
+  co_await std::move(answering);
+}
+
+}  // namespace
+
+net::Task<void> answer_unavailable(Connection& client, std::string message, Duration retry_after) {
+  const Request& request = client.request();
+  api::Reply reply = api::error_reply(request.route.dialect, 503, message, request.id);
+  auto answering =
+      client.answer(std::move(reply), fmt::format("Retry-After: {:.0f}\r\n", std::max(1.0, to_seconds(retry_after))));
+  co_await std::move(answering);
+}
+
+net::Task<void> answer_body_error(Connection& client, Error error) {
+  if (error.kind == ErrorKind::cancelled) co_return;
+  const Request& request = client.request();
+  client.request().outcome.problem = error.detail;
+  const int status = error.kind == ErrorKind::timeout ? 408 : error.detail.contains("larger") ? 413 : 400;
+  client.close_after();
+  api::Reply reply = api::error_reply(request.route.dialect, status, error.detail, request.id);
+  auto answering = client.answer(std::move(reply));
+  co_await std::move(answering);
+}
+
+std::optional<api::Reply> apply_wishes(Connection& client, Work& work) {
+  Request& request = client.request();
+  work.urgency = request.urgency;
+  work.client = request.client_key;
+  if (request.wanted_node.empty()) return std::nullopt;
+  const cluster::Node* node = work.view->cluster->find_node(request.wanted_node);
+  if (node != nullptr) {
+    work.pinned = node->id;
+    return std::nullopt;
+  }
+  return api::error_reply(request.route.dialect, 400,
+                          fmt::format("X-Sollol-Node: no node is called '{}'; `sollol nodes` lists them",
+                                      request.wanted_node),
+                          request.id);
+}
+
+net::Task<const cluster::Model*> find_model(Connection& client, Work& work, std::string key) {
+  Worker& worker = client.worker();
+  work.view = worker.view();
+  const cluster::Model* model = work.view->cluster->find_model(key);
+  if (model == nullptr && !work.view->cluster->nodes.empty()) {
+    Control& control = worker.shared().control;
+    auto refreshing = asio::co_spawn(control.context(), control.refresh_models(refresh_limit), net::use_task);
+    co_await std::move(refreshing);
+    work.view = worker.view();
+    model = work.view->cluster->find_model(key);
+  }
+  work.model = model;
+  co_return model;
+}
+
+net::Task<void> serve_inference(Connection& client) {
+  Request& request = client.request();
+  auto reading = client.read_body(client.worker().options().client.body_max);
+  const Result<std::string_view> body = co_await std::move(reading);
+  if (!body) {
+    auto refusing = answer_body_error(client, body.error());
+    co_await std::move(refusing);
+    co_return;
+  }
+  Prepared prepared = prepare(client, *body);
+  if (!prepared.answer && !prepared.key.empty()) {
+    auto finding = find_model(client, prepared.work, prepared.key);
+    const cluster::Model* model = co_await std::move(finding);
+    if (model == nullptr && !prepared.cloud) {
+      const bool hopeless = !any_usable(*prepared.work.view);
+      if (hopeless) {
+        auto refusing = answer_no_place(client, {ErrorKind::no_candidate, Origin::gateway, Retry::later,
+                                                 "no node answers at present; `sollol nodes` says why"});
+        co_await std::move(refusing);
+        co_return;
+      }
+      prepared.answer = api::model_not_found(request.route.operation, prepared.model, request.id);
+    }
+  }
+  if (!prepared.work.view) prepared.work.view = client.worker().view();
+  if (!prepared.answer) prepared.answer = apply_wishes(client, prepared.work);
+  if (prepared.answer) {
+    auto answering = client.answer(std::move(*prepared.answer));
+    co_await std::move(answering);
+    co_return;
+  }
+  Attempt::Plan plan{.body = *body, .form = api::stream_form(request.route.operation, prepared.stream)};
+  if (request.route.operation != Operation::transcriptions) plan.payload = Attempt::Plan::Payload::json;
+  auto serving = serve_work(client, std::move(prepared.work), plan);
+  co_await std::move(serving);
+}
+
+net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
+  Worker& worker = client.worker();
+  Request& request = client.request();
+  const bool has_model = work.model != nullptr;
+  worker.shared().retries.on_request();
+  client.watch();
+  std::optional<Verdict> last;
+  while (true) {
+    auto admitting = worker.shared().admission.admit(client, work);
+    Result<Slot> slot = co_await std::move(admitting);
+    if (!slot) {
+      // Nowhere left to try: the last node's own words say more than ours.
+      auto answering = last ? answer_verdict(client, std::move(*last)) : answer_no_place(client, slot.error());
+      co_await std::move(answering);
+      co_return;
+    }
+    ++request.outcome.attempts;
+    note_decision(client, *slot);
+    const TimePoint sent = worker.scheduler().now();
+    Verdict verdict;
+    {
+      Attempt attempt(client, slot->node());
+      auto running = attempt.run(plan);
+      verdict = co_await std::move(running);
+    }
+    learn(worker, *slot, verdict, sent, request);
+    const bool again = may_retry(verdict, has_model) && !client.client_gone() &&
+                       request.outcome.attempts <= worker.options().retry.attempts_max &&
+                       worker.shared().retries.try_retry();
+    if (!again) {
+      if (verdict.kind == Verdict::Kind::refused || verdict.kind == Verdict::Kind::failed) {
+        auto answering = answer_verdict(client, std::move(verdict));
+        co_await std::move(answering);
+      }
+      co_return;
+    }
+    worker.metrics().retries.add();
+    work.excluded.push_back(slot->node().id);
+    last = std::move(verdict);
+  }
+}
+
+net::Task<void> serve_lookup(Connection& client) {
+  Request& request = client.request();
+  const Operation operation = request.route.operation;
+  std::string_view body;
+  Prepared prepared;
+  if (operation == Operation::model) {
+    prepared.model = api::percent_decode(request.route.parameter);
+    if (const auto key = api::ModelKey::from(prepared.model)) prepared.key = key->view();
+  } else {
+    auto reading = client.read_body(client.worker().options().client.body_max);
+    const Result<std::string_view> read = co_await std::move(reading);
+    if (!read) {
+      auto refusing = answer_body_error(client, read.error());
+      co_await std::move(refusing);
+      co_return;
+    }
+    body = *read;
+    prepared = prepare(client, body);
+  }
+  request.outcome.model = prepared.model;
+  prepared.work.view = client.worker().view();
+  if (!prepared.answer && !prepared.key.empty()) {
+    auto finding = find_model(client, prepared.work, prepared.key);
+    const cluster::Model* model = co_await std::move(finding);
+    if (model == nullptr && any_usable(*prepared.work.view)) {
+      prepared.answer = api::model_not_found(operation, prepared.model, request.id);
+    }
+  }
+  // A look-up does no work for the model: it needs no slot, only a node that has it.
+  if (prepared.work.model != nullptr) ask_any_owner(prepared.work);
+  if (!prepared.answer) prepared.answer = apply_wishes(client, prepared.work);
+  if (prepared.answer) {
+    auto answering = client.answer(std::move(*prepared.answer));
+    co_await std::move(answering);
+    co_return;
+  }
+  auto serving = serve_work(client, std::move(prepared.work), {.body = body});
+  co_await std::move(serving);
+}
+
+net::Task<void> serve_any_node(Connection& client) {
+  auto reading = client.read_body(client.worker().options().client.body_max);
+  const Result<std::string_view> body = co_await std::move(reading);
+  if (!body) {
+    auto refusing = answer_body_error(client, body.error());
+    co_await std::move(refusing);
+    co_return;
+  }
+  Work work;
+  work.view = client.worker().view();
+  if (auto reply = apply_wishes(client, work)) {
+    auto answering = client.answer(std::move(*reply));
+    co_await std::move(answering);
+    co_return;
+  }
+  auto serving = serve_work(client, std::move(work), {.body = *body});
+  co_await std::move(serving);
+}
+
+}  // namespace sollol::gateway

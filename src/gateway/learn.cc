@@ -1,0 +1,77 @@
+#include "gateway/learn.h"
+
+#include "gateway/control.h"
+#include "gateway/worker.h"
+
+namespace sollol::gateway {
+
+using cluster::RequestOutcome;
+
+namespace {
+
+/// Below this a "load" is the scheduler's own time, not a model coming off the disk.
+constexpr Duration load_min = 200ms;
+
+void learn_rates(cluster::ReplicaLive& replica, const api::Usage& usage) {
+  if (!usage.from_node_durations) return;
+  if (usage.eval.count() > 0 && usage.output_tokens > 1) {
+    cluster::smooth(replica.decode_tokens_per_s, static_cast<double>(usage.output_tokens) / to_seconds(usage.eval));
+  }
+  if (usage.prompt_eval.count() > 0 && usage.prompt_tokens > 0) {
+    cluster::smooth(replica.prefill_tokens_per_s,
+                    static_cast<double>(usage.prompt_tokens) / to_seconds(usage.prompt_eval));
+  }
+  if (usage.load > load_min) cluster::smooth(replica.load_s, to_seconds(usage.load));
+}
+
+void learn_slots(const Slot& slot, const api::Usage& usage, TimePoint now) {
+  if (!usage.from_node_durations || usage.total.count() == 0) return;
+  cluster::ReplicaLive& replica = *slot.replica();
+  const std::scoped_lock lock(replica.slots_mutex);
+  replica.slots.observe({.in_flight_at_dispatch = slot.in_flight_at_dispatch(),
+                         .slot_wait = usage.slot_wait(),
+                         .service_time = usage.prompt_eval + usage.eval},
+                        now);
+  replica.limit.store(replica.slots.limit(), std::memory_order_relaxed);
+}
+
+void report_health(Worker& worker, const Slot& slot, const Verdict& verdict) {
+  cluster::NodeLive& live = *slot.node().live;
+  const bool failed = verdict.health == RequestOutcome::fault || verdict.health == RequestOutcome::refused;
+  if (failed) live.failures.fetch_add(1, std::memory_order_relaxed);
+  // Successes of a node that has not failed lately tell nothing new.
+  const bool wanted = failed || slot.is_trial() || live.wants_outcomes.load(std::memory_order_relaxed);
+  if (wanted) worker.shared().control.report(slot.node().id, verdict.health);
+}
+
+}  // namespace
+
+void learn(Worker& worker, const Slot& slot, const Verdict& verdict, TimePoint sent, Request& request) {
+  const TimePoint now = worker.scheduler().now();
+  const api::Usage& usage = verdict.usage;
+  Outcome& outcome = request.outcome;
+  outcome.prompt_tokens = usage.prompt_tokens;
+  outcome.output_tokens = usage.output_tokens;
+  outcome.decode = usage.eval;
+  if (verdict.kind == Verdict::Kind::client_left) worker.metrics().client_disconnects.add();
+  if (usage.output_tokens > 0) {
+    slot.node().live->output_tokens.fetch_add(usage.output_tokens, std::memory_order_relaxed);
+  }
+  if (cluster::ReplicaLive* replica = slot.replica()) {
+    if (verdict.kind == Verdict::Kind::relayed) {
+      cluster::note_replica_success(*replica);
+      cluster::smooth(replica->service_s, to_seconds(now - sent));
+      learn_rates(*replica, usage);
+      learn_slots(slot, usage, now);
+    }
+    const bool lacks_model = verdict.kind == Verdict::Kind::refused && verdict.status == 404;
+    if (lacks_model || (verdict.kind == Verdict::Kind::refused && verdict.status >= 500)) {
+      cluster::note_replica_failure(*replica, now);
+      replica->loaded.store(false, std::memory_order_relaxed);
+    }
+    if (lacks_model) worker.shared().control.refresh_soon(slot.node().id);
+  }
+  report_health(worker, slot, verdict);
+}
+
+}  // namespace sollol::gateway

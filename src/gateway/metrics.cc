@@ -1,0 +1,204 @@
+#include "gateway/metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <functional>
+
+#include "gateway/admission.h"
+#include "gateway/request.h"
+#include "gateway/worker.h"
+
+namespace sollol::gateway {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+namespace {
+
+std::string operation_label(std::size_t index) {
+  return std::string(api::operation_name(static_cast<api::Operation>(index)));
+}
+
+MetricFamily family(std::string name, std::string help, MetricType type) {
+  return {std::move(name), std::move(help), type, {}};
+}
+
+ClientMetric labelled(std::initializer_list<std::pair<const char*, std::string>> labels) {
+  ClientMetric metric;
+  for (const auto& [name, value] : labels) metric.label.push_back({name, value});
+  return metric;
+}
+
+using Sum = std::function<double(const Metrics&)>;
+
+/// Sums over workers and appends families.
+class Gather {
+ public:
+  explicit Gather(Worker& worker) : worker_(worker) {}
+
+  std::vector<MetricFamily> all() {
+    requests();
+    histograms();
+    counter("sollol_retries_total", "Attempts after the first, at another node.",
+            [](const Metrics& m) { return static_cast<double>(m.retries.value()); });
+    counter("sollol_broken_streams_total", "Answers that ended with an error record because the node failed.",
+            [](const Metrics& m) { return static_cast<double>(m.broken_streams.value()); });
+    counter("sollol_client_disconnects_total", "Requests whose client left before the end.",
+            [](const Metrics& m) { return static_cast<double>(m.client_disconnects.value()); });
+    counter("sollol_prompt_tokens_total", "Prompt tokens that nodes reported.",
+            [](const Metrics& m) { return static_cast<double>(m.prompt_tokens.value()); });
+    counter("sollol_output_tokens_total", "Output tokens that nodes reported.",
+            [](const Metrics& m) { return static_cast<double>(m.output_tokens.value()); });
+    counter("sollol_response_bytes_total", "Bytes written to clients.",
+            [](const Metrics& m) { return static_cast<double>(m.bytes_out.value()); });
+    counter("sollol_upstream_connects_total", "Connections opened to nodes.",
+            [](const Metrics& m) { return static_cast<double>(m.upstream_connects.value()); });
+    counter("sollol_connections_accepted_total", "Client connections accepted.",
+            [](const Metrics& m) { return static_cast<double>(m.connections_opened.value()); });
+    gauge("sollol_connections", "Client connections open now.", sum([](const Metrics& m) {
+            return static_cast<double>(m.connections_opened.value() - m.connections_closed.value());
+          }));
+    gauge("sollol_queued", "Requests waiting for a free slot at a node.",
+          worker_.shared().admission.waiting());
+    nodes();
+    return std::move(families_);
+  }
+
+ private:
+  double sum(const Sum& value) const {
+    double total = 0;
+    for (const auto& worker : worker_.shared().workers) total += value(worker->metrics());
+    return total;
+  }
+
+  void counter(std::string name, std::string help, const Sum& value) {
+    MetricFamily out = family(std::move(name), std::move(help), MetricType::Counter);
+    ClientMetric metric;
+    metric.counter.value = sum(value);
+    out.metric.push_back(std::move(metric));
+    families_.push_back(std::move(out));
+  }
+
+  void gauge(std::string name, std::string help, double value) {
+    MetricFamily out = family(std::move(name), std::move(help), MetricType::Gauge);
+    ClientMetric metric;
+    metric.gauge.value = value;
+    out.metric.push_back(std::move(metric));
+    families_.push_back(std::move(out));
+  }
+
+  void requests() {
+    MetricFamily out = family("sollol_requests_total", "Answered requests by operation and status class.",
+                              MetricType::Counter);
+    for (std::size_t op = 0; op < Metrics::operations; ++op) {
+      for (std::size_t status = 0; status < 6; ++status) {
+        const double value =
+            sum([&](const Metrics& m) { return static_cast<double>(m.requests[op][status].value()); });
+        if (value == 0) continue;
+        ClientMetric metric = labelled({{"operation", operation_label(op)},
+                                        {"code", status == 0 ? "none" : std::to_string(status) + "xx"}});
+        metric.counter.value = value;
+        out.metric.push_back(std::move(metric));
+      }
+    }
+    families_.push_back(std::move(out));
+  }
+
+  using Pick = std::function<const DurationHistogram&(const Metrics&)>;
+
+  bool fill(ClientMetric& metric, const Pick& pick) const {
+    std::uint64_t cumulative = 0;
+    for (std::size_t bucket = 0; bucket <= DurationHistogram::bounds_s.size(); ++bucket) {
+      for (const auto& worker : worker_.shared().workers) cumulative += pick(worker->metrics()).count(bucket);
+      const double bound = bucket < DurationHistogram::bounds_s.size() ? DurationHistogram::bounds_s[bucket]
+                                                                      : std::numeric_limits<double>::infinity();
+      metric.histogram.bucket.push_back({cumulative, bound});
+    }
+    metric.histogram.sample_count = cumulative;
+    metric.histogram.sample_sum = sum([&](const Metrics& m) { return pick(m).sum_s(); });
+    return cumulative > 0;
+  }
+
+  void histograms() {
+    MetricFamily durations = family("sollol_request_duration_seconds", "Arrival to the end of the answer.",
+                                    MetricType::Histogram);
+    for (std::size_t op = 0; op < Metrics::operations; ++op) {
+      ClientMetric metric = labelled({{"operation", operation_label(op)}});
+      if (fill(metric, [op](const Metrics& m) -> const auto& { return m.durations[op]; })) {
+        durations.metric.push_back(std::move(metric));
+      }
+    }
+    families_.push_back(std::move(durations));
+    single("sollol_time_to_first_token_seconds", "Arrival to the first byte of an inference answer's body.",
+           [](const Metrics& m) -> const auto& { return m.first_byte; });
+    single("sollol_queue_seconds", "Time an inference request waited for a slot.",
+           [](const Metrics& m) -> const auto& { return m.queued; });
+  }
+
+  void single(std::string name, std::string help, const Pick& pick) {
+    MetricFamily out = family(std::move(name), std::move(help), MetricType::Histogram);
+    ClientMetric metric;
+    fill(metric, pick);
+    out.metric.push_back(std::move(metric));
+    families_.push_back(std::move(out));
+  }
+
+  void nodes() {
+    MetricFamily up = family("sollol_node_up", "1 while the node is used.", MetricType::Gauge);
+    MetricFamily in_flight = family("sollol_node_in_flight", "Requests sent to the node and not finished.", MetricType::Gauge);
+    MetricFamily sent = family("sollol_node_requests_total", "Requests sent to the node.", MetricType::Counter);
+    MetricFamily failed = family("sollol_node_failures_total", "Requests that failed by the node's fault.", MetricType::Counter);
+    MetricFamily tokens = family("sollol_node_output_tokens_total", "Output tokens from the node.", MetricType::Counter);
+    MetricFamily rtt = family("sollol_node_round_trip_seconds", "Smoothed round trip of liveness probes.", MetricType::Gauge);
+    for (const cluster::Node& node : worker_.view()->cluster->nodes) {
+      const auto add = [&](MetricFamily& out, double value) {
+        ClientMetric metric = labelled({{"node", node.info.name}});
+        (out.type == MetricType::Gauge ? metric.gauge.value : metric.counter.value) = value;
+        out.metric.push_back(std::move(metric));
+      };
+      add(up, node.live->availability == cluster::Availability::healthy ? 1 : 0);
+      add(in_flight, node.live->in_flight);
+      add(sent, static_cast<double>(node.live->requests));
+      add(failed, static_cast<double>(node.live->failures));
+      add(tokens, static_cast<double>(node.live->output_tokens));
+      add(rtt, node.live->round_trip_s);
+    }
+    for (MetricFamily* out : {&up, &in_flight, &sent, &failed, &tokens, &rtt}) families_.push_back(std::move(*out));
+  }
+
+  Worker& worker_;
+  std::vector<MetricFamily> families_;
+};
+
+}  // namespace
+
+void DurationHistogram::observe(Duration d) noexcept {
+  const double s = to_seconds(d);
+  std::size_t bucket = 0;
+  while (bucket < bounds_s.size() && s > bounds_s[bucket]) ++bucket;
+  counts_[bucket].add();
+  sum_us_.add(static_cast<std::uint64_t>(std::max(0.0, s * 1e6)));
+}
+
+void Metrics::observe(const Request& request, TimePoint now) noexcept {
+  const auto op = static_cast<std::size_t>(request.route.operation) % operations;
+  const Outcome& outcome = request.outcome;
+  requests[op][static_cast<std::size_t>(outcome.status / 100) % 6].add();
+  durations[op].observe(now - request.arrived);
+  if (request.route.route_class == api::RouteClass::inference) {
+    queued.observe(outcome.queued);
+    if (outcome.first_byte.count() > 0) first_byte.observe(outcome.first_byte);
+  }
+  prompt_tokens.add(outcome.prompt_tokens);
+  output_tokens.add(outcome.output_tokens);
+  bytes_out.add(outcome.bytes_out);
+}
+
+std::string metrics_text(Worker& worker) {
+  Gather gather(worker);
+  return prometheus::TextSerializer().Serialize(gather.all());
+}
+
+}  // namespace sollol::gateway

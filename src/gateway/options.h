@@ -1,0 +1,76 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "base/time.h"
+#include "cluster/health.h"
+#include "cluster/snapshot.h"
+#include "http/head.h"
+#include "routing/policy.h"
+
+namespace sollol::gateway {
+
+using namespace std::chrono_literals;
+
+struct QueueOptions {
+  std::uint32_t waiting_max = 1024;
+  std::uint32_t waiting_per_client_max = 256;
+  Duration wait_max = 300s;
+};
+
+struct ClientOptions {
+  http::HeadLimits head;
+  Duration head_timeout = 10s;       // first byte of a head to its blank line
+  Duration idle_timeout = 75s;       // a kept connection without a request
+  Duration stall_timeout = 60s;      // a client that neither sends its body nor reads its answer
+  std::size_t body_max = 64u << 20;  // a body that is read whole to learn its model
+  std::uint32_t connections_max = 20000;
+};
+
+struct UpstreamOptions {
+  Duration connect_timeout = 2s;
+  Duration response_timeout{};  // request sent to first byte; zero: none, since a cold load is minutes of silence
+  std::uint32_t idle_connections_max = 64;  // per worker and node
+  Duration idle_timeout = 60s;
+  http::HeadLimits head;
+};
+
+struct RetryOptions {
+  std::uint32_t attempts_max = 2;  // tries after the first
+  std::uint32_t budget_percent = 20;
+};
+
+struct ProbeOptions {
+  Duration interval = 500ms;
+  Duration timeout = 2s;
+  Duration tags_interval = 10s;
+  Duration ps_interval = 2s;
+  Duration ps_timeout = 10s;
+  Duration resolve_interval = 30s;
+  std::size_t body_max = 32u << 20;  // of /api/tags and the like
+};
+
+enum class AccessLog : std::uint8_t { off, to_stderr, to_file };
+
+struct Options {
+  Address listen{"127.0.0.1", 11434};
+  std::uint32_t workers = 1;
+  routing::Policy policy = routing::Policy::expected_completion;
+  QueueOptions queue;
+  ClientOptions client;
+  UpstreamOptions upstream;
+  RetryOptions retry;
+  ProbeOptions probe;
+  cluster::HealthOptions health;
+  std::vector<cluster::NodeInfo> nodes;
+  std::vector<std::string> cors_origins;  // beside those that Ollama always allows
+  AccessLog access_log = AccessLog::to_stderr;
+  std::string access_log_file;
+  std::size_t decisions_kept = 256;  // per worker, for /sollol/v1/decisions
+};
+
+}  // namespace sollol::gateway

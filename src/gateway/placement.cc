@@ -1,0 +1,200 @@
+#include "gateway/placement.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "gateway/admission.h"
+
+namespace sollol::gateway {
+
+using cluster::Availability;
+using routing::Candidate;
+
+namespace {
+
+routing::Warmth warmth_of(const cluster::ReplicaLive& replica, const Work& work) {
+  if (!replica.loaded.load(std::memory_order_relaxed)) return routing::Warmth::cold;
+  const std::uint64_t loaded_with = replica.runner_key.load(std::memory_order_relaxed);
+  const std::uint32_t context = replica.loaded_context.load(std::memory_order_relaxed);
+  const bool same_options = loaded_with == work.runner_key || (work.num_ctx != 0 && work.num_ctx == context);
+  return same_options ? routing::Warmth::warm : routing::Warmth::other_options;
+}
+
+Candidate node_candidate(const cluster::Node& node, const Work& work) {
+  Candidate candidate{.node = node.id};
+  candidate.tier = node.info.tier;
+  candidate.availability = node.live->availability.load(std::memory_order_relaxed);
+  if (candidate.availability == Availability::trial && !node.live->trial_free.load(std::memory_order_relaxed)) {
+    candidate.availability = Availability::ejected;
+  }
+  candidate.node_in_flight = node.live->in_flight.load(std::memory_order_relaxed);
+  candidate.rtt_s = node.live->round_trip_s.load(std::memory_order_relaxed);
+  candidate.excluded = node.live->admin.load(std::memory_order_relaxed) != cluster::Admin::enabled ||
+                       std::ranges::find(work.excluded, node.id) != work.excluded.end() ||
+                       (work.pinned && *work.pinned != node.id);
+  return candidate;
+}
+
+void add_replica(Candidate& candidate, const cluster::Replica& replica, const Work& work, TimePoint now) {
+  const cluster::ReplicaLive& live = *replica.live;
+  candidate.in_flight = live.in_flight.load(std::memory_order_relaxed);
+  candidate.limit = live.limit.load(std::memory_order_relaxed);
+  candidate.warmth = warmth_of(live, work);
+  candidate.size_bytes = replica.size_bytes;
+  candidate.prefill_tokens_per_s = live.prefill_tokens_per_s.load(std::memory_order_relaxed);
+  candidate.decode_tokens_per_s = live.decode_tokens_per_s.load(std::memory_order_relaxed);
+  candidate.load_s = live.load_s.load(std::memory_order_relaxed);
+  candidate.service_s = live.service_s.load(std::memory_order_relaxed);
+  const bool avoided = live.avoid_until_ns.load(std::memory_order_relaxed) > now.time_since_epoch().count();
+  if (avoided && candidate.availability == Availability::healthy) candidate.availability = Availability::suspect;
+}
+
+}  // namespace
+
+bool Work::renew(std::shared_ptr<const FleetView> newer) {
+  if (newer == view) return true;
+  const cluster::Model* renewed = model == nullptr ? nullptr : newer->cluster->find_model(model->key);
+  if (model != nullptr && renewed == nullptr) return false;
+  model = renewed;
+  view = std::move(newer);
+  return true;
+}
+
+bool any_usable(const FleetView& view) {
+  return std::ranges::any_of(view.cluster->nodes, [](const cluster::Node& node) {
+    const Availability availability = node.live->availability;
+    return node.live->admin == cluster::Admin::enabled &&
+           (availability == Availability::healthy || availability == Availability::trial ||
+            availability == Availability::suspect);
+  });
+}
+
+void ask_any_owner(Work& work) {
+  for (std::size_t i = 0; i < work.view->cluster->nodes.size(); ++i) {
+    const auto& owners = work.model->replicas;
+    if (std::ranges::find(owners, i, &cluster::Replica::node) != owners.end()) continue;
+    work.excluded.push_back(work.view->cluster->nodes[i].id);
+  }
+  work.model = nullptr;
+}
+
+Slot::Slot(Admission& admission, std::shared_ptr<const FleetView> view, const cluster::Node& node,
+           const cluster::Model* model, std::shared_ptr<cluster::ReplicaLive> replica)
+    : admission_(&admission), view_(std::move(view)), node_(&node), replica_(std::move(replica)) {
+  if (model != nullptr) model_ = model->id;
+}
+
+Slot::Slot(Slot&& other) noexcept
+    : reason(std::move(other.reason)),
+      expected_cost_s(other.expected_cost_s),
+      candidates(other.candidates),
+      admission_(std::exchange(other.admission_, nullptr)),
+      view_(std::move(other.view_)),
+      node_(other.node_),
+      model_(other.model_),
+      replica_(std::move(other.replica_)),
+      in_flight_at_dispatch_(other.in_flight_at_dispatch_),
+      trial_(other.trial_) {}
+
+Slot& Slot::operator=(Slot&& other) noexcept {
+  if (this != &other) {
+    std::destroy_at(this);
+    std::construct_at(this, std::move(other));
+  }
+  return *this;
+}
+
+Slot::~Slot() {
+  if (admission_ == nullptr) return;
+  node_->live->in_flight.fetch_sub(1, std::memory_order_relaxed);
+  if (replica_) replica_->in_flight.fetch_sub(1, std::memory_order_relaxed);
+  admission_->released(model_);
+}
+
+void Placement::candidates_of(const Work& work, std::vector<Candidate>& out, TimePoint now) {
+  out.clear();
+  const auto& nodes = work.view->cluster->nodes;
+  if (work.model == nullptr) {
+    for (const cluster::Node& node : nodes) {
+      Candidate candidate = node_candidate(node, work);
+      candidate.in_flight = candidate.node_in_flight;
+      candidate.limit = std::numeric_limits<std::uint32_t>::max();
+      candidate.warmth = routing::Warmth::warm;
+      out.push_back(candidate);
+    }
+    return;
+  }
+  for (const cluster::Replica& replica : work.model->replicas) {
+    Candidate candidate = node_candidate(nodes[replica.node], work);
+    add_replica(candidate, replica, work, now);
+    out.push_back(candidate);
+  }
+}
+
+Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch, TimePoint now,
+                              std::uint64_t draw) const {
+  constexpr int races_max = 4;  // another worker may take the place between looking and taking
+  for (int race = 0;; ++race) {
+    candidates_of(work, scratch, now);
+    std::optional<NodeId> after;
+    if (work.model != nullptr) {
+      const std::uint32_t last = work.model->live->last_node.load(std::memory_order_relaxed);
+      if (last != cluster::ModelLive::none) after = NodeId{last};
+    }
+    const auto choice = routing::choose(policy_, scratch, work.shape, now, draw, after);
+    if (!choice) return std::unexpected(choice.error());
+    std::optional<Slot> slot = take(work, *choice, scratch[choice->index].limit);
+    if (slot) {
+      slot->reason = routing::text(choice->reason);
+      slot->expected_cost_s = choice->cost_s;
+      slot->candidates = static_cast<unsigned>(scratch.size());
+      return std::move(*slot);
+    }
+    if (race == races_max) {
+      return std::unexpected(Error{ErrorKind::overloaded, Origin::gateway, Retry::later,
+                                   "every place was taken by others at the same moment"});
+    }
+    draw = draw * 6364136223846793005ULL + 1442695040888963407ULL;
+  }
+}
+
+std::optional<Slot> Placement::take(const Work& work, const routing::Choice& choice, std::uint32_t limit) const {
+  std::size_t node_index = choice.index;
+  std::shared_ptr<cluster::ReplicaLive> replica;
+  if (work.model != nullptr) {
+    node_index = work.model->replicas[choice.index].node;
+    replica = work.model->replicas[choice.index].live;
+  }
+  const cluster::Node& node = work.view->cluster->nodes[node_index];
+  const bool trial = node.live->availability.load(std::memory_order_relaxed) == Availability::trial;
+  if (trial && !node.live->trial_free.exchange(false)) return std::nullopt;
+  std::uint32_t in_flight = 0;
+  if (replica) {
+    in_flight = replica->in_flight.load(std::memory_order_relaxed);
+    do {
+      if (in_flight >= limit) {
+        if (trial) node.live->trial_free = true;
+        return std::nullopt;
+      }
+    } while (!replica->in_flight.compare_exchange_weak(in_flight, in_flight + 1, std::memory_order_relaxed));
+    replica->loaded.store(true, std::memory_order_relaxed);  // or will be: what we send counts at once
+    replica->runner_key.store(work.runner_key, std::memory_order_relaxed);
+    work.model->live->last_node.store(node.id.value(), std::memory_order_relaxed);
+  }
+  node.live->in_flight.fetch_add(1, std::memory_order_relaxed);
+  node.live->requests.fetch_add(1, std::memory_order_relaxed);
+  Slot slot(admission_, work.view, node, work.model, std::move(replica));
+  slot.in_flight_at_dispatch_ = in_flight + 1;
+  slot.trial_ = trial;
+  return slot;
+}
+
+std::string Placement::explain(const Work& work, TimePoint now) const {
+  std::vector<Candidate> candidates;
+  candidates_of(work, candidates, now);
+  const auto choice = routing::choose(policy_, candidates, work.shape, now, 0, std::nullopt);
+  if (!choice) return choice.error().detail;
+  return routing::explain(candidates, work.shape, policy_, *choice);
+}
+
+}  // namespace sollol::gateway

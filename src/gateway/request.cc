@@ -1,0 +1,115 @@
+#include "gateway/request.h"
+
+#include <charconv>
+#include <functional>
+
+namespace sollol::gateway {
+
+using http::FieldId;
+
+namespace {
+
+constexpr std::size_t request_id_max = 128;
+
+cluster::Urgency parse_urgency(std::string_view text) {
+  if (http::equals_ignoring_case(text, "high") || http::equals_ignoring_case(text, "interactive")) {
+    return cluster::Urgency::interactive;
+  }
+  if (http::equals_ignoring_case(text, "low") || http::equals_ignoring_case(text, "batch")) {
+    return cluster::Urgency::batch;
+  }
+  return cluster::Urgency::normal;
+}
+
+void take_own_field(const http::Field& field, Request& out) {
+  const std::string_view name = field.name.substr(std::string_view("x-sollol-").size());
+  if (http::equals_ignoring_case(name, "node")) out.wanted_node = field.value;
+  if (http::equals_ignoring_case(name, "priority")) out.urgency = parse_urgency(field.value);
+  if (http::equals_ignoring_case(name, "session")) out.session = std::hash<std::string_view>{}(field.value);
+  if (http::equals_ignoring_case(name, "explain")) out.wants_reason = field.value != "0";
+}
+
+void pass(const http::Field& field, Request& out) {
+  out.pass_fields.append(field.name).append(": ").append(field.value).append("\r\n");
+}
+
+/// Whether `name` is listed in Connection: then the field is hop-by-hop too (RFC 9110 §7.6.1).
+bool listed(std::string_view connection, std::string_view name) {
+  while (!connection.empty()) {
+    const std::size_t comma = connection.find(',');
+    std::string_view token = connection.substr(0, comma);
+    while (token.starts_with(' ')) token.remove_prefix(1);
+    while (token.ends_with(' ')) token.remove_suffix(1);
+    if (http::equals_ignoring_case(token, name)) return true;
+    if (comma == std::string_view::npos) break;
+    connection.remove_prefix(comma + 1);
+  }
+  return false;
+}
+
+}  // namespace
+
+void Request::clear() {
+  for (std::string* text : {&id, &method, &target, &pass_fields, &content_type, &origin, &wanted_node}) text->clear();
+  path_length = 0;
+  route = {};
+  client_key = session = 0;
+  urgency = cluster::Urgency::normal;
+  framing = {};
+  keep_alive = true;
+  expects_continue = wants_reason = false;
+  outcome = {};
+}
+
+void take_head(const http::RequestHead& head, Request& out) {
+  out.method = head.method;
+  out.target = head.target;
+  out.path_length = head.path().size();
+  out.authority = head.authority;
+  out.framing = head.framing;
+  out.minor_version = head.minor_version;
+  out.keep_alive = head.keep_alive;
+  out.expects_continue = head.expects_continue;
+  std::string_view authorization;
+  const std::string_view connection = head.fields.find(FieldId::connection);
+  const bool lists_fields = !connection.empty() && !http::equals_ignoring_case(connection, "keep-alive") &&
+                            !http::equals_ignoring_case(connection, "close");
+  for (const http::Field& field : head.fields.all()) {
+    switch (field.id) {
+      case FieldId::sollol: take_own_field(field, out); break;
+      case FieldId::x_request_id:
+        if (field.value.size() <= request_id_max) out.id = field.value;
+        break;
+      case FieldId::origin:
+        out.origin = field.value;
+        break;
+      case FieldId::content_type:
+        out.content_type = field.value;
+        pass(field, out);
+        break;
+      case FieldId::authorization:
+        authorization = field.value;
+        pass(field, out);
+        break;
+      case FieldId::host:
+      case FieldId::content_length:
+      case FieldId::expect:
+      case FieldId::forwarded:
+      case FieldId::x_forwarded_for:
+      case FieldId::x_forwarded_host:
+      case FieldId::x_forwarded_proto:
+      case FieldId::access_control:
+        break;
+      default:
+        if (http::is_hop_by_hop(field.id)) break;
+        if (lists_fields && listed(connection, field.name)) break;
+        pass(field, out);
+    }
+  }
+  if (const std::string_view node = api::query_value(out.query(), "node"); !node.empty() && out.wanted_node.empty()) {
+    out.wanted_node = node;
+  }
+  out.client_key = std::hash<std::string_view>{}(out.client) ^ (std::hash<std::string_view>{}(authorization) << 1);
+}
+
+}  // namespace sollol::gateway

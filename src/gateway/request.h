@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "api/routes.h"
+#include "base/time.h"
+#include "cluster/wait_queue.h"
+#include "http/head.h"
+
+namespace sollol::gateway {
+
+/// How a request went: one line of the access log.
+struct Outcome {
+  int status = 0;
+  std::string node;
+  std::string reason;
+  std::string model;
+  std::string problem;  // what ended it early, for the operator
+  Duration queued{};
+  Duration first_byte{};  // from arrival to the first byte of the answer's body; zero: none
+  std::uint64_t bytes_out = 0;
+  std::uint64_t prompt_tokens = 0;
+  std::uint64_t output_tokens = 0;
+  Duration decode{};  // time of the output tokens as the node measured it; zero: unknown
+  std::uint32_t attempts = 0;
+};
+
+/// One request as its handlers see it. Owns its text, since the bytes it was parsed from move; reused by the
+/// connection's next request, so that a kept connection allocates none of it again.
+struct Request {
+  std::string id;
+  std::string method;
+  std::string target;  // path and query
+  std::size_t path_length = 0;
+  api::Route route;         // `parameter` points into `target`
+  std::string pass_fields;  // the head's fields for a node, as lines with CRLF, without Host and lengths
+  std::string content_type;
+  std::string authority;     // the client's Host
+  std::string origin;        // of an allowed cross-origin request: the answer carries CORS fields
+  std::string wanted_node;   // X-Sollol-Node or ?node=
+  std::string client;        // address of the peer
+  std::uint64_t client_key = 0;  // who it is, for fair queueing
+  std::uint64_t session = 0;     // X-Sollol-Session, hashed; 0: none
+  cluster::Urgency urgency = cluster::Urgency::normal;
+  http::Framing framing;
+  int minor_version = 1;
+  bool keep_alive = true;
+  bool expects_continue = false;
+  bool wants_reason = false;
+  TimePoint arrived{};
+  WallTime arrived_wall{};
+  Outcome outcome;
+
+  std::string_view path() const noexcept { return std::string_view(target).substr(0, path_length); }
+  std::string_view query() const noexcept {
+    return target.size() > path_length ? std::string_view(target).substr(path_length + 1) : std::string_view{};
+  }
+  bool is_head() const noexcept { return method == "HEAD"; }
+  void clear();
+};
+
+/// Fills `out` from a parsed head. What is for the gateway alone, hop by hop or rewritten does not reach `pass_fields`.
+void take_head(const http::RequestHead& head, Request& out);
+
+}  // namespace sollol::gateway

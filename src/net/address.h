@@ -1,0 +1,15 @@
+#pragma once
+
+#include <string_view>
+
+#include "base/address.h"
+#include "base/result.h"
+
+namespace sollol::net {
+
+/// Parses `ip:port`, `[v6]:port`, `:port` (all IPv4 interfaces) or `localhost:port`; the error names the mend.
+Result<Address> parse_listen_address(std::string_view text);
+
+bool is_loopback(const Address& address);
+
+}  // namespace sollol::net

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "net/address.h"
+#include "net/stream.h"
+
+namespace sollol::net {
+
+/// How connections to nodes are made: TCP in the gateway, in memory in the simulator.
+class Connector {
+ public:
+  virtual ~Connector() = default;
+  /// Error kinds: refused (nothing listens, no route), timeout (the deadline passed), overloaded (no descriptor left).
+  virtual Task<Result<std::unique_ptr<Stream>>> connect(Address to, TimePoint deadline) = 0;
+};
+
+}  // namespace sollol::net

@@ -1,0 +1,150 @@
+#include "net/http_call.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace sollol::net {
+namespace {
+
+Error wait_error(Wake wake, std::string_view awaited) {
+  if (wake == Wake::timed_out) {
+    return {ErrorKind::timeout, Origin::node, Retry::other_node, fmt::format("no {} in time", awaited)};
+  }
+  return {ErrorKind::cancelled, Origin::gateway, Retry::never, fmt::format("stopped waiting for {}", awaited)};
+}
+
+Error closed_error(std::string_view what) {
+  return {ErrorKind::reset, Origin::node, Retry::other_node, fmt::format("the node closed the connection {}", what)};
+}
+
+}  // namespace
+
+Task<Result<void>> HttpCall::send(std::string_view head, std::string_view body, TimePoint deadline) {
+  std::array<std::string_view, 2> slices{head, body};
+  std::size_t left = head.size() + body.size();
+  while (true) {
+    const std::size_t first = slices[0].empty() ? 1 : 0;
+    const std::size_t count = slices[1].empty() && first == 0 ? 1 : 2 - first;
+    const IoResult written = stream_.write(std::span(slices).subspan(first, count));
+    if (written.status == IoResult::Status::error) co_return std::unexpected(closed_error("while it was sent a request"));
+    left -= written.bytes;
+    if (left == 0) co_return Result<void>{};
+    const std::size_t of_head = std::min(written.bytes, slices[0].size());
+    slices[0].remove_prefix(of_head);
+    slices[1].remove_prefix(written.bytes - of_head);
+    auto waiting = wait(stream_, Direction::write, deadline);
+    const Wake wake = co_await std::move(waiting);
+    if (wake != Wake::ready) co_return std::unexpected(wait_error(wake, "room to send the request"));
+  }
+}
+
+Task<Result<std::size_t>> HttpCall::read_some(std::size_t offset, TimePoint deadline) {
+  while (true) {
+    auto waiting = wait(stream_, Direction::read, deadline);
+    const Wake wake = co_await std::move(waiting);
+    if (wake != Wake::ready) co_return std::unexpected(wait_error(wake, "answer"));
+    const IoResult got = stream_.read(scratch_.all().subspan(offset));
+    if (got.status == IoResult::Status::error) co_return std::unexpected(closed_error("abruptly"));
+    if (got.status == IoResult::Status::end) co_return std::size_t{0};
+    if (got.bytes == 0) continue;
+    received_anything_ = true;
+    co_return got.bytes;
+  }
+}
+
+Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view method, TimePoint deadline) {
+  std::string_view held;  // what is known of the head: scratch, or carry_ once it came in pieces
+  while (true) {
+    if (!held.empty()) {
+      const http::HeadParse parse = http::parse_response_head(held, limits_, scratch_.head);
+      if (parse.state == http::HeadParse::State::bad) {
+        co_return std::unexpected(Error{ErrorKind::bad_reply, Origin::node, Retry::other_node,
+                                        fmt::format("the node's answer is not HTTP: {}", parse.problem)});
+      }
+      if (parse.state == http::HeadParse::State::complete) {
+        if (scratch_.head.status >= 200) {
+          rest_ = held.substr(parse.length);
+          body_ = http::BodyWatcher(http::response_framing(scratch_.head, method));
+          keep_alive_ = scratch_.head.keep_alive;
+          co_return &scratch_.head;
+        }
+        held.remove_prefix(parse.length);  // an interim answer
+        continue;
+      }
+      if (held.size() != carry_.size()) carry_ = std::string(held);
+    }
+    auto reading = read_some(0, deadline);
+    const Result<std::size_t> got = co_await std::move(reading);
+    if (!got) co_return std::unexpected(got.error());
+    if (*got == 0) {
+      co_return std::unexpected(closed_error(carry_.empty() ? "without an answer" : "inside a response head"));
+    }
+    held = {scratch_.bytes.get(), *got};
+    if (!carry_.empty()) {
+      carry_.append(held);
+      held = carry_;
+    }
+  }
+}
+
+Task<Result<std::string_view>> HttpCall::receive(TimePoint deadline) {
+  if (!rest_.empty()) co_return std::exchange(rest_, {});
+  auto reading = read_some(0, deadline);
+  const Result<std::size_t> got = co_await std::move(reading);
+  if (!got) co_return std::unexpected(got.error());
+  if (*got == 0) {
+    keep_alive_ = false;
+    body_.end_of_stream();
+  }
+  co_return std::string_view(scratch_.bytes.get(), *got);
+}
+
+Task<Result<std::string>> HttpCall::receive_body(std::size_t bytes_max, TimePoint deadline) {
+  std::string body;
+  while (body_.state() == http::BodyWatcher::State::reading) {
+    auto receiving = receive(deadline);
+    const Result<std::string_view> piece = co_await std::move(receiving);
+    if (!piece) co_return std::unexpected(piece.error());
+    const std::size_t used = body_.feed(*piece, [&](std::string_view payload) { body.append(payload); });
+    if (used < piece->size()) keep_alive_ = false;
+    if (body.size() > bytes_max) {
+      co_return std::unexpected(Error{ErrorKind::overloaded, Origin::node, Retry::never,
+                                      fmt::format("the answer is larger than {} bytes", bytes_max)});
+    }
+  }
+  if (!body_.done()) {
+    co_return std::unexpected(Error{ErrorKind::bad_reply, Origin::node, Retry::other_node,
+                                    "the answer's body is cut or malformed"});
+  }
+  co_return body;
+}
+
+Task<Result<SimpleReply>> call_once(Stream& stream, HttpScratch& scratch, SimpleRequest request,
+                                    TimePoint deadline) {
+  std::string head = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n{}", request.method,
+                                 request.target, request.host_field, request.extra_fields);
+  if (!request.body.empty() || request.method == "POST") {
+    head += fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n", request.body.size());
+  }
+  head += "\r\n";
+  HttpCall call(stream, scratch);
+  auto sending = call.send(head, request.body, deadline);
+  const Result<void> sent = co_await std::move(sending);
+  if (!sent) co_return std::unexpected(sent.error());
+  auto receiving = call.receive_head(request.method, deadline);
+  const auto response = co_await std::move(receiving);
+  if (!response) co_return std::unexpected(response.error());
+  SimpleReply result;
+  result.reply.status = (*response)->status;
+  result.reply.content_type = (*response)->fields.find(http::FieldId::content_type);
+  result.reply.server = (*response)->fields.find(http::FieldId::server);
+  auto reading = call.receive_body(request.reply_max, deadline);
+  Result<std::string> body = co_await std::move(reading);
+  if (!body) co_return std::unexpected(body.error());
+  result.reply.body = std::move(*body);
+  result.reusable = call.reusable();
+  co_return result;
+}
+
+}  // namespace sollol::net

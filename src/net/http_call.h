@@ -1,0 +1,96 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "http/framing.h"
+#include "http/head.h"
+#include "net/scheduler.h"
+#include "net/stream.h"
+
+namespace sollol::net {
+
+/// Per-thread working memory of all HttpCalls on that thread. Its contents live until the next suspension.
+struct HttpScratch {
+  static constexpr std::size_t size = 128 * 1024;
+  std::unique_ptr<char[]> bytes = std::make_unique<char[]>(size);
+  http::ResponseHead head;  // views into `bytes` or into the call's carry
+  std::span<char> all() noexcept { return {bytes.get(), size}; }
+};
+
+/// One request and its response over a stream, as the client of HTTP/1.1.
+///
+/// Reads go through the thread's scratch memory, so a call that waits holds no buffer; only a head that arrives in
+/// pieces is copied. Every error names what was waited for. One thread; the stream and scratch must outlive the call.
+class HttpCall {
+ public:
+  HttpCall(Stream& stream, HttpScratch& scratch, http::HeadLimits limits = {})
+      : stream_(stream), scratch_(scratch), limits_(limits) {}
+
+  /// Writes the slices in order. The views must stay valid until it returns.
+  /// Error: reset (the peer closed), timeout, cancelled.
+  Task<Result<void>> send(std::string_view head, std::string_view body, TimePoint deadline);
+
+  /// Receives the head, past any 1xx; the result is valid until the next suspension. `method` decides the framing.
+  /// Error: reset (closed before a whole head), bad_reply, timeout, cancelled.
+  Task<Result<const http::ResponseHead*>> receive_head(std::string_view method, TimePoint deadline);
+
+  /// More bytes as they are on the wire, first those that came with the head; valid until the next suspension.
+  /// Empty: the peer closed. The caller feeds `body()` with them.
+  Task<Result<std::string_view>> receive(TimePoint deadline);
+
+  /// Whether `receive` can answer without suspending.
+  bool has_rest() const noexcept { return !rest_.empty(); }
+
+  /// Receives the rest of the body, decoded. Error: as above, and overloaded when it is larger than `bytes_max`.
+  Task<Result<std::string>> receive_body(std::size_t bytes_max, TimePoint deadline);
+
+  http::BodyWatcher& body() noexcept { return body_; }
+  const http::BodyWatcher& body() const noexcept { return body_; }
+  /// Whether any byte of a response has arrived: until then a kept connection may simply have been closed.
+  bool received_anything() const noexcept { return received_anything_; }
+  /// Whether the connection can carry another request: the body ended and nothing was left over.
+  bool reusable() const noexcept { return keep_alive_ && body_.done() && rest_.empty(); }
+  void mark_unusable() noexcept { keep_alive_ = false; }
+
+ private:
+  /// Reads into scratch at `offset`; waits while there is nothing. Zero: the peer closed.
+  Task<Result<std::size_t>> read_some(std::size_t offset, TimePoint deadline);
+
+  Stream& stream_;
+  HttpScratch& scratch_;
+  http::HeadLimits limits_;
+  http::BodyWatcher body_;
+  std::string carry_;      // the beginning of a head that came in pieces
+  std::string_view rest_;  // received after the head and not yet handed out
+  bool received_anything_ = false;
+  bool keep_alive_ = true;
+};
+
+/// A whole small answer.
+struct HttpReply {
+  int status = 0;
+  std::string content_type;
+  std::string server;
+  std::string body;
+};
+
+/// Sends one request and receives its whole answer; the connection may be used again when `reusable` comes back true.
+struct SimpleRequest {
+  std::string_view method = "GET";
+  std::string target = {};
+  std::string host_field = {};
+  std::string extra_fields = {};  // whole lines with CRLF
+  std::string body = {};
+  std::size_t reply_max = 1 << 20;
+};
+struct SimpleReply {
+  HttpReply reply;
+  bool reusable = false;
+};
+Task<Result<SimpleReply>> call_once(Stream& stream, HttpScratch& scratch, SimpleRequest request,
+                                    TimePoint deadline);
+
+}  // namespace sollol::net

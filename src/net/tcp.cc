@@ -1,0 +1,301 @@
+#include "net/tcp.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <utility>
+
+namespace sollol::net {
+
+using asio::ip::tcp;
+using boost::system::error_code;
+
+namespace {
+
+constexpr std::size_t slices_max = 16;
+
+/// The part of a TcpStream that its pending operations keep alive after the stream is gone.
+class TcpCore final : public std::enable_shared_from_this<TcpCore> {
+ public:
+  TcpCore(tcp::socket socket, Scheduler& scheduler)
+      : socket_(std::move(socket)), scheduler_(scheduler), sides_{Side{*this}, Side{*this}} {}
+
+  tcp::socket& socket() noexcept { return socket_; }
+
+  void on_ready(Direction direction, TimePoint deadline, Stream::Callback callback) {
+    Side& side = side_of(direction);
+    side.callback = std::move(callback);
+    if (deadline == no_deadline) {
+      side.disarm();
+    } else {
+      scheduler_.arm(side, deadline);
+    }
+    if (!side.pending) start_wait(direction);
+  }
+
+  void forget(Direction direction) {
+    Side& side = side_of(direction);
+    side.callback = nullptr;
+    side.disarm();
+  }
+
+  void close() {
+    forget(Direction::read);
+    forget(Direction::write);
+    error_code ignored;
+    socket_.close(ignored);
+  }
+
+  void wake(Direction direction, Wake wake) {
+    Side& side = side_of(direction);
+    side.disarm();
+    auto callback = std::exchange(side.callback, nullptr);
+    if (callback) callback(wake);
+  }
+
+ private:
+  /// One direction: at most one wait is pending at the reactor, and it outlives the callbacks that use it, so that a
+  /// connection which is watched, parked and used again arms the reactor once.
+  struct Side final : TimerWheel::Entry {
+    explicit Side(TcpCore& owner) : core(owner) {}
+    Side(Side&& other) noexcept : core(other.core) {}
+    void expired() override {
+      const auto keep = core.shared_from_this();
+      core.wake(this == &core.sides_[0] ? Direction::read : Direction::write, Wake::timed_out);
+    }
+    TcpCore& core;
+    Stream::Callback callback;
+    bool pending = false;
+  };
+
+  Side& side_of(Direction direction) noexcept { return sides_[std::to_underlying(direction)]; }
+
+  void start_wait(Direction direction) {
+    side_of(direction).pending = true;
+    const auto kind = direction == Direction::read ? tcp::socket::wait_read : tcp::socket::wait_write;
+    socket_.async_wait(kind, [self = shared_from_this(), direction](error_code problem) {
+      Side& side = self->side_of(direction);
+      side.pending = false;
+      // A read or write tells what is wrong; only the waking matters here.
+      if (side.callback) self->wake(direction, problem ? Wake::cancelled : Wake::ready);
+    });
+  }
+
+  tcp::socket socket_;
+  Scheduler& scheduler_;
+  std::array<Side, 2> sides_;
+};
+
+IoResult to_result(std::size_t bytes, const error_code& problem) {
+  if (!problem) return {IoResult::Status::ok, bytes};
+  if (problem == asio::error::would_block || problem == asio::error::try_again) {
+    return {IoResult::Status::would_block, bytes};
+  }
+  if (problem == asio::error::eof) return {IoResult::Status::end, bytes};
+  return {IoResult::Status::error, bytes};
+}
+
+class TcpStream final : public Stream {
+ public:
+  TcpStream(tcp::socket socket, Scheduler& scheduler)
+      : core_(std::make_shared<TcpCore>(std::move(socket), scheduler)) {
+    error_code ignored;
+    core_->socket().non_blocking(true, ignored);
+    core_->socket().set_option(tcp::no_delay(true), ignored);
+  }
+  ~TcpStream() override { core_->close(); }
+
+  IoResult read(std::span<char> into) override {
+    error_code problem;
+    const std::size_t bytes =
+        core_->socket().read_some(asio::mutable_buffer(into.data(), into.size()), problem);
+    return to_result(bytes, problem);
+  }
+
+  IoResult write(std::span<const std::string_view> slices) override {
+    error_code problem;
+    if (slices.size() == 1) {
+      const asio::const_buffer one(slices[0].data(), slices[0].size());
+      return finish_write(core_->socket().write_some(one, problem), slices[0].size(), problem);
+    }
+    std::array<asio::const_buffer, slices_max> buffers;
+    const std::size_t count = std::min(slices.size(), slices_max);
+    std::size_t wanted = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      buffers[i] = asio::const_buffer(slices[i].data(), slices[i].size());
+      wanted += slices[i].size();
+    }
+    for (std::size_t i = count; i < slices_max; ++i) buffers[i] = {};
+    return finish_write(core_->socket().write_some(buffers, problem), wanted, problem);
+  }
+
+  void on_ready(Direction direction, TimePoint deadline, Callback callback) override {
+    core_->on_ready(direction, deadline, std::move(callback));
+  }
+  void forget(Direction direction) override { core_->forget(direction); }
+
+  void cancel() override {
+    const auto core = core_;
+    core->wake(Direction::read, Wake::cancelled);
+    core->wake(Direction::write, Wake::cancelled);
+  }
+
+  void close() override { core_->close(); }
+
+  void reset() override {
+    error_code ignored;
+    core_->socket().set_option(asio::socket_base::linger(true, 0), ignored);
+    core_->close();
+  }
+
+  std::string peer_address() const override {
+    error_code problem;
+    const auto endpoint = core_->socket().remote_endpoint(problem);
+    return problem ? std::string("unknown") : endpoint.address().to_string();
+  }
+
+ private:
+  static IoResult finish_write(std::size_t bytes, std::size_t wanted, const error_code& problem) {
+    // A short write means a full window: the next try would block.
+    if (!problem && bytes < wanted) return {IoResult::Status::would_block, bytes};
+    return to_result(bytes, problem);
+  }
+
+  std::shared_ptr<TcpCore> core_;
+};
+
+tcp::endpoint to_endpoint(const Address& address) {
+  return {asio::ip::make_address(address.ip), address.port};
+}
+
+Error connect_error(const Address& to, const error_code& problem) {
+  const bool out_of_descriptors =
+      problem == asio::error::no_descriptors || problem == boost::system::errc::too_many_files_open_in_system;
+  if (out_of_descriptors) {
+    return {ErrorKind::overloaded, Origin::gateway, Retry::later,
+            "out of file descriptors: raise the limit (ulimit -n, or LimitNOFILE= in the unit)"};
+  }
+  return {ErrorKind::refused, Origin::node, Retry::other_node,
+          fmt::format("cannot connect to {}: {}", to_string(to), problem.message())};
+}
+
+}  // namespace
+
+AsioScheduler::AsioScheduler(asio::io_context& context)
+    : context_(context), wheel_(Clock::now()), wheel_timer_(context) {}
+
+Task<> AsioScheduler::sleep_until(TimePoint when) {
+  asio::steady_timer timer(context_, when);
+  co_await timer.async_wait(asio::as_tuple(use_task));
+}
+
+void AsioScheduler::arm(TimerWheel::Entry& entry, TimePoint when) {
+  wheel_.arm(entry, when);
+  if (!wheel_running_) run_wheel();
+}
+
+void AsioScheduler::run_wheel() {
+  wheel_running_ = true;
+  wheel_timer_.expires_after(TimerWheel::tick);
+  wheel_timer_.async_wait([this](error_code problem) {
+    if (problem) return;
+    wheel_.advance(now());
+    wheel_running_ = false;
+    if (!wheel_.empty()) run_wheel();
+  });
+}
+
+std::unique_ptr<Stream> make_tcp_stream(tcp::socket socket, Scheduler& scheduler) {
+  return std::make_unique<TcpStream>(std::move(socket), scheduler);
+}
+
+Task<Result<std::unique_ptr<Stream>>> TcpConnector::connect(Address to, TimePoint deadline) {
+  struct Timeout final : TimerWheel::Entry {
+    explicit Timeout(tcp::socket& s) : socket(s) {}
+    void expired() override {
+      fired = true;
+      error_code ignored;
+      socket.close(ignored);
+    }
+    tcp::socket& socket;
+    bool fired = false;
+  };
+  tcp::socket socket(context_);
+  const tcp::endpoint endpoint = to_endpoint(to);
+  error_code problem;
+  socket.open(endpoint.protocol(), problem);
+  if (problem) co_return std::unexpected(connect_error(to, problem));
+  Timeout timeout(socket);
+  if (deadline != no_deadline) scheduler_.arm(timeout, deadline);
+  auto connecting = socket.async_connect(endpoint, asio::as_tuple(use_task));
+  std::tie(problem) = co_await std::move(connecting);
+  timeout.disarm();
+  if (timeout.fired) {
+    co_return std::unexpected(Error{ErrorKind::timeout, Origin::node, Retry::other_node,
+                                    fmt::format("no answer from {} to a connect", to_string(to))});
+  }
+  if (problem) co_return std::unexpected(connect_error(to, problem));
+  co_return make_tcp_stream(std::move(socket), scheduler_);
+}
+
+Result<TcpListener> TcpListener::open(asio::io_context& context, const Address& at) {
+  const tcp::endpoint endpoint = to_endpoint(at);
+  tcp::acceptor acceptor(context);
+  error_code problem;
+  acceptor.open(endpoint.protocol(), problem);
+  if (!problem) acceptor.set_option(tcp::acceptor::reuse_address(true), problem);
+  using reuse_port = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+  if (!problem) acceptor.set_option(reuse_port(true), problem);
+  if (!problem) acceptor.bind(endpoint, problem);
+  if (!problem) acceptor.listen(asio::socket_base::max_listen_connections, problem);
+  if (problem) {
+    return std::unexpected(Error{ErrorKind::refused, Origin::gateway, Retry::never,
+                                 fmt::format("cannot listen on {}: {}", to_string(at), problem.message())});
+  }
+  return TcpListener(std::move(acceptor));
+}
+
+Task<Result<std::unique_ptr<Stream>>> TcpListener::accept(Scheduler& scheduler) {
+  auto accepting = acceptor_.async_accept(asio::as_tuple(use_task));
+  auto [problem, socket] = co_await std::move(accepting);
+  if (problem) {
+    const bool closed = problem == asio::error::operation_aborted || problem == asio::error::bad_descriptor;
+    co_return std::unexpected(Error{closed ? ErrorKind::cancelled : ErrorKind::overloaded, Origin::gateway,
+                                    Retry::later, "accept: " + problem.message()});
+  }
+  co_return make_tcp_stream(std::move(socket), scheduler);
+}
+
+void TcpListener::close() {
+  error_code ignored;
+  acceptor_.close(ignored);
+}
+
+Address TcpListener::address() const {
+  error_code problem;
+  const tcp::endpoint endpoint = acceptor_.local_endpoint(problem);
+  return {endpoint.address().to_string(), endpoint.port()};
+}
+
+Task<Result<std::vector<Address>>> resolve(asio::io_context& context, std::string host, std::uint16_t port) {
+  error_code not_ip;
+  const auto literal = asio::ip::make_address(host, not_ip);
+  if (!not_ip) co_return std::vector<Address>{{literal.to_string(), port}};
+  tcp::resolver resolver(context);
+  auto resolving = resolver.async_resolve(host, std::to_string(port), asio::as_tuple(use_task));
+  auto [problem, results] = co_await std::move(resolving);
+  if (problem) {
+    co_return std::unexpected(Error{ErrorKind::refused, Origin::node, Retry::other_node,
+                                    fmt::format("cannot resolve '{}': {}", host, problem.message())});
+  }
+  std::vector<Address> addresses;
+  for (const auto& entry : results) {
+    addresses.push_back({entry.endpoint().address().to_string(), port});
+  }
+  co_return addresses;
+}
+
+}  // namespace sollol::net

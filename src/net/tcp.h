@@ -1,0 +1,63 @@
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <memory>
+
+#include "net/connector.h"
+#include "net/scheduler.h"
+
+namespace sollol::net {
+
+/// Real time on an io_context. Its wheel's timer runs only while something is armed.
+class AsioScheduler final : public Scheduler {
+ public:
+  explicit AsioScheduler(asio::io_context& context);
+  TimePoint now() const override { return Clock::now(); }
+  WallTime wall_now() const override { return std::chrono::system_clock::now(); }
+  Task<> sleep_until(TimePoint when) override;
+  void arm(TimerWheel::Entry& entry, TimePoint when) override;
+
+ private:
+  void run_wheel();
+
+  asio::io_context& context_;
+  TimerWheel wheel_;
+  asio::steady_timer wheel_timer_;
+  bool wheel_running_ = false;
+};
+
+/// A connected socket as a Stream, with Nagle's delay off.
+std::unique_ptr<Stream> make_tcp_stream(asio::ip::tcp::socket socket, Scheduler& scheduler);
+
+class TcpConnector final : public Connector {
+ public:
+  TcpConnector(asio::io_context& context, Scheduler& scheduler)
+      : context_(context), scheduler_(scheduler) {}
+  Task<Result<std::unique_ptr<Stream>>> connect(Address to, TimePoint deadline) override;
+
+ private:
+  asio::io_context& context_;
+  Scheduler& scheduler_;
+};
+
+/// Accepts on one address. Several listeners may share it (SO_REUSEPORT): the kernel spreads connections over them.
+class TcpListener {
+ public:
+  /// Error: refused, with the address and the mend, when it is taken or not ours.
+  static Result<TcpListener> open(asio::io_context& context, const Address& at);
+
+  /// The next connection; an error when the listener was closed or no descriptor is left (overloaded: wait, then again).
+  Task<Result<std::unique_ptr<Stream>>> accept(Scheduler& scheduler);
+  void close();
+  Address address() const;
+
+ private:
+  explicit TcpListener(asio::ip::tcp::acceptor acceptor) : acceptor_(std::move(acceptor)) {}
+  asio::ip::tcp::acceptor acceptor_;
+};
+
+/// Resolves a host name to its addresses; literals resolve to themselves. Error: refused, naming the host.
+Task<Result<std::vector<Address>>> resolve(asio::io_context& context, std::string host, std::uint16_t port);
+
+}  // namespace sollol::net

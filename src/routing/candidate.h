@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/ids.h"
+#include "cluster/health.h"
+
+namespace sollol::routing {
+
+/// What a request of a model would find at a node.
+enum class Warmth : std::uint8_t {
+  cold,           // the model must be loaded
+  other_options,  // loaded, but with other runner options: it must be reloaded (reference §14.3)
+  warm,
+};
+
+/// A node as the policy sees it: plain data copied at the moment of choosing.
+struct Candidate {
+  NodeId node;
+  std::uint32_t tier = 0;
+  cluster::Availability availability = cluster::Availability::unknown;
+  bool excluded = false;             // tried already for this request, or taken out by an operator
+  std::uint32_t in_flight = 0;       // requests of this model sent here and not finished
+  std::uint32_t limit = 1;           // of those
+  std::uint32_t node_in_flight = 0;  // requests of all models
+  Warmth warmth = Warmth::cold;
+  std::uint64_t size_bytes = 0;
+  // Smoothed measurements; 0: unknown.
+  double prefill_tokens_per_s = 0;
+  double decode_tokens_per_s = 0;
+  double load_s = 0;
+  double service_s = 0;  // of a whole request
+  double rtt_s = 0;
+};
+
+/// A request as the policy sees it.
+struct RequestShape {
+  double prompt_tokens = 0;
+  double expected_tokens = 0;
+};
+
+}  // namespace sollol::routing
