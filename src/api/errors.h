@@ -19,8 +19,9 @@ struct Reply {
   std::string body;
 };
 
-/// An error in the caller's form. `request_id` appears only in Anthropic's, without its "req_" when
-/// that is missing. Source: reference/ollama-api.md §9, §10, §11.
+/// An error in the caller's form. Only Anthropic's has a `request_id`; it gets the prefix "req_" if
+/// it lacks it, and is left out when empty.
+/// Source: reference/ollama-api.md §9, §10, §11.
 Reply error_reply(Dialect dialect, int status, std::string_view message,
                   std::string_view request_id = {});
 

@@ -2,10 +2,10 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "api/ascii.h"
 #include "api/json_scan.h"

@@ -1,0 +1,101 @@
+#include "cli/up_options.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "discovery/environment_nodes.h"
+#include "discovery/files.h"
+#include "discovery/node_file.h"
+#include "gateway/nodes.h"
+#include "net/address.h"
+
+namespace sollol::cli {
+
+Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& arguments, const Environment& environment) {
+  KnownNodes known;
+  discovery::NodeSources sources;
+  for (const std::string& flag : arguments.nodes) {
+    auto node = discovery::parse_node_flag(flag);
+    if (!node) return std::unexpected(node.error());
+    sources.flags.push_back(std::move(*node));
+  }
+  sources.config = settings.nodes;
+  if (arguments.use_node_file && !settings.node_file.empty()) {
+    const auto path = discovery::expand_home(settings.node_file, environment);
+    auto file = discovery::NodeFile::load(path);
+    if (file) {
+      sources.node_file = file->nodes();
+      known.warnings = file->warnings();
+    } else if (file.error().kind != ErrorKind::not_found) {
+      known.warnings.push_back(file.error().detail);
+    }
+  }
+  discovery::EnvironmentNodes from_environment = discovery::nodes_from_environment(environment);
+  sources.ollama_host = from_environment.ollama_host;
+  sources.base_urls = from_environment.base_urls;
+  std::ranges::move(from_environment.warnings, std::back_inserter(known.warnings));
+  known.nodes = discovery::merge_nodes(sources);
+
+  // OLLAMA_HOST often names this very gateway, for the clients of the same shell: it is no node then.
+  if (const auto listen = parse_listen(settings.listen)) {
+    std::erase_if(known.nodes, [&](const discovery::NodeSpec& node) {
+      const bool loopback = node.host == "localhost" || node.host.starts_with("127.") || node.host == "::1";
+      const bool everywhere = listen->host == "0.0.0.0" || listen->host == "::";
+      const bool same = node.port == listen->port && (node.host == listen->host || (everywhere && loopback));
+      if (same) known.warnings.push_back(node.url + " (" + node.origin + ") is this gateway's own address: left out");
+      return same;
+    });
+  }
+  std::erase_if(known.nodes, [&](const discovery::NodeSpec& node) {
+    if (node.scheme != "https") return false;
+    known.warnings.push_back(node.url + ": nodes are reached over http in this version: left out");
+    return true;
+  });
+  return known;
+}
+
+Result<gateway::Options> gateway_options(const Settings& settings) {
+  gateway::Options options;
+  const auto listen = parse_listen(settings.listen);
+  if (!listen) return std::unexpected(listen.error());
+  options.listen = {listen->host == "localhost" ? "127.0.0.1" : listen->host, listen->port};
+  options.workers = settings.workers > 0 ? static_cast<std::uint32_t>(settings.workers)
+                                         : std::max(1u, std::thread::hardware_concurrency());
+  const auto policy = routing::parse_policy(settings.policy);
+  if (!policy) return std::unexpected(policy.error());
+  options.policy = *policy;
+  options.queue = {.waiting_max = static_cast<std::uint32_t>(settings.queue.max_waiting),
+                   .waiting_per_client_max = static_cast<std::uint32_t>(settings.queue.max_waiting_per_client),
+                   .wait_max = settings.queue.max_wait};
+  options.client = {.head = {.bytes_max = settings.limits.head_bytes, .fields_max = settings.limits.headers},
+                    .head_timeout = settings.limits.head_timeout,
+                    .idle_timeout = settings.limits.idle_timeout,
+                    .stall_timeout = settings.limits.body_idle_timeout,
+                    .body_max = settings.limits.intent_body_bytes,
+                    .connections_max = static_cast<std::uint32_t>(settings.limits.connections)};
+  options.upstream.connect_timeout = settings.upstream.connect_timeout;
+  options.upstream.response_timeout = settings.upstream.response_timeout;
+  options.upstream.idle_connections_max = static_cast<std::uint32_t>(settings.upstream.idle_connections);
+  options.upstream.idle_timeout = settings.upstream.idle_timeout;
+  options.retry = {.attempts_max = static_cast<std::uint32_t>(settings.retry.attempts),
+                   .budget_percent = static_cast<std::uint32_t>(settings.retry.budget_percent)};
+  options.probe.interval = settings.health.interval;
+  options.probe.timeout = settings.health.timeout;
+  options.probe.tags_interval = settings.health.tags_interval;
+  options.probe.ps_interval = settings.health.ps_interval;
+  options.probe.ps_timeout = settings.health.ps_timeout;
+  options.health.dead_after = settings.health.timeout;
+  options.health.failures_to_eject = static_cast<unsigned>(settings.health.failures_to_eject);
+  options.health.ejection_base = settings.health.ejection_base;
+  options.health.ejection_max = settings.health.ejection_max;
+  options.health.error_rate_percent = static_cast<unsigned>(settings.health.error_rate_percent);
+  options.health.window_requests = static_cast<unsigned>(settings.health.window_requests);
+  options.cors_origins = settings.cors.origins;
+  options.access_log = settings.log.access == "on"    ? gateway::AccessLog::to_stderr
+                       : settings.log.access == "off" ? gateway::AccessLog::off
+                                                      : gateway::AccessLog::to_file;
+  options.access_log_file = settings.log.access;
+  return options;
+}
+
+}  // namespace sollol::cli

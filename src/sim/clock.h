@@ -1,0 +1,30 @@
+#pragma once
+
+#include "base/time.h"
+
+namespace sollol::sim {
+
+/// Simulated time: the process's own clock, run `scale` times as fast.
+class SimClock {
+ public:
+  explicit SimClock(double scale) : start_(Clock::now()), scale_(scale) {}
+
+  TimePoint now() const { return start_ + stretch(Clock::now() - start_, scale_); }
+  /// The real moment at which the simulated one comes.
+  TimePoint real(TimePoint simulated) const { return start_ + stretch(simulated - start_, 1 / scale_); }
+  /// The same on the calendar.
+  WallTime wall(TimePoint simulated) const {
+    return std::chrono::system_clock::now() +
+           std::chrono::duration_cast<WallTime::duration>(real(simulated) - Clock::now());
+  }
+
+ private:
+  static Duration stretch(Duration d, double factor) {
+    return Duration{static_cast<Duration::rep>(static_cast<double>(d.count()) * factor)};
+  }
+
+  TimePoint start_;
+  double scale_;
+};
+
+}  // namespace sollol::sim
