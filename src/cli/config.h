@@ -49,7 +49,8 @@ struct RetrySettings {
 
 /// Health checks and outlier ejection.
 struct HealthSettings {
-  Duration interval = 1s;
+  Duration interval = 500ms;
+  Duration suspect_after = 400ms;
   Duration timeout = 2s;
   Duration tags_interval = 10s;
   Duration ps_interval = 2s;

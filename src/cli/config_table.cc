@@ -75,6 +75,8 @@ std::vector<Setting> make_table() {
        "Retries allowed, in percent of requests, so that a failing fleet is not flooded.", 0, 100},
       {"health.interval_s", [](S& s) -> Field { return &s.health.interval; },
        "Pace of the check whether a node is alive.", 0.01, a_day_s},
+      {"health.suspect_after_s", [](S& s) -> Field { return &s.health.suspect_after; },
+       "A check unanswered for this long makes its node the last resort.", 0.01, a_day_s},
       {"health.timeout_s", [](S& s) -> Field { return &s.health.timeout; },
        "Longest wait for the answer to that check.", 0.01, a_day_s},
       {"health.tags_interval_s", [](S& s) -> Field { return &s.health.tags_interval; },

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -71,6 +72,14 @@ int wait_for_signal() {
   return got;
 }
 
+/// Every stream takes two descriptors; the soft limit of most systems is 1,024.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 void block_signals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -125,6 +134,7 @@ int run_up(const UpArguments& arguments, const LoadOptions& load) {
     }
   }
   block_signals();
+  raise_descriptor_limit();
   std::unique_ptr<sim::Fleet> demo;
   if (arguments.demo && known->nodes.empty()) demo = start_demo(known->nodes);
   for (const discovery::NodeSpec& node : known->nodes) options->nodes.push_back(gateway::to_node_info(node));

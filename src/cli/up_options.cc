@@ -84,6 +84,7 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.probe.tags_interval = settings.health.tags_interval;
   options.probe.ps_interval = settings.health.ps_interval;
   options.probe.ps_timeout = settings.health.ps_timeout;
+  options.health.suspect_after = settings.health.suspect_after;
   options.health.dead_after = settings.health.timeout;
   options.health.failures_to_eject = static_cast<unsigned>(settings.health.failures_to_eject);
   options.health.ejection_base = settings.health.ejection_base;

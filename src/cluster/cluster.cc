@@ -88,6 +88,11 @@ void Cluster::free_trial(NodeId id) {
   if (it != entries_.end() && it->second.live->availability == Availability::trial) it->second.live->trial_free = true;
 }
 
+void Cluster::note_round_trip(NodeId id, Duration round_trip) {
+  const auto it = entries_.find(id);
+  if (it != entries_.end()) smooth(it->second.live->round_trip_s, to_seconds(round_trip));
+}
+
 void Cluster::tick(TimePoint now) {
   for (auto& [id, entry] : entries_) publish(id, entry, now);
 }

@@ -38,6 +38,7 @@ class Cluster {
   void update_health(NodeId id, TimePoint now, const std::function<void(NodeHealth&)>& change);
   /// A trial request that told nothing: the next request is the trial.
   void free_trial(NodeId id);
+  void note_round_trip(NodeId id, Duration round_trip);
   /// Lets time pass for every node: ejections end, silence becomes death.
   void tick(TimePoint now);
 

@@ -50,13 +50,9 @@ net::Task<Verdict> Attempt::run(Plan plan) {
 // ---- to the node
 
 net::Task<Result<void>> Attempt::open() {
-  if (node_.addresses.empty()) {
-    co_return std::unexpected(Error{ErrorKind::refused, Origin::node, Retry::other_node,
-                                    fmt::format("the address of {} is not resolved", node_.info.name)});
-  }
   worker_.metrics().upstream_connects.add();
-  auto connecting = worker_.connector().connect(
-      node_.addresses.front(), worker_.scheduler().now() + worker_.options().upstream.connect_timeout);
+  auto connecting = net::connect_any(worker_.connector(), node_.addresses,
+                                     worker_.scheduler().now() + worker_.options().upstream.connect_timeout);
   auto connected = co_await std::move(connecting);
   if (!connected) co_return std::unexpected(connected.error());
   stream_ = std::move(*connected);
@@ -72,8 +68,10 @@ std::string Attempt::upstream_head(std::size_t body_size) const {
   if (body_size > 0 || request.method == "POST") {
     fmt::format_to(std::back_inserter(head), "Content-Length: {}\r\n", body_size);
   }
-  fmt::format_to(std::back_inserter(head), "X-Forwarded-For: {}\r\nX-Forwarded-Proto: http\r\nX-Request-Id: {}\r\n\r\n",
-                 request.client, request.id);
+  fmt::format_to(std::back_inserter(head),
+                 "X-Forwarded-For: {}{}{}\r\nX-Forwarded-Host: {}\r\nX-Forwarded-Proto: http\r\nX-Request-Id: {}\r\n\r\n",
+                 request.forwarded_for, request.forwarded_for.empty() ? "" : ", ", request.client, request.authority,
+                 request.id);
   return head;
 }
 

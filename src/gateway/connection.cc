@@ -57,6 +57,10 @@ net::Task<void> Connection::run() {
 
 void Connection::finish_request() {
   release_body();
+  if (gone_ && request_.outcome.status == 0) {
+    request_.outcome.status = 499;  // as nginx logs it: the client closed the request
+    request_.outcome.problem = "the client left";
+  }
   worker_.finished(request_);
 }
 

@@ -183,6 +183,7 @@ net::Task<void> Control::watch_liveness(std::shared_ptr<Probe> probe) {
       probe->pending_since = scheduler_.now();
       auto probing = probe_version(probe);
       outcome = co_await std::move(probing);
+      if (outcome == ProbeOutcome::ok) cluster_.note_round_trip(probe->id, scheduler_.now() - probe->pending_since);
       probe->pending_since = {};
     }
     if (probe->gone) co_return;
@@ -250,7 +251,7 @@ net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
   for (const bool kept : {true, false}) {
     if (kept && !probe->liveness) continue;
     if (!probe->liveness) {
-      auto connecting = connector_.connect(probe->addresses.front(), deadline);
+      auto connecting = net::connect_any(connector_, probe->addresses, deadline);
       auto connected = co_await std::move(connecting);
       if (!connected) {
         co_return connected.error().kind == ErrorKind::timeout ? ProbeOutcome::silent : ProbeOutcome::refused;
@@ -277,10 +278,7 @@ net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
 }
 
 net::Task<Result<net::HttpReply>> Control::get(std::shared_ptr<Probe> probe, std::string path, TimePoint deadline) {
-  if (probe->addresses.empty()) {
-    co_return std::unexpected(Error{ErrorKind::refused, Origin::node, Retry::later, "not resolved yet"});
-  }
-  auto connecting = connector_.connect(probe->addresses.front(), deadline);
+  auto connecting = net::connect_any(connector_, probe->addresses, deadline);
   auto stream = co_await std::move(connecting);
   if (!stream) co_return std::unexpected(stream.error());
   net::SimpleRequest request{.target = probe->info.path_prefix + path,

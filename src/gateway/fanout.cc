@@ -209,17 +209,20 @@ net::Task<void> Fanout::refresh() {
   }
 }
 
-/// Leaves only the nodes that have the model, for operations on a model that must be there. Without one: all, and each
-/// says so in its own words.
-void keep_owners(Targets& targets, std::string_view model) {
+/// Leaves only the nodes that have the model, for operations on a model that must be there; false, changing nothing,
+/// when none has it.
+bool keep_owners(Targets& targets, std::string_view model) {
   const auto key = api::ModelKey::from(model);
-  if (!key) return;
+  if (!key) return false;
   const cluster::Model* known = targets.view->cluster->find_model(key->view());
-  if (known == nullptr) return;
-  const auto& all = targets.view->cluster->nodes;
-  std::erase_if(targets.nodes, [&](const cluster::Node* node) {
-    return std::ranges::none_of(known->replicas, [&](const auto& replica) { return &all[replica.node] == node; });
-  });
+  if (known == nullptr) return false;
+  const auto owns = [&](const cluster::Node* node) {
+    const auto& all = targets.view->cluster->nodes;
+    return std::ranges::any_of(known->replicas, [&](const auto& replica) { return &all[replica.node] == node; });
+  };
+  if (std::ranges::none_of(targets.nodes, owns)) return false;
+  std::erase_if(targets.nodes, [&](const cluster::Node* node) { return !owns(node); });
+  return true;
 }
 
 }  // namespace
@@ -260,9 +263,9 @@ net::Task<void> serve_fanout(Connection& client) {
   if (intent) request.outcome.model = intent->model;
   if (!targets.answer) {
     const bool needs_owner = operation == Operation::push || operation == Operation::copy || operation == Operation::remove;
-    if (intent && needs_owner) keep_owners(targets, intent->model);
-    // A body that no node will accept, and a push, concern one node.
-    if (!intent || operation == Operation::push) targets.nodes.resize(1);
+    // A body that no node will accept, a model that none has and a push concern one node, in its own words.
+    const bool owned = !needs_owner || (intent && keep_owners(targets, intent->model));
+    if (!intent || !owned || operation == Operation::push) targets.nodes.resize(1);
   }
   if (targets.answer) {
     auto answering = client.answer(std::move(*targets.answer));

@@ -7,11 +7,8 @@ namespace sollol::gateway {
 net::Task<Result<void>> NodeCall::send(std::string_view method, std::string_view target, std::string fields,
                                        std::string body) {
   const TimePoint now = worker_.scheduler().now();
-  if (node_.addresses.empty()) {
-    co_return std::unexpected(Error{ErrorKind::refused, Origin::node, Retry::other_node, "its address is not resolved"});
-  }
   auto connecting =
-      worker_.connector().connect(node_.addresses.front(), now + worker_.options().upstream.connect_timeout);
+      net::connect_any(worker_.connector(), node_.addresses, now + worker_.options().upstream.connect_timeout);
   auto connected = co_await std::move(connecting);
   if (!connected) co_return std::unexpected(connected.error());
   if (cancelled_) co_return std::unexpected(Error{ErrorKind::cancelled, Origin::client, Retry::never, "cancelled"});

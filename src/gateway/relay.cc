@@ -151,6 +151,7 @@ std::optional<Error> Attempt::forward(std::string_view piece) {
   });
   if (used < piece.size()) call_->mark_unusable();
   if (problem) return problem;
+  if (body.done()) watcher_.end();
   if (body.state() == BodyWatcher::State::bad) return node_fault("broke off its answer");
   if (body.done() && !complete() && !begun_) return std::nullopt;  // the caller tries elsewhere
   if (body.payload_bytes() == 0 && !body.done()) {

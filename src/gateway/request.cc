@@ -50,7 +50,7 @@ bool listed(std::string_view connection, std::string_view name) {
 }  // namespace
 
 void Request::clear() {
-  for (std::string* text : {&id, &method, &target, &pass_fields, &content_type, &origin, &wanted_node}) text->clear();
+  for (std::string* text : {&id, &method, &target, &pass_fields, &content_type, &origin, &wanted_node, &forwarded_for}) text->clear();
   path_length = 0;
   route = {};
   client_key = session = 0;
@@ -80,9 +80,8 @@ void take_head(const http::RequestHead& head, Request& out) {
       case FieldId::x_request_id:
         if (field.value.size() <= request_id_max) out.id = field.value;
         break;
-      case FieldId::origin:
-        out.origin = field.value;
-        break;
+      case FieldId::origin: out.origin = field.value; break;
+      case FieldId::x_forwarded_for: (out.forwarded_for += out.forwarded_for.empty() ? "" : ", ") += field.value; break;
       case FieldId::content_type:
         out.content_type = field.value;
         pass(field, out);
@@ -95,7 +94,6 @@ void take_head(const http::RequestHead& head, Request& out) {
       case FieldId::content_length:
       case FieldId::expect:
       case FieldId::forwarded:
-      case FieldId::x_forwarded_for:
       case FieldId::x_forwarded_host:
       case FieldId::x_forwarded_proto:
       case FieldId::access_control:

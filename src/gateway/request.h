@@ -40,6 +40,7 @@ struct Request {
   std::string authority;     // the client's Host
   std::string origin;        // of an allowed cross-origin request: the answer carries CORS fields
   std::string wanted_node;   // X-Sollol-Node or ?node=
+  std::string forwarded_for; // X-Forwarded-For as it came: we add the peer
   std::string client;        // address of the peer
   std::uint64_t client_key = 0;  // who it is, for fair queueing
   std::uint64_t session = 0;     // X-Sollol-Session, hashed; 0: none

@@ -57,7 +57,7 @@ net::Task<void> Worker::accept_loop() {
     auto accepting = listener_->accept(scheduler_);
     Result<std::unique_ptr<net::Stream>> stream = co_await std::move(accepting);
     if (!stream && stream.error().kind == ErrorKind::cancelled) co_return;
-    if (!stream || connections_.size() >= options().client.connections_max) {
+    if (!stream || connections_.size() >= options().client.connections_max / shared_.workers.size()) {
       if (stream) stream->reset();
       auto pause = scheduler_.sleep_until(scheduler_.now() + accept_pause);
       co_await std::move(pause);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/result.h"
 #include "net/address.h"
@@ -15,5 +16,9 @@ class Connector {
   /// Error kinds: refused (nothing listens, no route), timeout (the deadline passed), overloaded (no descriptor left).
   virtual Task<Result<std::unique_ptr<Stream>>> connect(Address to, TimePoint deadline) = 0;
 };
+
+/// Connects to the first address that answers, in order; the deadline is for all of them. Error: the last one's.
+Task<Result<std::unique_ptr<Stream>>> connect_any(Connector& connector, std::vector<Address> addresses,
+                                                  TimePoint deadline);
 
 }  // namespace sollol::net

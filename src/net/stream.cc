@@ -1,5 +1,6 @@
 #include "net/stream.h"
 
+#include "net/connector.h"
 #include "net/scheduler.h"
 
 namespace sollol::net {
@@ -16,6 +17,18 @@ Task<Wake> write_all(Stream& stream, std::string bytes, Scheduler& scheduler, Du
     if (wake != Wake::ready) co_return wake;
   }
   co_return Wake::ready;
+}
+
+Task<Result<std::unique_ptr<Stream>>> connect_any(Connector& connector, std::vector<Address> addresses,
+                                                  TimePoint deadline) {
+  Error last{ErrorKind::refused, Origin::node, Retry::other_node, "its address is not resolved yet"};
+  for (Address& address : addresses) {
+    auto connecting = connector.connect(std::move(address), deadline);
+    auto connected = co_await std::move(connecting);
+    if (connected || connected.error().kind == ErrorKind::timeout) co_return connected;
+    last = connected.error();
+  }
+  co_return std::unexpected(std::move(last));
 }
 
 }  // namespace sollol::net
