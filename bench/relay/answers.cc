@@ -12,7 +12,8 @@ constexpr std::size_t kNumberDigits = 6;
 constexpr std::size_t kTimeDigits = 19;
 constexpr double kDefaultRate = 50;
 constexpr std::string_view kMark = "tok ";
-constexpr std::string_view kCreated = R"("model":"llama3.2","created_at":"2026-08-21T10:00:00.123456789Z")";
+constexpr std::string_view kCreated =
+    R"("model":"llama3.2","created_at":"2026-08-21T10:00:00.123456789Z")";
 constexpr std::string_view kMetrics =
     R"("done":true,"done_reason":"stop","total_duration":412345678,"load_duration":1234567,)"
     R"("prompt_eval_count":46,"prompt_eval_duration":31234567,"eval_count":24,"eval_duration":379876543)";
@@ -43,11 +44,14 @@ std::string end_record(Ask::Kind kind, std::string_view text) {
 
 std::string sized(std::string_view status, std::string_view type, std::string_view body) {
   return fmt::format(
-      "HTTP/1.1 {}\r\nContent-Type: {}\r\nDate: Fri, 21 Aug 2026 10:00:00 GMT\r\nContent-Length: {}\r\n\r\n{}", status,
-      type, body.size(), body);
+      "HTTP/1.1 {}\r\nContent-Type: {}\r\nDate: Fri, 21 Aug 2026 10:00:00 GMT\r\nContent-Length: "
+      "{}\r\n\r\n{}",
+      status, type, body.size(), body);
 }
 
-std::string chunk(std::string_view payload) { return fmt::format("{:x}\r\n{}\r\n", payload.size(), payload); }
+std::string chunk(std::string_view payload) {
+  return fmt::format("{:x}\r\n{}\r\n", payload.size(), payload);
+}
 
 void write_digits(char* at, std::size_t digits, std::uint64_t value) {
   for (; digits > 0; value /= 10) at[--digits] = static_cast<char>('0' + value % 10);
@@ -69,12 +73,14 @@ Ask parse_ask(Ask::Kind kind, std::string_view body) {
   double rate = kDefaultRate;
   const auto wanted = value_of(body, "sim_rate");
   std::from_chars(wanted.data(), wanted.data() + wanted.size(), rate);
-  ask.period = std::chrono::nanoseconds(static_cast<std::int64_t>(1e9 / std::clamp(rate, 0.01, 1e4)));
+  ask.period =
+      std::chrono::nanoseconds(static_cast<std::int64_t>(1e9 / std::clamp(rate, 0.01, 1e4)));
   return ask;
 }
 
 std::string_view stream_head() {
-  return "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nDate: Fri, 21 Aug 2026 10:00:00 GMT\r\n"
+  return "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nDate: Fri, 21 Aug 2026 10:00:00 "
+         "GMT\r\n"
          "Transfer-Encoding: chunked\r\n\r\n";
 }
 
@@ -88,7 +94,9 @@ std::string_view single_answer(Ask::Kind kind) {
 }
 
 std::string_view stream_end(Ask::Kind kind) {
-  static const auto make = [](Ask::Kind which) { return chunk(end_record(which, "") + "\n") + "0\r\n\r\n"; };
+  static const auto make = [](Ask::Kind which) {
+    return chunk(end_record(which, "") + "\n") + "0\r\n\r\n";
+  };
   static const std::string generate = make(Ask::Kind::generate);
   static const std::string chat = make(Ask::Kind::chat);
   return kind == Ask::Kind::generate ? generate : chat;
@@ -121,7 +129,8 @@ TokenChunk::TokenChunk(Ask::Kind kind) {
 
 std::string_view TokenChunk::fill(std::uint32_t number, std::chrono::nanoseconds sent) {
   write_digits(chunk_.data() + text_at_, kNumberDigits, number);
-  write_digits(chunk_.data() + text_at_ + kNumberDigits + 1, kTimeDigits, static_cast<std::uint64_t>(sent.count()));
+  write_digits(chunk_.data() + text_at_ + kNumberDigits + 1, kTimeDigits,
+               static_cast<std::uint64_t>(sent.count()));
   return chunk_;
 }
 
@@ -131,7 +140,8 @@ std::optional<TokenMarks> read_marks(std::string_view record) {
   TokenMarks marks;
   std::int64_t sent = 0;
   const auto text = record.substr(at + kMark.size());
-  if (text.size() < kNumberDigits + 1 + kTimeDigits || !read_digits(text.substr(0, kNumberDigits), marks.number) ||
+  if (text.size() < kNumberDigits + 1 + kTimeDigits ||
+      !read_digits(text.substr(0, kNumberDigits), marks.number) ||
       !read_digits(text.substr(kNumberDigits + 1, kTimeDigits), sent)) {
     return std::nullopt;
   }
@@ -139,6 +149,8 @@ std::optional<TokenMarks> read_marks(std::string_view record) {
   return marks;
 }
 
-bool is_end_record(std::string_view record) { return record.find(R"("done":true)") != std::string_view::npos; }
+bool is_end_record(std::string_view record) {
+  return record.find(R"("done":true)") != std::string_view::npos;
+}
 
 }  // namespace sollol::bench

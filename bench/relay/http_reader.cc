@@ -38,10 +38,16 @@ std::size_t HttpReader::feed(std::string_view bytes, std::string& body) {
   while (taken < bytes.size() && !complete() && !broken()) {
     const auto rest = bytes.substr(taken);
     switch (state_) {
-      case State::head: taken += feed_head(rest); break;
+      case State::head:
+        taken += feed_head(rest);
+        break;
       case State::sized:
-      case State::chunk_data: taken += feed_data(rest, body); break;
-      default: taken += feed_line(rest); break;
+      case State::chunk_data:
+        taken += feed_data(rest, body);
+        break;
+      default:
+        taken += feed_line(rest);
+        break;
     }
   }
   return taken;

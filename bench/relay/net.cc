@@ -24,7 +24,9 @@ constexpr int kBacklog = 16384;
 constexpr std::size_t kSourceAddresses = 32;
 constexpr std::uint32_t kFirstSource = 0x7f000301;  // 127.0.3.1
 
-[[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
+[[noreturn]] void fail(const char* what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
 
 void set_option(const Fd& socket, int level, int name) {
   const int on = 1;
@@ -69,7 +71,8 @@ Endpoint Endpoint::parse(const std::string& text) {
 }
 
 std::string Endpoint::text() const {
-  return fmt::format("{}.{}.{}.{}:{}", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255, port);
+  return fmt::format("{}.{}.{}.{}:{}", address >> 24, address >> 16 & 255, address >> 8 & 255,
+                     address & 255, port);
 }
 
 Fd listen_on(Endpoint at) {
@@ -77,7 +80,8 @@ Fd listen_on(Endpoint at) {
   if (!socket) fail("socket");
   set_option(socket, SOL_SOCKET, SO_REUSEADDR);
   const auto address = native(at);
-  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fail("bind");
+  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    fail("bind");
   if (listen(socket.get(), kBacklog) != 0) fail("listen");
   return socket;
 }
@@ -85,7 +89,8 @@ Fd listen_on(Endpoint at) {
 Endpoint bound_to(const Fd& socket) {
   sockaddr_in address{};
   socklen_t size = sizeof address;
-  if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) fail("getsockname");
+  if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    fail("getsockname");
   return {ntohl(address.sin_addr.s_addr), ntohs(address.sin_port)};
 }
 
@@ -94,10 +99,13 @@ Fd connect_to(Endpoint to, std::size_t seat) {
   if (!socket) fail("socket");
   set_option(socket, IPPROTO_TCP, TCP_NODELAY);
   set_option(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
-  const auto source = native({kFirstSource + static_cast<std::uint32_t>(seat % kSourceAddresses), 0});
-  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&source), sizeof source) != 0) fail("bind");
+  const auto source =
+      native({kFirstSource + static_cast<std::uint32_t>(seat % kSourceAddresses), 0});
+  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&source), sizeof source) != 0)
+    fail("bind");
   const auto address = native(to);
-  const int result = connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int result =
+      connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   return result == 0 || errno == EINPROGRESS ? std::move(socket) : Fd{};
 }
 
@@ -143,9 +151,11 @@ void Poller::change(const Fd& socket, std::uint32_t events, std::uint64_t token)
 }
 
 std::span<const epoll_event> Poller::wait(Nanoseconds limit) {
-  timespec timeout{.tv_sec = limit.count() / 1'000'000'000, .tv_nsec = limit.count() % 1'000'000'000};
+  timespec timeout{.tv_sec = limit.count() / 1'000'000'000,
+                   .tv_nsec = limit.count() % 1'000'000'000};
   const auto* pointer = limit.count() < 0 ? nullptr : &timeout;
-  const int count = epoll_pwait2(fd_.get(), ready_.data(), static_cast<int>(ready_.size()), pointer, nullptr);
+  const int count =
+      epoll_pwait2(fd_.get(), ready_.data(), static_cast<int>(ready_.size()), pointer, nullptr);
   if (count < 0 && errno != EINTR) fail("epoll_pwait2");
   return {ready_.data(), static_cast<std::size_t>(std::max(count, 0))};
 }

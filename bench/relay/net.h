@@ -34,7 +34,8 @@ class Fd {
   int fd_ = -1;
 };
 
-/// An IPv4 address and port; parses "127.0.2.1:8080", throws std::runtime_error on anything else or outside 127.0.0.0/8.
+/// An IPv4 address and port; parses "127.0.2.1:8080", throws std::runtime_error on anything else or
+/// outside 127.0.0.0/8.
 struct Endpoint {
   std::uint32_t address = 0;  // host byte order
   std::uint16_t port = 0;
@@ -46,13 +47,14 @@ struct Endpoint {
 Fd listen_on(Endpoint at);
 /// The address a socket is bound to.
 Endpoint bound_to(const Fd& socket);
-/// Starts a connection from a loopback address picked by `seat`, so that many thousand need not share one port range.
-/// Non-blocking, no delay; an empty Fd when refused at once.
+/// Starts a connection from a loopback address picked by `seat`, so that many thousand need not
+/// share one port range. Non-blocking, no delay; an empty Fd when refused at once.
 Fd connect_to(Endpoint to, std::size_t seat);
 /// Accepts one connection, non-blocking, no delay; an empty Fd when none waits.
 Fd accept_from(const Fd& listener);
 
-/// What one read gave. `arrived` is the kernel's receive time stamp on the real-time clock, or zero when it gave none.
+/// What one read gave. `arrived` is the kernel's receive time stamp on the real-time clock, or zero
+/// when it gave none.
 struct Read {
   ssize_t size = 0;  // as recv: 0 at the end of the stream, -1 with errno
   Nanoseconds arrived{};
@@ -66,7 +68,8 @@ class Poller {
   Poller();
   void add(const Fd& socket, std::uint32_t events, std::uint64_t token);
   void change(const Fd& socket, std::uint32_t events, std::uint64_t token);
-  /// Waits no longer than `limit` (negative: without limit) and returns what is ready; valid until the next call.
+  /// Waits no longer than `limit` (negative: without limit) and returns what is ready; valid until
+  /// the next call.
   std::span<const epoll_event> wait(Nanoseconds limit);
 
  private:

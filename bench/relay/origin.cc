@@ -1,5 +1,6 @@
-// A stand-in for an Ollama node that costs almost nothing: one thread, one epoll, answers made beforehand, and tokens
-// sent on a fixed beat. It lets the cost of what lies before it be seen. Loopback only.
+// A stand-in for an Ollama node that costs almost nothing: one thread, one epoll, answers made
+// beforehand, and tokens sent on a fixed beat. It lets the cost of what lies before it be seen.
+// Loopback only.
 #include <fmt/core.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,7 +33,7 @@ struct Connection {
   enum class Doing : std::uint8_t { reading, streaming } doing = Doing::reading;
 };
 
-/// A stream's next token. `stream` outdates entries whose connection has gone on to something else.
+/// When a stream's next token is due; each streaming connection has exactly one of these.
 struct Due {
   Nanoseconds at;
   std::uint64_t connection;
@@ -47,6 +48,7 @@ class Origin {
  private:
   using Connections = std::unordered_map<std::uint64_t, Connection>;
 
+  Nanoseconds until_next_beat() const;
   void accept_all(const Fd& listener);
   void on_event(const epoll_event& event);
   bool read_input(Connection& connection);
@@ -55,7 +57,7 @@ class Origin {
   bool send(std::uint64_t id, Connection& connection, std::string_view bytes);
   void send_due_tokens();
   bool send_token(std::uint64_t id, Connection& connection);
-  Nanoseconds on_beat(Nanoseconds at) const { return (at + beat_ - Nanoseconds(1)) / beat_ * beat_; }
+  Nanoseconds beat_before(Nanoseconds at) const { return at / beat_ * beat_; }
 
   Poller poller_;
   std::vector<Fd> listeners_;
@@ -78,10 +80,16 @@ Origin::Origin(const std::vector<Endpoint>& endpoints, Nanoseconds beat) : beat_
 
 void Origin::run() {
   while (true) {
-    const auto limit = due_.empty() ? Nanoseconds(-1) : std::max(due_.top().at - monotonic_now(), Nanoseconds(0));
-    for (const auto& event : poller_.wait(limit)) on_event(event);
+    for (const auto& event : poller_.wait(until_next_beat())) on_event(event);
     send_due_tokens();
   }
+}
+
+/// Negative, without limit, when no token is due.
+Nanoseconds Origin::until_next_beat() const {
+  if (due_.empty()) return Nanoseconds(-1);
+  const auto next = beat_before(due_.top().at + beat_ - Nanoseconds(1));
+  return std::max(next - monotonic_now(), Nanoseconds(0));
 }
 
 void Origin::on_event(const epoll_event& event) {
@@ -113,7 +121,8 @@ bool Origin::read_input(Connection& connection) {
   return size > 0 || (size < 0 && errno == EAGAIN);
 }
 
-/// Answers the requests that are whole; one that asks for a stream holds back those behind it. False: close.
+/// Answers the requests that are whole; one that asks for a stream holds back those behind it.
+/// False: close.
 bool Origin::serve_input(std::uint64_t id, Connection& connection) {
   while (connection.doing == Connection::Doing::reading && !connection.input.empty()) {
     auto& reader = connection.reader;
@@ -146,14 +155,15 @@ bool Origin::serve_input(std::uint64_t id, Connection& connection) {
 void Origin::begin(std::uint64_t id, Connection& connection) {
   constexpr double kGolden = 0.6180339887498949;
   const double share = std::fmod(static_cast<double>(++streams_begun_) * kGolden, 1.0);
-  const Nanoseconds phase(static_cast<std::int64_t>(share * static_cast<double>(connection.ask.period.count())));
+  const Nanoseconds phase(
+      static_cast<std::int64_t>(share * static_cast<double>(connection.ask.period.count())));
   connection.doing = Connection::Doing::streaming;
   connection.sent = 0;
-  due_.push({on_beat(monotonic_now() + phase), id});
+  due_.push({monotonic_now() + phase, id});
 }
 
 void Origin::send_due_tokens() {
-  const auto now = monotonic_now();
+  const auto now = beat_before(monotonic_now());
   while (!due_.empty() && due_.top().at <= now) {
     const auto due = due_.top();
     due_.pop();
@@ -163,12 +173,13 @@ void Origin::send_due_tokens() {
     if (!send_token(due.connection, connection)) {
       connections_.erase(found);
     } else if (connection.doing == Connection::Doing::streaming) {
-      due_.push({on_beat(due.at + connection.ask.period), due.connection});
+      due_.push({due.at + connection.ask.period, due.connection});
     }
   }
 }
 
-/// Sends the next token, after the head if it is the first, or the end of the stream. False when the peer is gone.
+/// Sends the next token, after the head if it is the first, or the end of the stream. False when
+/// the peer is gone.
 bool Origin::send_token(std::uint64_t id, Connection& connection) {
   if (connection.sent == connection.ask.tokens) {
     connection.doing = Connection::Doing::reading;
@@ -180,7 +191,8 @@ bool Origin::send_token(std::uint64_t id, Connection& connection) {
   return send(id, connection, std::string(stream_head()).append(bytes));
 }
 
-/// Sends now what fits and the rest when the socket is ready; nothing may overtake a rest. False when the peer is gone.
+/// Sends now what fits and the rest when the socket is ready; nothing may overtake a rest. False
+/// when the peer is gone.
 bool Origin::send(std::uint64_t id, Connection& connection, std::string_view bytes) {
   const bool waiting = !connection.output.empty();
   if (waiting) connection.output.append(bytes);
@@ -200,11 +212,15 @@ bool Origin::send(std::uint64_t id, Connection& connection, std::string_view byt
 }
 
 int run_origin(int argc, char** argv) {
-  CLI::App app{"A cheap stand-in for an Ollama node with one model, llama3.2, for measuring what lies before it."};
+  CLI::App app{
+      "A cheap stand-in for an Ollama node with one model, llama3.2, for measuring what lies "
+      "before it."};
   std::vector<std::string> listen{"127.0.2.1:0"};
   std::int64_t beat_us = 1000;
-  app.add_option("--listen", listen, "loopback ADDRESS:PORT, repeatable; port 0 takes a free one and prints it");
-  app.add_option("--beat-us", beat_us, "tokens are sent on multiples of this time")->check(CLI::Range(1, 1000000));
+  app.add_option("--listen", listen,
+                 "loopback ADDRESS:PORT, repeatable; port 0 takes a free one and prints it");
+  app.add_option("--beat-us", beat_us, "tokens are sent on multiples of this time")
+      ->check(CLI::Range(1, 1000000));
   CLI11_PARSE(app, argc, argv);
   raise_fd_limit();
   std::vector<Endpoint> endpoints;

@@ -1,28 +1,57 @@
 #include "api/usage.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <span>
 
 #include "api/json_scan.h"
 
 namespace sollol::api {
 namespace {
 
-/// The number after the last `"key":` of the text, 0 when there is none. Inside a JSON string the
-/// quotes of a key are escaped, so generated text cannot be taken for one.
-std::uint64_t last_number(std::string_view text, std::string_view quoted_key) noexcept {
-  for (auto at = text.rfind(quoted_key); at != std::string_view::npos;
-       at = text.rfind(quoted_key, at - 1)) {
-    auto rest = text.substr(at + quoted_key.size());
-    const auto colon = rest.find_first_not_of(" \t\r\n");
-    if (colon != std::string_view::npos && rest[colon] == ':') {
-      rest.remove_prefix(colon + 1);
-      rest.remove_prefix(std::min(rest.size(), rest.find_first_not_of(" \t\r\n")));
-      if (const auto number = json_unsigned(rest)) return *number;
+/// A key that is looked for, and where its number goes.
+struct Wanted {
+  std::string_view key;
+  std::uint64_t& number;
+  bool found = false;
+};
+
+std::size_t last_quote(std::string_view text, std::size_t before) noexcept {
+  const void* at = memrchr(text.data(), '"', before);
+  return at == nullptr ? std::string_view::npos
+                       : static_cast<std::size_t>(static_cast<const char*>(at) - text.data());
+}
+
+/// What follows `"key"` and its colon; empty when no colon follows.
+std::string_view value_after(std::string_view rest) noexcept {
+  const auto colon = rest.find_first_not_of(" \t\r\n");
+  if (colon == std::string_view::npos || rest[colon] != ':') return {};
+  rest.remove_prefix(colon + 1);
+  rest.remove_prefix(std::min(rest.size(), rest.find_first_not_of(" \t\r\n")));
+  return rest;
+}
+
+/// Gives each wanted key the number after its last `"key":` in the text, in one pass from the end. Inside a JSON string
+/// the quotes of a key are escaped, so generated text cannot be taken for one.
+void last_numbers(std::string_view text, std::span<Wanted> wanted) noexcept {
+  std::size_t missing = wanted.size();
+  for (auto end = last_quote(text, text.size()); end != std::string_view::npos && missing > 0;) {
+    const auto begin = last_quote(text, end);
+    if (begin == std::string_view::npos) return;
+    const auto key = text.substr(begin + 1, end - begin - 1);
+    const auto value = value_after(text.substr(end + 1));
+    end = begin;
+    if (value.empty()) continue;
+    for (Wanted& want : wanted) {
+      if (want.found || want.key != key) continue;
+      if (const auto number = json_unsigned(value)) {
+        want.number = *number;
+        want.found = true;
+        --missing;
+      }
     }
-    if (at == 0) break;
   }
-  return 0;
 }
 
 Duration from_nanoseconds(std::uint64_t count) noexcept {
@@ -33,13 +62,26 @@ Duration from_nanoseconds(std::uint64_t count) noexcept {
 
 Usage native_usage(std::string_view text) noexcept {
   Usage usage;
-  usage.prompt_tokens = last_number(text, "\"prompt_eval_count\"");
-  usage.output_tokens = last_number(text, "\"eval_count\"");
-  usage.total = from_nanoseconds(last_number(text, "\"total_duration\""));
-  usage.load = from_nanoseconds(last_number(text, "\"load_duration\""));
-  usage.prompt_eval = from_nanoseconds(last_number(text, "\"prompt_eval_duration\""));
-  usage.eval = from_nanoseconds(last_number(text, "\"eval_duration\""));
+  std::uint64_t total = 0, load = 0, prompt_eval = 0, eval = 0;
+  Wanted wanted[]{{"prompt_eval_count", usage.prompt_tokens},
+                  {"eval_count", usage.output_tokens},
+                  {"total_duration", total},
+                  {"load_duration", load},
+                  {"prompt_eval_duration", prompt_eval},
+                  {"eval_duration", eval}};
+  last_numbers(text, wanted);
+  usage.total = from_nanoseconds(total);
+  usage.load = from_nanoseconds(load);
+  usage.prompt_eval = from_nanoseconds(prompt_eval);
+  usage.eval = from_nanoseconds(eval);
   usage.from_node_durations = usage.total > Duration::zero();
+  return usage;
+}
+
+Usage token_counts(std::string_view text, std::string_view prompt, std::string_view output) noexcept {
+  Usage usage;
+  Wanted wanted[]{{prompt, usage.prompt_tokens}, {output, usage.output_tokens}};
+  last_numbers(text, wanted);
   return usage;
 }
 
@@ -53,7 +95,6 @@ Duration Usage::slot_wait() const noexcept {
 }
 
 Usage usage_of_json(std::string_view body_tail, Operation operation) noexcept {
-  Usage usage;
   switch (operation) {
     case Operation::generate:
     case Operation::chat:
@@ -62,16 +103,12 @@ Usage usage_of_json(std::string_view body_tail, Operation operation) noexcept {
     case Operation::chat_completions:
     case Operation::completions:
     case Operation::openai_embeddings:
-      usage.prompt_tokens = last_number(body_tail, "\"prompt_tokens\"");
-      usage.output_tokens = last_number(body_tail, "\"completion_tokens\"");
-      return usage;
+      return token_counts(body_tail, "prompt_tokens", "completion_tokens");
     case Operation::responses:
     case Operation::messages:
-      usage.prompt_tokens = last_number(body_tail, "\"input_tokens\"");
-      usage.output_tokens = last_number(body_tail, "\"output_tokens\"");
-      return usage;
+      return token_counts(body_tail, "input_tokens", "output_tokens");
     default:
-      return usage;
+      return {};
   }
 }
 

@@ -33,7 +33,7 @@ std::vector<Setting> make_table() {
       {"slots", [](S& s) -> Field { return &s.slots; },
        "Requests sent at once to one node for one model; 0 learns it. A node's own `slots` goes "
        "before it.",
-       0, 4096},
+       0, 1000000},
       {"node_file", [](S& s) -> Field { return &s.node_file; },
        "The JSON file of nodes; a missing one is no error."},
       {"queue.max_waiting", [](S& s) -> Field { return &s.queue.max_waiting; },

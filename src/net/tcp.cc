@@ -20,10 +20,10 @@ constexpr std::size_t slices_max = 16;
 /// The part of a TcpStream that its pending operations keep alive after the stream is gone.
 class TcpCore final : public std::enable_shared_from_this<TcpCore> {
  public:
-  TcpCore(tcp::socket socket, Scheduler& scheduler)
+  TcpCore(TcpSocket socket, Scheduler& scheduler)
       : socket_(std::move(socket)), scheduler_(scheduler), sides_{Side{*this}, Side{*this}} {}
 
-  tcp::socket& socket() noexcept { return socket_; }
+  TcpSocket& socket() noexcept { return socket_; }
 
   void on_ready(Direction direction, TimePoint deadline, Stream::Callback callback) {
     Side& side = side_of(direction);
@@ -75,7 +75,7 @@ class TcpCore final : public std::enable_shared_from_this<TcpCore> {
 
   void start_wait(Direction direction) {
     side_of(direction).pending = true;
-    const auto kind = direction == Direction::read ? tcp::socket::wait_read : tcp::socket::wait_write;
+    const auto kind = direction == Direction::read ? TcpSocket::wait_read : TcpSocket::wait_write;
     socket_.async_wait(kind, [self = shared_from_this(), direction](error_code problem) {
       Side& side = self->side_of(direction);
       side.pending = false;
@@ -84,7 +84,7 @@ class TcpCore final : public std::enable_shared_from_this<TcpCore> {
     });
   }
 
-  tcp::socket socket_;
+  TcpSocket socket_;
   Scheduler& scheduler_;
   std::array<Side, 2> sides_;
 };
@@ -100,7 +100,7 @@ IoResult to_result(std::size_t bytes, const error_code& problem) {
 
 class TcpStream final : public Stream {
  public:
-  TcpStream(tcp::socket socket, Scheduler& scheduler)
+  TcpStream(TcpSocket socket, Scheduler& scheduler)
       : core_(std::make_shared<TcpCore>(std::move(socket), scheduler)) {
     error_code ignored;
     core_->socket().non_blocking(true, ignored);
@@ -121,14 +121,14 @@ class TcpStream final : public Stream {
       const asio::const_buffer one(slices[0].data(), slices[0].size());
       return finish_write(core_->socket().write_some(one, problem), slices[0].size(), problem);
     }
-    std::array<asio::const_buffer, slices_max> buffers;
+    std::array<asio::const_buffer, slices_max> all;
     const std::size_t count = std::min(slices.size(), slices_max);
     std::size_t wanted = 0;
     for (std::size_t i = 0; i < count; ++i) {
-      buffers[i] = asio::const_buffer(slices[i].data(), slices[i].size());
+      all[i] = asio::const_buffer(slices[i].data(), slices[i].size());
       wanted += slices[i].size();
     }
-    for (std::size_t i = count; i < slices_max; ++i) buffers[i] = {};
+    const std::span<const asio::const_buffer> buffers(all.data(), count);
     return finish_write(core_->socket().write_some(buffers, problem), wanted, problem);
   }
 
@@ -208,22 +208,22 @@ void AsioScheduler::run_wheel() {
   });
 }
 
-std::unique_ptr<Stream> make_tcp_stream(tcp::socket socket, Scheduler& scheduler) {
+std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler) {
   return std::make_unique<TcpStream>(std::move(socket), scheduler);
 }
 
 Task<Result<std::unique_ptr<Stream>>> TcpConnector::connect(Address to, TimePoint deadline) {
   struct Timeout final : TimerWheel::Entry {
-    explicit Timeout(tcp::socket& s) : socket(s) {}
+    explicit Timeout(TcpSocket& s) : socket(s) {}
     void expired() override {
       fired = true;
       error_code ignored;
       socket.close(ignored);
     }
-    tcp::socket& socket;
+    TcpSocket& socket;
     bool fired = false;
   };
-  tcp::socket socket(context_);
+  TcpSocket socket(context_);
   const tcp::endpoint endpoint = to_endpoint(to);
   error_code problem;
   socket.open(endpoint.protocol(), problem);
@@ -243,10 +243,10 @@ Task<Result<std::unique_ptr<Stream>>> TcpConnector::connect(Address to, TimePoin
 
 Result<TcpListener> TcpListener::open(asio::io_context& context, const Address& at) {
   const tcp::endpoint endpoint = to_endpoint(at);
-  tcp::acceptor acceptor(context);
+  TcpAcceptor acceptor(context);
   error_code problem;
   acceptor.open(endpoint.protocol(), problem);
-  if (!problem) acceptor.set_option(tcp::acceptor::reuse_address(true), problem);
+  if (!problem) acceptor.set_option(TcpAcceptor::reuse_address(true), problem);
   using reuse_port = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
   if (!problem) acceptor.set_option(reuse_port(true), problem);
   if (!problem) acceptor.bind(endpoint, problem);

@@ -27,8 +27,12 @@ class AsioScheduler final : public Scheduler {
   bool wheel_running_ = false;
 };
 
+/// Bound to io_context's own executor, as Task is.
+using TcpSocket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
+using TcpAcceptor = asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context::executor_type>;
+
 /// A connected socket as a Stream, with Nagle's delay off.
-std::unique_ptr<Stream> make_tcp_stream(asio::ip::tcp::socket socket, Scheduler& scheduler);
+std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler);
 
 class TcpConnector final : public Connector {
  public:
@@ -53,8 +57,8 @@ class TcpListener {
   Address address() const;
 
  private:
-  explicit TcpListener(asio::ip::tcp::acceptor acceptor) : acceptor_(std::move(acceptor)) {}
-  asio::ip::tcp::acceptor acceptor_;
+  explicit TcpListener(TcpAcceptor acceptor) : acceptor_(std::move(acceptor)) {}
+  TcpAcceptor acceptor_;
 };
 
 /// Resolves a host name to its addresses; literals resolve to themselves. Error: refused, naming the host.

@@ -35,9 +35,9 @@ ApiResult<std::optional<Duration>> read_keep_alive(const json::value* value) {
     const auto seconds = value->to_number<double>();
     return seconds < 0 ? forever : from_seconds(std::min(seconds, 1e9));
   }
-  if (!value->is_string()) return std::unexpected(ApiError{400, fmt::format("unsupported type: '{}'", go_kind(*value))});
+  if (!value->is_string()) return refuse(400, fmt::format("unsupported type: '{}'", go_kind(*value)));
   const auto parsed = parse_go_duration(value->get_string());
-  if (!parsed) return std::unexpected(ApiError{400, parsed.error().detail});
+  if (!parsed) return refuse(400, parsed.error().detail);
   return *parsed < Duration::zero() ? forever : *parsed;
 }
 
@@ -114,7 +114,7 @@ ApiResult<void> read_options(const json::object& body, Generation& into) {
   const auto options = fields.object("options");
   if (fields.error()) return std::unexpected(*fields.error());
   const auto wrong = [](std::string_view key, std::string_view type) {
-    return std::unexpected(ApiError{500, fmt::format("option \"{}\" must be of type {}", key, type)});
+    return refuse(500, fmt::format("option \"{}\" must be of type {}", key, type));
   };
   for (const auto& [key, value] : options) {
     if (value.is_null()) continue;
@@ -180,12 +180,12 @@ ApiResult<Generation> read_chat(const json::value& body) {
 
 ApiResult<void> check_capabilities(const Generation& request, const Manifest& model) {
   const auto lacks = [&](std::string_view what) {
-    return std::unexpected(ApiError{400, fmt::format("\"{}\" does not support {}", request.model, what)});
+    return refuse(400, fmt::format("\"{}\" does not support {}", request.model, what));
   };
   if (!model.can("completion")) return lacks(request.call == Generation::Call::chat ? "chat" : "generate");
   if (!request.tools.empty() && !model.can("tools")) {
     const auto name = ModelName::parse(model.name).value_or(ModelName{});
-    return std::unexpected(ApiError{400, fmt::format("{}/{}/{}:{} does not support tools", name.host, name.space, name.model, name.tag)});
+    return refuse(400, fmt::format("{}/{}/{}:{} does not support tools", name.host, name.space, name.model, name.tag));
   }
   if (!request.suffix.empty() && !model.can("insert")) return lacks("insert");
   if (request.think == Think::on && !model.can("thinking")) return lacks("thinking");

@@ -23,6 +23,10 @@ struct ApiError {
 template <class T>
 using ApiResult = std::expected<T, ApiError>;
 
+inline std::unexpected<ApiError> refuse(int status, std::string text) {
+  return std::unexpected(ApiError{status, std::move(text)});
+}
+
 struct ToolCall {
   std::string id;
   std::string name;

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "net.h"
+#include "watch.h"
+
+namespace sollol::bench {
+
+/// Asks for whole answers over kept-alive connections, each asking again as soon as it has its
+/// answer.
+struct RequestLoad {
+  Endpoint target;
+  std::size_t connections = 48;
+  std::chrono::duration<double> warmup{0.5};
+  std::chrono::duration<double> measured{3};
+  std::vector<pid_t> watched;  // whose use is measured over the same time
+};
+
+/// Opens streams at a steady pace, measures while all of them run, then sees each of them to its
+/// end.
+struct StreamLoad {
+  Endpoint target;
+  std::size_t streams = 1000;
+  double tokens_per_s = 50;                // of each stream
+  double opened_per_s = 4000;              // pace of opening
+  std::chrono::duration<double> slack{3};  // how much longer than its pace opening may take
+  std::chrono::duration<double> warmup{1};
+  std::chrono::duration<double> measured{5};
+  std::vector<pid_t> watched;
+};
+
+/// Percentiles in microseconds.
+struct Spread {
+  double p50 = 0;
+  double p90 = 0;
+  double p99 = 0;
+  double p999 = 0;
+  double max = 0;
+  static Spread of(std::vector<std::int64_t>& samples_ns);
+};
+
+struct RequestReport {
+  std::uint64_t requests = 0;  // answered rightly within the measured time
+  std::uint64_t failed = 0;    // ever: refused, cut off, wrong status, wrong body
+  double seconds = 0;
+  Spread latency;
+  ProcessUse used;  // by the watched processes within the measured time
+};
+
+struct StreamReport {
+  std::size_t opened = 0;         // streams whose first token came
+  std::size_t ended_rightly = 0;  // every token in order, the end record, the end of the body
+  std::size_t lost = 0;           // all others
+  std::string first_loss;         // why the first of them was lost
+  std::size_t open_at_once =
+      0;                     // when the measured time began; every stream, or the run says little
+  std::uint64_t tokens = 0;  // within the measured time
+  double seconds = 0;
+  Spread to_socket;  // token delay from the origin's send to the kernel's receipt for the client:
+                     // what the path adds
+  Spread to_client;  // and to the client's having read it, which counts the client's own waiting
+                     // for a CPU
+  ProcessUse used;
+  ProcessUse held;  // memory, when the measured time ended
+};
+
+RequestReport run_requests(const RequestLoad& load);
+StreamReport run_streams(const StreamLoad& load);
+
+}  // namespace sollol::bench

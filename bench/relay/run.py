@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+"""Measures what relaying costs: sollol beside nginx and HAProxy, same origin, same run, one worker each.
+
+Prints a Markdown table with the design's bars. README.md says what each row means and how it is measured.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from proxies import Direct, NoSuchRelay, Relay, ask_once, file_limit, prepare
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PEERS = ("nginx", "haproxy")
+RELAYS = (*PEERS, "sollol")
+SPARE_FILES = 200  # of a relay's limit: what it needs besides two per stream
+
+FULL = {
+    "requests": {"rounds": 7, "connections": 48, "seconds": 2, "warmup": 0.5},
+    "tokens": {"rounds": 5, "streams": 1000, "rate": 50, "seconds": 5, "warmup": 1, "open_rate": 4000},
+    "memory": {"rounds": 1, "streams": 10000, "rate": 0.5, "seconds": 10, "warmup": 2, "open_rate": 4000},
+    "start": {"rounds": 10},
+}
+QUICK = {
+    "requests": {"rounds": 1, "connections": 4, "seconds": 0.2, "warmup": 0.1},
+    "tokens": {"rounds": 1, "streams": 10, "rate": 50, "seconds": 0.3, "warmup": 0.1, "open_rate": 1000, "slack": 0.3},
+    "memory": {"rounds": 1, "streams": 50, "rate": 5, "seconds": 0.3, "warmup": 0.1, "open_rate": 1000, "slack": 0.3},
+    "start": {"rounds": 1},
+}
+
+
+class Bench:
+    """One run: the origin, the relays that can run here, and what was measured, a list of samples per row and relay."""
+
+    def __init__(self, arguments, folder, stack):
+        self.arguments, self.folder = arguments, Path(folder)
+        self.relay_cpu, self.other_cpu = pick_cpus()
+        self.nodes = stack.enter_context(self.origin(arguments.nodes))
+        self.relays = [name for name in RELAYS if name in arguments.relays and self.usable(name)]
+        self.samples, self.problems = {}, []
+
+    def usable(self, name):
+        try:
+            self.relay(name)
+            return True
+        except NoSuchRelay as reason:
+            if self.arguments.quick and name == "sollol":
+                raise SystemExit(f"{reason}, and it is what this run is for")
+            print(f"skipped: {reason}", file=sys.stderr)
+            return False
+
+    def relay(self, name):
+        if name == "direct":
+            return Direct(self.nodes)
+        return Relay(name, self.nodes, self.folder, self.relay_cpu, self.arguments.sollol,
+                     self.arguments.sollol_option)
+
+    @contextlib.contextmanager
+    def origin(self, count):
+        listen = [word for i in range(1, count + 1) for word in ("--listen", f"127.0.2.{i}:0")]
+        process = subprocess.Popen([self.arguments.tools / "relay_origin", *listen], stdout=subprocess.PIPE,
+                                   text=True, preexec_fn=lambda: prepare(self.other_cpu))
+        try:
+            yield [process.stdout.readline().split()[-1] for _ in range(count)]
+        finally:
+            process.terminate()
+            process.wait()
+
+    def load(self, mode, relay, sizes):
+        command = [self.arguments.tools / "relay_load", mode, "--target", relay.target]
+        for option, value in sizes.items():
+            if option != "rounds":
+                command += [f"--{option.replace('_', '-')}", str(value)]
+        if relay.process:
+            command += ["--watch", str(relay.process.pid)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=300,
+                              preexec_fn=lambda: prepare(self.other_cpu))
+        return json.loads(done.stdout)
+
+    def measure(self, row, names, sizes, once):
+        """Takes `once(relay)` for each relay in turn, round after round, so that a change of the machine's mood hits all."""
+        for turn in range(sizes["rounds"]):
+            for name in names:
+                sample = once(self.relay(name))
+                self.samples.setdefault(row, {}).setdefault(name, []).append(sample)
+                print(f"{row} {turn + 1}/{sizes['rounds']} {name}: {brief(sample)}", file=sys.stderr, flush=True)
+
+    def requests(self, sizes):
+        def once(relay):
+            with relay:
+                result = self.load("requests", relay, sizes)
+            if result["failed"] or not result["requests"]:
+                self.problems.append(f"requests, {relay.name}: {result['failed']} failed of {result['requests']}")
+            return result
+
+        self.measure("requests", self.relays, sizes, once)
+
+    def streams(self, row, sizes):
+        def once(relay):
+            with relay:
+                result = self.load("streams", relay, sizes)
+            if result["lost"] or result["open_at_once"] < sizes["streams"]:
+                self.problems.append(
+                    f"{row}, {relay.name}: {result['lost']} of {sizes['streams']} streams lost, "
+                    f"{result['open_at_once']} open at once; first loss: {result['first_loss'] or 'none'}")
+            offered = sizes["streams"] * sizes["rate"] * result["seconds"]
+            if not self.arguments.quick and result["tokens"] < 0.97 * offered:
+                self.problems.append(f"{row}, {relay.name}: only {result['tokens'] / offered:.0%} of the tokens came "
+                                     "in time: something on the path was out of CPU")
+            return result
+
+        self.measure(row, self.relays if row == "memory" else ["direct", *self.relays], sizes, once)
+
+    def start(self, sizes):
+        def once(relay):
+            started = relay.start()
+            try:
+                return {"ms": (relay.wait_until_answering(ask_once(relay.target)) - started) * 1000}
+            finally:
+                relay.stop()
+
+        self.measure("start", self.relays, sizes, once)
+
+
+def brief(sample):
+    if "ms" in sample:
+        return f"{sample['ms']:.1f} ms"
+    count = sample.get("requests", sample.get("tokens"))
+    cost = per_unit(sample)
+    text = f"{count} in {sample['seconds']:.1f} s, {cost['cpu']:.2f} us each ({cost['user']:.2f} user)"
+    if "held" in sample:
+        text += f", {sample['held']['rss_kib'] / 1024:.1f} MiB, p99 {sample['to_socket_us']['p99']:.0f} us"
+        text += f", lost {sample['lost']}"
+    return text
+
+
+def per_unit(sample):
+    """CPU microseconds of the relay for each request or token; the split is the kernel's tick's, scaled to the sum."""
+    count = max(1, sample.get("requests", sample.get("tokens")))
+    used = sample["used"]
+    sampled = used["user_s"] + used["system_s"] or 1
+    cpu = used["cpu_s"] * 1e6 / count
+    return {"cpu": cpu, "user": cpu * used["user_s"] / sampled, "system": cpu * used["system_s"] / sampled,
+            "busy": used["cpu_s"] / sample["seconds"]}
+
+
+def median(samples, take):
+    return statistics.median(take(sample) for sample in samples)
+
+
+def ratio(ours, theirs, take):
+    """The median over the rounds of ours ÷ theirs within one round."""
+    return statistics.median(take(a) / max(take(b), 1e-9) for a, b in zip(ours, theirs))
+
+
+def verdict(values, bar):
+    return "–" if not values else "pass" if max(values) <= bar else "**miss**"
+
+
+class Table:
+    """The rows of the design's table, made of the samples."""
+
+    def __init__(self, samples):
+        self.samples, self.lines = samples, []
+
+    def add(self, what, row, take, unit, bar, against=PEERS, bar_text=None, bar_value=None):
+        """`bar` limits the ratio to each of `against`; `bar_value` limits the figure itself."""
+        by_relay = self.samples.get(row, {})
+        if not by_relay:
+            return
+        cells = [f"{median(by_relay[name], take):{unit}}" if name in by_relay else "–" for name in ("direct", *RELAYS)]
+        ratios = [ratio(by_relay["sollol"], by_relay[peer], take) if "sollol" in by_relay and peer in by_relay else None
+                  for peer in PEERS]
+        if bar_value is not None:
+            judged = [median(by_relay["sollol"], take)] if "sollol" in by_relay else []
+            result = verdict(judged, bar_value)
+        else:
+            judged = [r for peer, r in zip(PEERS, ratios) if r is not None and peer in against]
+            result = verdict(judged, bar) if bar else ""
+        cells += ["–" if r is None else f"{r:.2f}" for r in ratios]
+        self.lines.append(f"| {' | '.join([what, *cells, bar_text or '', result])} |")
+
+    def text(self):
+        head = "| what | direct | nginx | HAProxy | sollol | ÷ nginx | ÷ HAProxy | bar | |"
+        return "\n".join([head, "|---|--:|--:|--:|--:|--:|--:|---|---|", *self.lines])
+
+
+def table(samples, streams_held):
+    def cost(part):
+        return lambda sample: per_unit(sample)[part]
+
+    def delay(where, part):
+        return lambda sample: sample[where][part]
+
+    rows = Table(samples)
+    for row, each, bar in (("requests", "request", 0.85), ("tokens", "token", 0.75)):
+        rows.add(f"CPU per relayed {each}, µs", row, cost("cpu"), ".2f", bar, bar_text=f"≤ {bar} × both")
+        rows.add("… of it in user space", row, cost("user"), ".2f", None)
+        rows.add("… of it in the kernel", row, cost("system"), ".2f", None)
+    rows.add("request latency p50, µs", "requests", delay("latency_us", "p50"), ".0f", None)
+    for part, bar in (("p50", None), ("p99", 1), ("max", None)):
+        rows.add(f"token delay {part}, origin to client's socket, µs", "tokens", delay("to_socket_us", part), ".0f",
+                 bar, against=("nginx",), bar_text="no worse than nginx" if bar else None)
+    rows.add("token delay p99, as the client read it, µs", "tokens", delay("to_client_us", "p99"), ".0f", None)
+    rows.add(f"resident memory, {streams_held} open streams, MiB", "memory",
+             lambda sample: sample["held"]["rss_kib"] / 1024, ".1f", None, bar_text="≤ 200", bar_value=200)
+    rows.add("… proportional (PSS), MiB", "memory", lambda sample: sample["held"]["pss_kib"] / 1024, ".1f", None)
+    rows.add("… streams lost", "memory", lambda sample: sample["lost"], ".0f", None, bar_text="0", bar_value=0)
+    rows.add("start to first answer, ms", "start", lambda sample: sample["ms"], ".1f", None, bar_text="≤ 100",
+             bar_value=100)
+    return rows.text()
+
+
+def pick_cpus():
+    """A CPU for the relay and another for origin and load; with one only, nothing is pinned."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        print("one CPU only: nothing is pinned, and delays mean little", file=sys.stderr)
+        return None, None
+    return cpus[0], cpus[1]
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default="requests,tokens,memory,start",
+                        help="which to measure, of requests,tokens,memory,start (default: all)")
+    parser.add_argument("--relays", default=",".join(RELAYS), help="which to run (default: %(default)s)")
+    parser.add_argument("--sollol", type=Path, default=REPOSITORY / "build/release/src/cli/sollol",
+                        help="the gateway's program (default: build/release/src/cli/sollol)")
+    parser.add_argument("--sollol-option", action="append", default=[], metavar="OPTION",
+                        help="one more word for its command line, as --sollol-option=--flag; repeatable")
+    parser.add_argument("--tools", type=Path, default=REPOSITORY / "build/release/bench/relay",
+                        help="folder of relay_origin and relay_load (default: build/release/bench/relay)")
+    parser.add_argument("--nodes", type=int, default=1, help="how many addresses the origin has (default: 1)")
+    parser.add_argument("--rounds", type=int, help="rounds of every row, in place of each row's own")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that all parts work, measures nothing")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse_arguments()
+    plan = {row: dict(sizes) for row, sizes in (QUICK if arguments.quick else FULL).items()}
+    held = min(plan["memory"]["streams"], (file_limit() - SPARE_FILES) // 2)
+    if held < plan["memory"]["streams"]:
+        print(f"{held:,} streams instead of {plan['memory']['streams']:,}: a process may open {file_limit():,} files here",
+              file=sys.stderr)
+        plan["memory"]["streams"] = held
+    for sizes in plan.values():
+        sizes["rounds"] = arguments.rounds or sizes["rounds"]
+    wanted = arguments.rows.split(",")
+    with contextlib.ExitStack() as stack:
+        bench = Bench(arguments, stack.enter_context(tempfile.TemporaryDirectory()), stack)
+        steps = {"requests": bench.requests, "start": bench.start, "tokens": lambda sizes: bench.streams("tokens", sizes),
+                 "memory": lambda sizes: bench.streams("memory", sizes)}
+        for row in wanted:
+            steps[row](plan[row])
+    print(table(bench.samples, f"{held:,}"))
+    for problem in bench.problems:
+        print(f"problem: {problem}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"plan": plan, "samples": bench.samples, "problems": bench.problems}, indent=1))
+    return 1 if bench.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,4 @@
+#include "sim/routes.h"
+namespace sollol::sim {
+std::span<const Route> anthropic_routes() { return {}; }
+}
