@@ -43,6 +43,7 @@ boost::json::object json(const StreamReport& report) {
           {"first_loss", report.first_loss},
           {"open_at_once", report.open_at_once},
           {"tokens", report.tokens},
+          {"reads", report.reads},
           {"seconds", report.seconds},
           {"to_socket_us", json(report.to_socket)},
           {"to_client_us", json(report.to_client)},

@@ -59,13 +59,12 @@ struct StreamReport {
   std::size_t lost = 0;           // all others
   std::string first_loss;         // why the first of them was lost
   std::size_t open_at_once =
-      0;                     // when the measured time began; every stream, or the run says little
-  std::uint64_t tokens = 0;  // within the measured time
+      0;                     // throughout the measured time; unless it is all, the run says little
+  std::uint64_t tokens = 0;  // within the measured time, as are the next five
+  std::uint64_t reads = 0;   // that brought them: where far fewer, tokens came late and together
   double seconds = 0;
-  Spread to_socket;  // token delay from the origin's send to the kernel's receipt for the client:
-                     // what the path adds
-  Spread to_client;  // and to the client's having read it, which counts the client's own waiting
-                     // for a CPU
+  Spread to_socket;  // delay of a token from the origin's send to the client's socket: the path's
+  Spread to_client;  // and to when the client had read it: its own wait for a CPU is in there too
   ProcessUse used;
   ProcessUse held;  // memory, when the measured time ended
 };

@@ -149,6 +149,7 @@ void StreamRun::on_event(std::size_t seat, std::uint32_t events) {
 void StreamRun::on_read(std::size_t seat, std::string_view bytes, Nanoseconds arrived) {
   auto& stream = streams_[seat];
   const auto now = realtime_now();
+  if (phase_ == Phase::measuring) ++report_.reads;
   const auto taken = stream.reader.feed(bytes, stream.records);
   if (stream.reader.broken() || taken != bytes.size()) return end(seat, "bad framing");
   if (stream.reader.head_seen() && !stream.reader.start_line().starts_with("HTTP/1.1 200")) {

@@ -122,8 +122,9 @@ class Relay:
             raise NoSuchRelay(f"{sollol} is not built")
         nodes = [word for node in self.nodes for word in ("--node", f"http://{node}")]
         fixed = ["--listen", self.target, "--workers", "1", "--slots", "100000", "--no-node-file"]
-        quiet = ["--log-level", "warn", "--access-log", "off"]
-        return [str(Path(sollol).resolve()), "up", *fixed, *quiet, *options, *nodes]
+        limits = ["--queue-max-waiting", "20000", "--limits-connections", "30000"]
+        quiet = ["--log-level", "warn", "--log-access", "off"]
+        return [str(Path(sollol).resolve()), "up", *fixed, *limits, *quiet, *options, *nodes]
 
     def _write(self, name, template, servers):
         path = self.folder / f"{self.port}-{name}"

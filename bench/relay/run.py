@@ -8,10 +8,12 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from proxies import Direct, NoSuchRelay, Relay, ask_once, file_limit, prepare
@@ -22,17 +24,47 @@ RELAYS = (*PEERS, "sollol")
 SPARE_FILES = 200  # of a relay's limit: what it needs besides two per stream
 
 FULL = {
-    "requests": {"rounds": 7, "connections": 48, "seconds": 2, "warmup": 0.5},
+    "requests": {"rounds": 7, "connections": 32, "seconds": 2, "warmup": 0.5},
     "tokens": {"rounds": 5, "streams": 1000, "rate": 50, "seconds": 5, "warmup": 1, "open_rate": 4000},
-    "memory": {"rounds": 1, "streams": 10000, "rate": 0.5, "seconds": 10, "warmup": 2, "open_rate": 4000},
+    "open": {"rounds": 1, "streams": 10000, "rate": 0.5, "seconds": 10, "warmup": 2, "open_rate": 4000},
     "start": {"rounds": 10},
 }
 QUICK = {
     "requests": {"rounds": 1, "connections": 4, "seconds": 0.2, "warmup": 0.1},
     "tokens": {"rounds": 1, "streams": 10, "rate": 50, "seconds": 0.3, "warmup": 0.1, "open_rate": 1000, "slack": 0.3},
-    "memory": {"rounds": 1, "streams": 50, "rate": 5, "seconds": 0.3, "warmup": 0.1, "open_rate": 1000, "slack": 0.3},
+    "open": {"rounds": 1, "streams": 50, "rate": 5, "seconds": 0.3, "warmup": 0.1, "open_rate": 1000, "slack": 0.3},
     "start": {"rounds": 1},
 }
+
+
+class Neighbours:
+    """How much CPU this machine gave to others while a block ran: they share caches and CPUs with what is measured."""
+
+    def __init__(self, ours):
+        self.ours = ours
+
+    def __enter__(self):
+        self.before = self._others()
+        return self
+
+    def __exit__(self, *_):
+        self.cpus = max(0.0, (self._others() - self.before) / max(time.monotonic() - self.since, 1e-9))
+
+    def _others(self):
+        """CPU seconds of everything but our processes, those this program has waited for, and itself."""
+        self.since = getattr(self, "since", time.monotonic())
+        fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        idle = fields[3] + fields[4]
+        mine = sum(os.times()[:4]) + sum(seconds_of(process) for process in self.ours)
+        return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK") - mine
+
+
+def seconds_of(process):
+    """CPU seconds of a living process and its children."""
+    folder = Path(f"/proc/{process}")
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    children = (folder / f"task/{process}/children").read_text().split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") + sum(seconds_of(child) for child in children)
 
 
 class Bench:
@@ -66,6 +98,7 @@ class Bench:
         listen = [word for i in range(1, count + 1) for word in ("--listen", f"127.0.2.{i}:0")]
         process = subprocess.Popen([self.arguments.tools / "relay_origin", *listen], stdout=subprocess.PIPE,
                                    text=True, preexec_fn=lambda: prepare(self.other_cpu))
+        self.origin_process = process
         try:
             yield [process.stdout.readline().split()[-1] for _ in range(count)]
         finally:
@@ -79,9 +112,10 @@ class Bench:
                 command += [f"--{option.replace('_', '-')}", str(value)]
         if relay.process:
             command += ["--watch", str(relay.process.pid)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=300,
-                              preexec_fn=lambda: prepare(self.other_cpu))
-        return json.loads(done.stdout)
+        with Neighbours([self.origin_process.pid, *([relay.process.pid] if relay.process else [])]) as neighbours:
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=300,
+                                  preexec_fn=lambda: prepare(self.other_cpu))
+        return {**json.loads(done.stdout), "neighbours": neighbours.cpus}
 
     def measure(self, row, names, sizes, once):
         """Takes `once(relay)` for each relay in turn, round after round, so that a change of the machine's mood hits all."""
@@ -115,7 +149,7 @@ class Bench:
                                      "in time: something on the path was out of CPU")
             return result
 
-        self.measure(row, self.relays if row == "memory" else ["direct", *self.relays], sizes, once)
+        self.measure(row, self.relays if row == "open" else ["direct", *self.relays], sizes, once)
 
     def start(self, sizes):
         def once(relay):
@@ -136,8 +170,8 @@ def brief(sample):
     text = f"{count} in {sample['seconds']:.1f} s, {cost['cpu']:.2f} us each ({cost['user']:.2f} user)"
     if "held" in sample:
         text += f", {sample['held']['rss_kib'] / 1024:.1f} MiB, p99 {sample['to_socket_us']['p99']:.0f} us"
-        text += f", lost {sample['lost']}"
-    return text
+        text += f", {sample['reads']} reads, lost {sample['lost']}"
+    return text + f", {sample['neighbours']:.2f} CPUs to others"
 
 
 def per_unit(sample):
@@ -155,8 +189,18 @@ def median(samples, take):
 
 
 def ratio(ours, theirs, take):
-    """The median over the rounds of ours ÷ theirs within one round."""
-    return statistics.median(take(a) / max(take(b), 1e-9) for a, b in zip(ours, theirs))
+    """The median over the rounds of ours ÷ theirs within one round; nothing where theirs was too small to see."""
+    pairs = [(take(a), take(b)) for a, b in zip(ours, theirs)]
+    return statistics.median(a / b for a, b in pairs) if all(b > 0 for _, b in pairs) else None
+
+
+def quietness(samples):
+    """One line on how far the machine was ours; above some tenths, take the figures again."""
+    shares = [sample["neighbours"] for row in samples.values() for relay in row.values() for sample in relay
+              if "neighbours" in sample]
+    if not shares:
+        return ""
+    return f"CPUs that others used meanwhile: median {statistics.median(shares):.2f}, most {max(shares):.2f}."
 
 
 def verdict(values, bar):
@@ -169,11 +213,13 @@ class Table:
     def __init__(self, samples):
         self.samples, self.lines = samples, []
 
-    def add(self, what, row, take, unit, bar, against=PEERS, bar_text=None, bar_value=None):
-        """`bar` limits the ratio to each of `against`; `bar_value` limits the figure itself."""
-        by_relay = self.samples.get(row, {})
+    def add(self, what, row, take, unit, bar=None, against=PEERS, bar_text=None, bar_value=None):
+        """`bar` limits the ratio to each of `against`; `bar_value` limits the figure itself. `take` gets a sample."""
+        by_relay = dict(self.samples.get(row, {}))
         if not by_relay:
             return
+        if "delay" not in what:
+            by_relay.pop("direct", None)
         cells = [f"{median(by_relay[name], take):{unit}}" if name in by_relay else "–" for name in ("direct", *RELAYS)]
         ratios = [ratio(by_relay["sollol"], by_relay[peer], take) if "sollol" in by_relay and peer in by_relay else None
                   for peer in PEERS]
@@ -201,18 +247,18 @@ def table(samples, streams_held):
     rows = Table(samples)
     for row, each, bar in (("requests", "request", 0.85), ("tokens", "token", 0.75)):
         rows.add(f"CPU per relayed {each}, µs", row, cost("cpu"), ".2f", bar, bar_text=f"≤ {bar} × both")
-        rows.add("… of it in user space", row, cost("user"), ".2f", None)
-        rows.add("… of it in the kernel", row, cost("system"), ".2f", None)
-    rows.add("request latency p50, µs", "requests", delay("latency_us", "p50"), ".0f", None)
+        rows.add("… of it in user space", row, cost("user"), ".2f")
+        rows.add("… of it in the kernel", row, cost("system"), ".2f")
+    rows.add("request latency p50, µs", "requests", delay("latency_us", "p50"), ".0f")
     for part, bar in (("p50", None), ("p99", 1), ("max", None)):
         rows.add(f"token delay {part}, origin to client's socket, µs", "tokens", delay("to_socket_us", part), ".0f",
                  bar, against=("nginx",), bar_text="no worse than nginx" if bar else None)
-    rows.add("token delay p99, as the client read it, µs", "tokens", delay("to_client_us", "p99"), ".0f", None)
-    rows.add(f"resident memory, {streams_held} open streams, MiB", "memory",
-             lambda sample: sample["held"]["rss_kib"] / 1024, ".1f", None, bar_text="≤ 200", bar_value=200)
-    rows.add("… proportional (PSS), MiB", "memory", lambda sample: sample["held"]["pss_kib"] / 1024, ".1f", None)
-    rows.add("… streams lost", "memory", lambda sample: sample["lost"], ".0f", None, bar_text="0", bar_value=0)
-    rows.add("start to first answer, ms", "start", lambda sample: sample["ms"], ".1f", None, bar_text="≤ 100",
+    rows.add("token delay p99, as the client read it, µs", "tokens", delay("to_client_us", "p99"), ".0f")
+    rows.add(f"resident memory, {streams_held} open streams, MiB", "open",
+             lambda sample: sample["held"]["rss_kib"] / 1024, ".1f", bar_text="≤ 200", bar_value=200)
+    rows.add("… proportional (PSS), MiB", "open", lambda sample: sample["held"]["pss_kib"] / 1024, ".1f")
+    rows.add("… streams lost", "open", lambda sample: sample["lost"], ".0f", bar_text="0", bar_value=0)
+    rows.add("start to first answer, ms", "start", lambda sample: sample["ms"], ".1f", bar_text="≤ 100",
              bar_value=100)
     return rows.text()
 
@@ -226,10 +272,19 @@ def pick_cpus():
     return cpus[0], cpus[1]
 
 
+def rows_named(text):
+    """The rows to take, each once: token delays are measured while the tokens are counted."""
+    rows = dict.fromkeys("tokens" if row == "delay" else row for row in text.split(","))
+    for row in rows:
+        if row not in FULL:
+            raise argparse.ArgumentTypeError(f"no row is called '{row}'")
+    return list(rows)
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="requests,tokens,memory,start",
-                        help="which to measure, of requests,tokens,memory,start (default: all)")
+    parser.add_argument("--rows", type=rows_named, default=",".join(FULL),
+                        help="which to measure, of requests,tokens,delay,open,start (default: all); delay comes with tokens")
     parser.add_argument("--relays", default=",".join(RELAYS), help="which to run (default: %(default)s)")
     parser.add_argument("--sollol", type=Path, default=REPOSITORY / "build/release/src/cli/sollol",
                         help="the gateway's program (default: build/release/src/cli/sollol)")
@@ -246,22 +301,22 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no child outlives us
     plan = {row: dict(sizes) for row, sizes in (QUICK if arguments.quick else FULL).items()}
-    held = min(plan["memory"]["streams"], (file_limit() - SPARE_FILES) // 2)
-    if held < plan["memory"]["streams"]:
-        print(f"{held:,} streams instead of {plan['memory']['streams']:,}: a process may open {file_limit():,} files here",
+    held = min(plan["open"]["streams"], (file_limit() - SPARE_FILES) // 2)
+    if held < plan["open"]["streams"]:
+        print(f"{held:,} streams instead of {plan['open']['streams']:,}: a process may open {file_limit():,} files here",
               file=sys.stderr)
-        plan["memory"]["streams"] = held
+        plan["open"]["streams"] = held
     for sizes in plan.values():
         sizes["rounds"] = arguments.rounds or sizes["rounds"]
-    wanted = arguments.rows.split(",")
     with contextlib.ExitStack() as stack:
         bench = Bench(arguments, stack.enter_context(tempfile.TemporaryDirectory()), stack)
         steps = {"requests": bench.requests, "start": bench.start, "tokens": lambda sizes: bench.streams("tokens", sizes),
-                 "memory": lambda sizes: bench.streams("memory", sizes)}
-        for row in wanted:
+                 "open": lambda sizes: bench.streams("open", sizes)}
+        for row in arguments.rows:
             steps[row](plan[row])
-    print(table(bench.samples, f"{held:,}"))
+    print(f"{table(bench.samples, f'{held:,}')}\n\n{quietness(bench.samples)}")
     for problem in bench.problems:
         print(f"problem: {problem}")
     if arguments.json:

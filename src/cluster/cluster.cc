@@ -46,8 +46,12 @@ void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
   const auto it = entries_.find(id);
   if (it == entries_.end()) return;
   Entry& entry = it->second;
+  // Two spellings of one model are one replica.
+  std::ranges::sort(models, {}, [](const ModelRecord& m) { return std::pair(m.key, m.name); });
+  const auto repeated = std::ranges::unique(models, {}, &ModelRecord::key);
+  models.erase(repeated.begin(), repeated.end());
   const auto same = [](const ModelRecord& a, const ModelRecord& b) {
-    return a.key == b.key && a.digest == b.digest && a.size_bytes == b.size_bytes;
+    return a.key == b.key && a.name == b.name && a.digest == b.digest && a.size_bytes == b.size_bytes;
   };
   if (std::ranges::equal(entry.models, models, same)) return;
   entry.models = std::move(models);

@@ -68,8 +68,10 @@ class NodeHealth {
   Duration back_off() const noexcept;
   /// Why it is not healthy, for a human; empty when it is.
   std::string_view reason() const noexcept { return reason_; }
-  /// Whether it failed lately, so that successes matter too.
-  bool under_watch() const noexcept { return phase_ != Phase::closed || consecutive_ > 0 || window_failures_ > 0; }
+  /// Whether it failed lately, so that successes matter too: they end a trial and, enough of them, forget an ejection.
+  bool under_watch() const noexcept {
+    return phase_ != Phase::closed || ejections_ > 0 || consecutive_ > 0 || window_failures_ > 0;
+  }
 
  private:
   enum class Phase : std::uint8_t { closed, open };  // of the circuit that real requests see

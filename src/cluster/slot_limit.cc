@@ -12,22 +12,25 @@ void SlotLimit::want_more(TimePoint now) {
 
 void SlotLimit::observe(const SlotObservation& seen, TimePoint now) {
   if (configured_ > 0) return;
+  const std::uint32_t in_flight = std::max(1u, seen.in_flight_at_dispatch);
   const auto tolerated = std::max<Duration>(
-      wait_ignored, std::chrono::duration_cast<Duration>(seen.service_time * wait_share_ignored));
+      wait_ignored, std::chrono::duration_cast<Duration>(seen.service_time * (wait_share_ignored / in_flight)));
   const bool waited = seen.slot_wait > tolerated;
-  if (!waited) {
-    if (seen.in_flight_at_dispatch <= limit_) return;
-    limit_ = std::min(seen.in_flight_at_dispatch, limit_max);
+  if (in_flight > limit_) {
     exploring_ = false;
-    waited_at_.reset();
-    return;
-  }
-  // Sent as the k-th and waited: at most k − 1 slots. One below the limit may only mean that earlier ones ran long.
-  if (seen.in_flight_at_dispatch > limit_) {
-    exploring_ = false;
-    waited_at_ = now;
-  } else if (limit_ > 1 && seen.in_flight_at_dispatch == limit_) {
+    waits_ = 0;
+    if (waited) {
+      waited_at_ = now;
+    } else {
+      limit_ = std::min(in_flight, limit_max);
+      waited_at_.reset();
+    }
+  } else if (in_flight == limit_) {
+    // Sent as the k-th and waited: at most k − 1 slots. One below the limit may only mean that earlier ones ran long.
+    waits_ = waited ? waits_ + 1 : 0;
+    if (waits_ < waits_to_lower || limit_ == 1) return;
     --limit_;
+    waits_ = 0;
     waited_at_ = now;
   }
 }

@@ -18,6 +18,10 @@ struct SlotObservation {
 /// (reference §14), so unless configured it is learnt: a request sent as the k-th that waited for a slot shows that there
 /// are fewer than k; one that did not wait shows that there are at least k.
 ///
+/// "Did not wait" allows for the node's own work around a request and for luck: with k in flight one of them ends every
+/// service time / k, so the tolerated wait shrinks with k. One wait may be an accident; `waits_to_lower` in a row at the
+/// limit are not.
+///
 /// Starts at 1, Ollama's default: the rest waits here, where it can still go elsewhere, instead of in the node's queue,
 /// where it cannot. While requests wait here, one above the limit is tried now and then; it costs that one request no
 /// more than it would have waited anyway. Told the time; no clock, no lock.
@@ -26,7 +30,8 @@ class SlotLimit {
   static constexpr std::uint32_t limit_max = 64;
   static constexpr Duration explore_again_after = std::chrono::minutes(5);  // after a try that had to wait
   static constexpr Duration wait_ignored = std::chrono::milliseconds(30);    // templating and tokenizing
-  static constexpr double wait_share_ignored = 0.1;                          // of the service time
+  static constexpr double wait_share_ignored = 0.1;                          // of the service time / in flight
+  static constexpr unsigned waits_to_lower = 3;
 
   /// `configured`: the number to keep to; 0: learn.
   explicit SlotLimit(std::uint32_t configured) : configured_(configured), limit_(configured > 0 ? configured : 1) {}
@@ -40,6 +45,7 @@ class SlotLimit {
   std::uint32_t configured_;
   std::uint32_t limit_;
   bool exploring_ = false;
+  unsigned waits_ = 0;  // in a row, of requests sent at the limit
   std::optional<TimePoint> waited_at_;  // when a try above `limit_` had to wait
 };
 

@@ -44,9 +44,10 @@ void WaitQueue::take(Ticket ticket) {
   const auto it = items_.find(ticket);
   Lane& lane = lanes_.at(it->second.waiting.model);
   const std::size_t served = std::to_underlying(it->second.waiting.urgency);
-  const bool passed_one = std::any_of(lane.classes.begin() + static_cast<std::ptrdiff_t>(served) + 1,
-                                      lane.classes.end(), [](const Class& c) { return !c.turns.empty(); });
-  lane.overtaken = passed_one ? lane.overtaken + 1 : 0;
+  lane.overtaken[served] = 0;
+  for (std::size_t lower = served + 1; lower < urgency_count; ++lower) {
+    lane.overtaken[lower] += lane.classes[lower].turns.empty() ? 0 : 1;
+  }
   remove(it, true);
 }
 
@@ -58,6 +59,7 @@ void WaitQueue::remove(std::unordered_map<Ticket, Item>::iterator it, bool serve
   item.turn->tickets.erase(item.place);
   if (item.turn->tickets.empty()) {
     turns.erase(item.turn);
+    if (turns.empty()) lane->second.overtaken[std::to_underlying(item.waiting.urgency)] = 0;
   } else if (served) {
     turns.splice(turns.end(), turns, item.turn);
   }
@@ -65,15 +67,14 @@ void WaitQueue::remove(std::unordered_map<Ticket, Item>::iterator it, bool serve
   if (--lane->second.waiting == 0) lanes_.erase(lane);
 }
 
-/// The classes of a lane in the order in which they are served now: the most urgent first, unless it is a lower one's
-/// time: then the lowest that waits.
+/// The classes of a lane in the order in which they are served now: the most urgent first, unless lower ones are
+/// overdue: then the most urgent of those.
 std::array<std::size_t, urgency_count> WaitQueue::class_order(const Lane& lane) {
   std::array<std::size_t, urgency_count> order{0, 1, 2};
-  if (lane.overtaken < overtaken_max) return order;
-  for (std::size_t lowest = urgency_count - 1; lowest > 0; --lowest) {
-    if (lane.classes[lowest].turns.empty()) continue;
-    std::rotate(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(lowest),
-                order.begin() + static_cast<std::ptrdiff_t>(lowest) + 1);
+  for (std::size_t lower = 1; lower < urgency_count; ++lower) {
+    if (lane.overtaken[lower] < overtaken_max) continue;
+    std::rotate(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(lower),
+                order.begin() + static_cast<std::ptrdiff_t>(lower) + 1);
     break;
   }
   return order;

@@ -34,8 +34,8 @@ struct QueueLimits {
 
 /// Requests that are admitted and not yet sent, in lanes by model: a slot that comes free serves only its model.
 ///
-/// Inside a lane a more urgent class goes first, but after `overtaken_max` grants in a row past a waiting lower class that
-/// class gets one; inside a class clients take turns; one client's requests keep their order. O(log n) each, but for
+/// Inside a lane a more urgent class goes first, but a class that was passed over `overtaken_max` times while it waited
+/// gets the next grant; inside a class clients take turns; one client's requests keep their order. O(log n) each, but for
 /// `for_each_in_order`, which is O(visited + clients). Not thread-safe; told the time.
 class WaitQueue {
  public:
@@ -66,7 +66,8 @@ class WaitQueue {
   };
   struct Lane {
     std::array<Class, urgency_count> classes;
-    unsigned overtaken = 0;  // grants past a waiting lower class, in a row
+    // Grants past each class while it waited, since it was last served.
+    std::array<unsigned, urgency_count> overtaken{};
     std::size_t waiting = 0;
   };
   struct Item {

@@ -148,6 +148,7 @@ net::Task<void> serve_blob_check(Connection& client) {
   name_nodes(client.request(), targets);
   const Request& request = client.request();
   int status = 200;
+  std::string content_type;
   for (const cluster::Node* node : targets.nodes) {
     NodeCall call(client.worker(), *node);
     auto sending = call.send(request.method, request.target, request.pass_fields, {});
@@ -159,9 +160,10 @@ net::Task<void> serve_blob_check(Connection& client) {
     auto receiving = call.receive_head(request.method);
     const Result<const http::ResponseHead*> head = co_await std::move(receiving);
     status = head ? (*head)->status : 502;
+    if (head) content_type = (*head)->fields.find(http::FieldId::content_type);
     if (status != 200) break;
   }
-  auto answering = client.answer(status, {}, {});
+  auto answering = client.answer(status, content_type, {});
   co_await std::move(answering);
 }
 

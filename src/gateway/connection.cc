@@ -50,7 +50,14 @@ net::Task<void> Connection::run() {
     if (!request_.keep_alive) close_after_ = true;
     auto draining = drain_body();
     const bool drained = co_await std::move(draining);
-    if (!drained) break;
+    if (!drained) {
+      unread_ = true;
+      break;
+    }
+  }
+  if (unread_ && !gone_) {
+    auto lingering = linger();
+    co_await std::move(lingering);
   }
   stream_->close();
 }
@@ -117,12 +124,26 @@ net::Task<bool> Connection::read_request() {
   }
 }
 
+/// Reads on for a moment after an early answer: closing on unread bytes would reset the connection, and the client
+/// might lose the answer (RFC 9112 §9.6).
+net::Task<void> Connection::linger() {
+  stream_->shutdown_write();
+  const TimePoint deadline = worker_.scheduler().now() + drain_limit;
+  for (std::size_t seen = 0; seen < drain_max && !gone_; seen += input_.size()) {
+    input_.consume(input_.size());
+    auto filling = fill(read_size_max, deadline);
+    const Wake wake = co_await std::move(filling);
+    if (wake != Wake::ready) break;
+  }
+}
+
 net::Task<void> Connection::refuse(int status, std::string_view problem) {
   request_.arrived = worker_.scheduler().now();
   worker_.name_request(request_);
   request_.outcome.problem = problem;
   request_.keep_alive = false;
   close_after_ = true;
+  unread_ = true;
   auto answering = answer(status, "text/plain; charset=utf-8",
                           fmt::format("{} {}: {}", status, http::reason_phrase(status), problem));
   co_await std::move(answering);

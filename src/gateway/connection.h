@@ -69,6 +69,7 @@ class Connection {
   net::Task<void> refuse(int status, std::string_view problem);
   net::Task<bool> send_continue();
   net::Task<bool> drain_body();
+  net::Task<void> linger();
   void on_readable(net::Wake wake);
   void left();
   void finish_request();
@@ -87,6 +88,7 @@ class Connection {
   bool gone_ = false;
   bool close_after_ = false;
   bool continue_sent_ = false;
+  bool unread_ = false;  // the client was answered before it had sent all
 };
 
 }  // namespace sollol::gateway

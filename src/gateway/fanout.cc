@@ -68,6 +68,7 @@ class Fanout {
   Targets targets_;
   std::string body_;
   bool stream_;
+  bool begun_ = false;  // a line has been sent: until then an error still has a status of its own
   api::ProgressMerger merger_;
   net::Event progress_;
   std::string lines_;  // merged and not yet written
@@ -90,11 +91,10 @@ net::Task<void> Fanout::run() {
   for (const cluster::Node* node : targets_.nodes) {
     request.outcome.node += request.outcome.node.empty() ? node->info.name : "," + node->info.name;
   }
-  if (stream_) begin_stream();
   while (running_ > 0) {
     auto waiting = progress_.wait();
     co_await std::move(waiting);
-    if (stream_) {
+    if (stream_ && !lines_.empty()) {
       auto relaying = relay_lines();
       co_await std::move(relaying);
     }
@@ -103,7 +103,7 @@ net::Task<void> Fanout::run() {
   auto refreshing = refresh();
   co_await std::move(refreshing);
   if (client_.client_gone()) co_return;
-  if (stream_) {
+  if (begun_) {
     lines_ += merger_.finish();
     auto relaying = relay_lines();
     co_await std::move(relaying);
@@ -117,6 +117,7 @@ net::Task<void> Fanout::run() {
 }
 
 void Fanout::begin_stream() {
+  begun_ = true;
   const std::string head = client_.head_text(
       200, "OK",
       fmt::format("Date: {}\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n", worker_.http_date()));
@@ -125,6 +126,7 @@ void Fanout::begin_stream() {
 }
 
 net::Task<void> Fanout::relay_lines() {
+  if (!begun_) begin_stream();
   while (!lines_.empty() && !client_.client_gone()) {
     const std::string chunk = http::chunk_of(std::exchange(lines_, {}));
     const std::string_view bytes = chunk;

@@ -57,7 +57,7 @@ std::vector<std::span<const Item>> lists_of(const FleetView& view, std::vector<I
 
 net::Task<void> serve_local(Connection& client) {
   switch (client.request().route.operation) {
-    case Operation::root: return client.answer(200, api::text_content_type, "Ollama is running");
+    case Operation::root: return client.answer(200, "text/plain; charset=utf-8", "Ollama is running");
     case Operation::version:
       return client.answer(200, api::json_content_type,
                            "{\"version\":" + api::json_string(fleet_version(*client.worker().view())) + "}");
@@ -74,7 +74,7 @@ net::Task<void> serve_aggregate(Connection& client) {
     case Operation::ps:
       return client.answer(200, api::json_content_type, api::merge_ps(lists_of(view, &NodeListing::loaded)));
     case Operation::models:
-      return client.answer(200, "application/json", api::merge_openai_models(lists_of(view, &NodeListing::models)));
+      return client.answer(200, api::json_content_type, api::merge_openai_models(lists_of(view, &NodeListing::models)));
     default: return serve_lookup(client);
   }
 }

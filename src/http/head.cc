@@ -28,6 +28,8 @@ bool is(char c, CharClass wanted) noexcept {
 }
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
+constexpr std::size_t method_max = 32;
+
 struct KnownField {
   std::string_view name;
   FieldId id;
@@ -200,7 +202,9 @@ bool take_absolute_form(RequestHead& head) {
   const std::string_view rest = target.substr(scheme + 3);
   const std::size_t slash = rest.find('/');
   head.authority = rest.substr(0, slash);
-  if (head.authority.empty() || head.authority.contains('@')) return false;
+  if (head.authority.empty() || head.authority.find_first_of("@?#") != std::string_view::npos) {
+    return false;
+  }
   head.target = slash == std::string_view::npos ? std::string_view("/") : rest.substr(slash);
   return true;
 }
@@ -215,7 +219,8 @@ HeadParse parse_request_line(std::string_view bytes, const HeadLimits& limits, R
     return {};
   };
   while (at < size && is(bytes[at], token_char)) ++at;
-  if (at == size) return at > 32 ? bad(501, "the method is too long") : incomplete();
+  if (at > method_max) return bad(501, "the method is too long");
+  if (at == size) return incomplete();
   if (at == 0 || bytes[at] != ' ') return bad(400, "a malformed request line");
   out.method = bytes.substr(0, at);
   const std::size_t target_at = ++at;
@@ -225,8 +230,9 @@ HeadParse parse_request_line(std::string_view bytes, const HeadLimits& limits, R
   out.target = bytes.substr(target_at, at - target_at);
   const std::string_view version = bytes.substr(at + 1, 10);
   if (version.size() < 10) {
-    return std::string_view("HTTP/1.").starts_with(version.substr(0, 7)) ? incomplete()
-                                                                        : bad(400, "not HTTP/1.x");
+    return std::string_view("HTTP/").starts_with(version.substr(0, 5))
+               ? incomplete()
+               : bad(400, "a malformed request line");
   }
   if (!version.starts_with("HTTP/")) return bad(400, "a malformed request line");
   if (!version.starts_with("HTTP/1.")) return bad(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
@@ -285,6 +291,7 @@ HeadParse parse_request_head(std::string_view bytes, const HeadLimits& limits, R
   std::size_t start = 0;
   // RFC 9112 §2.2: a server ignores an empty line before the request line.
   if (bytes.starts_with("\r\n")) start = 2;
+  if (bytes == "\r") return {};
   std::size_t at = 0;
   HeadParse line = parse_request_line(bytes.substr(start), limits, out, at);
   if (line.state != HeadParse::State::complete) return line;

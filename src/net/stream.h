@@ -49,6 +49,8 @@ class Stream {
   /// Wakes both directions with Wake::cancelled.
   virtual void cancel() = 0;
 
+  /// Ends our side; the peer may still send.
+  virtual void shutdown_write() = 0;
   virtual void close() = 0;
   /// Closes with RST: the peer must not take what it has for complete.
   virtual void reset() = 0;

@@ -143,6 +143,11 @@ class TcpStream final : public Stream {
     core->wake(Direction::write, Wake::cancelled);
   }
 
+  void shutdown_write() override {
+    error_code ignored;
+    core_->socket().shutdown(tcp::socket::shutdown_send, ignored);
+  }
+
   void close() override { core_->close(); }
 
   void reset() override {

@@ -39,10 +39,11 @@ void TimerWheel::arm(Entry& entry, TimePoint deadline) noexcept {
 void TimerWheel::advance(TimePoint now) {
   const std::int64_t target = to_tick(now);
   const std::int64_t steps = std::min<std::int64_t>(target - now_tick_, slot_count);
+  // First: what an expiry arms must land in a slot that is still to come, not in one just visited.
+  now_tick_ = std::max(now_tick_, target);
   for (std::int64_t step = 1; step <= steps; ++step) {
     fire_slot(static_cast<std::size_t>(target - steps + step) % slot_count, now);
   }
-  now_tick_ = std::max(now_tick_, target);
 }
 
 void TimerWheel::fire_slot(std::size_t slot, TimePoint now) {

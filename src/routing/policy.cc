@@ -15,7 +15,7 @@ namespace {
 
 /// Costs within this share of each other are equal: estimates are no better, and turns then spread the work.
 constexpr double tie_share = 0.01;
-/// A node whose speed is unknown is costed this much better than the fleet's mean, so that it is tried early.
+/// A node whose speed is unknown is costed this much better than the fastest known, so that it is tried early.
 constexpr double optimism = 0.8;
 /// Reading a model from an NVMe disk; a load that was measured replaces it.
 constexpr double load_bytes_per_s = 1e9;
@@ -26,8 +26,9 @@ constexpr double prefill_per_decode = 20;
 constexpr double decode_tokens_per_s_prior = 30;  // when not even the size is known
 /// Share of a request's time that one more neighbour in the same node costs it.
 constexpr double sharing_cost = 0.5;
-/// One choice in so many is offered to a node on trial while healthy ones are free.
-constexpr std::uint64_t trial_one_in = 8;
+/// One choice in 2^n is offered to a node on trial while healthy ones are free: told by the draw's topmost bits, which
+/// no policy uses.
+constexpr unsigned trial_lot_bits = 3;
 
 struct PolicyName {
   Policy policy;
@@ -224,29 +225,31 @@ std::string_view text(Reason reason) noexcept {
 
 Priors priors_of(std::span<const Candidate> candidates) noexcept {
   double prefill = 0, decode = 0, size = 0;
-  unsigned with_prefill = 0, with_decode = 0;
   for (const Candidate& c : candidates) {
-    if (c.prefill_tokens_per_s > 0) prefill += c.prefill_tokens_per_s, ++with_prefill;
-    if (c.decode_tokens_per_s > 0) decode += c.decode_tokens_per_s, ++with_decode;
+    prefill = std::max(prefill, c.prefill_tokens_per_s);
+    decode = std::max(decode, c.decode_tokens_per_s);
     size = std::max(size, static_cast<double>(c.size_bytes));
   }
-  Priors priors{};
-  priors.decode_tokens_per_s = with_decode > 0 ? decode / with_decode
-                               : size > 0      ? memory_bytes_per_s / size
-                                               : decode_tokens_per_s_prior;
-  priors.prefill_tokens_per_s = with_prefill > 0 ? prefill / with_prefill
-                                                 : priors.decode_tokens_per_s * prefill_per_decode;
-  return priors;
+  if (decode == 0) decode = size > 0 ? memory_bytes_per_s / size : decode_tokens_per_s_prior;
+  if (prefill == 0) prefill = decode * prefill_per_decode;
+  return {prefill, decode};
 }
 
 Cost expected_completion(const Candidate& c, const RequestShape& shape, const Priors& priors) noexcept {
   Cost cost;
-  cost.known = c.decode_tokens_per_s > 0 || c.service_s > 0;
-  const double prefill = c.prefill_tokens_per_s > 0 ? c.prefill_tokens_per_s : priors.prefill_tokens_per_s;
-  const double decode = c.decode_tokens_per_s > 0 ? c.decode_tokens_per_s : priors.decode_tokens_per_s;
-  cost.prefill_s = shape.prompt_tokens / prefill;
+  const bool rates_known =
+      c.decode_tokens_per_s > 0 || (shape.expected_tokens == 0 && c.prefill_tokens_per_s > 0);
+  cost.known = rates_known || c.service_s > 0;
+  if (cost.known && !rates_known) {
+    cost.decode_s = c.service_s;  // only how long whole requests took: some APIs report no durations
+  } else {
+    const double prefill = c.prefill_tokens_per_s > 0 ? c.prefill_tokens_per_s : priors.prefill_tokens_per_s;
+    const double decode = c.decode_tokens_per_s > 0 ? c.decode_tokens_per_s : priors.decode_tokens_per_s;
+    cost.prefill_s = shape.prompt_tokens / prefill;
+    cost.decode_s = shape.expected_tokens / decode;
+  }
   // Neighbours on the node share its memory bandwidth.
-  cost.decode_s = shape.expected_tokens / decode * (1 + sharing_cost * c.node_in_flight);
+  cost.decode_s *= 1 + sharing_cost * c.node_in_flight;
   if (c.warmth != Warmth::warm) {
     cost.load_s = c.load_s > 0 ? c.load_s : static_cast<double>(c.size_bytes) / load_bytes_per_s;
     // A reload waits for what runs now (reference §14.3).
@@ -263,6 +266,8 @@ Result<Choice> choose(Policy policy, std::span<const Candidate> candidates, cons
   const auto free = [](const Candidate& c) { return serving(c) && has_room(c); };
   const auto tier = best_tier(candidates, free);
   if (!tier) {
+    // A place at a good node comes free sooner than a doubtful one gets well, and a node that fails fast always has room.
+    if (std::ranges::any_of(candidates, serving)) return std::unexpected(nothing_to_choose(candidates));
     const auto resort = best_tier(candidates, [](const Candidate& c) { return last_resort(c) && has_room(c); });
     if (!resort) return std::unexpected(nothing_to_choose(candidates));
     Choice choice = pick(policy, {candidates, Pool::Kind::last_resort, *resort}, shape, draw, after);
@@ -273,7 +278,7 @@ Result<Choice> choose(Policy policy, std::span<const Candidate> candidates, cons
   const Pool on_trial(candidates, Pool::Kind::trial, *tier);
   const std::size_t count = healthy.size();
   // A node on trial looks idle; it gets its one request by lot, not by looking good.
-  if (on_trial.size() > 0 && (count == 0 || draw % trial_one_in == 0)) {
+  if (on_trial.size() > 0 && (count == 0 || draw >> (64 - trial_lot_bits) == 0)) {
     Choice choice = pick(policy, on_trial, shape, draw, after);
     choice.reason = Reason::on_trial;
     return choice;

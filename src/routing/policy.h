@@ -37,7 +37,7 @@ enum class Reason : std::uint8_t {
   first_free,
   spilled,          // better tiers are full
   on_trial,         // half-open: one request finds out
-  last_resort,      // nothing healthy is free
+  last_resort,      // nothing healthy is left
 };
 std::string_view text(Reason reason) noexcept;
 
@@ -59,7 +59,7 @@ struct Cost {
   double total() const noexcept { return wait_s + load_s + prefill_s + decode_s + network_s; }
 };
 
-/// What stands in for unknown rates: the mean of the candidates that have them, else priors by model size.
+/// What stands in for unknown rates: the best of the candidates that have them, else guesses by model size.
 struct Priors {
   double prefill_tokens_per_s;
   double decode_tokens_per_s;
@@ -78,7 +78,7 @@ Cost expected_completion(const Candidate& candidate, const RequestShape& shape, 
 ///   after       the node chosen last for this model: round-robin's cursor, and how ties rotate
 ///
 /// The best tier with a free node (healthy or on trial, below its limit) is used, then the next; late and never probed
-/// nodes only when no tier has one.
+/// nodes only when no tier has a healthy one, free or not.
 /// Errors: overloaded when all that could serve are at their limit (wait), no_candidate when none could, with why.
 Result<Choice> choose(Policy policy, std::span<const Candidate> candidates, const RequestShape& shape, TimePoint now,
                       std::uint64_t draw, std::optional<NodeId> after);

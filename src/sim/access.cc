@@ -17,7 +17,9 @@ std::string_view without_port(std::string_view host) {
 
 std::string lower(std::string_view text) {
   std::string out(text);
-  std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  std::ranges::transform(out, out.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  });
   return out;
 }
 
@@ -30,7 +32,8 @@ bool is_private(const boost::asio::ip::address& address) {
   if (address.is_loopback() || address.is_unspecified()) return true;
   if (address.is_v6()) return (address.to_v6().to_bytes()[0] & 0xfe) == 0xfc;
   const auto bytes = address.to_v4().to_bytes();
-  return bytes[0] == 10 || (bytes[0] == 172 && (bytes[1] & 0xf0) == 16) || (bytes[0] == 192 && bytes[1] == 168);
+  return bytes[0] == 10 || (bytes[0] == 172 && (bytes[1] & 0xf0) == 16) ||
+         (bytes[0] == 192 && bytes[1] == 168);
 }
 
 }  // namespace
@@ -39,7 +42,8 @@ OriginCheck check_origin(std::string_view origin, std::string_view host) {
   if (origin.empty()) return OriginCheck::none;
   const auto scheme_end = origin.find("://");
   const auto scheme = origin.substr(0, scheme_end);
-  const auto authority = scheme_end == origin.npos ? std::string_view{} : origin.substr(scheme_end + 3);
+  const auto authority =
+      scheme_end == origin.npos ? std::string_view{} : origin.substr(scheme_end + 3);
   const bool web = scheme == "http" || scheme == "https";
   if (web && authority == host) return OriginCheck::none;
   constexpr std::string_view schemes[] = {"app", "file", "tauri", "vscode-webview", "vscode-file"};
@@ -56,8 +60,9 @@ bool refused_host(std::string_view host, bool on_loopback) {
   boost::system::error_code error;
   const auto address = boost::asio::ip::make_address(name, error);
   if (!error) return !is_private(address);
-  return std::ranges::none_of(std::initializer_list<std::string_view>{".localhost", ".local", ".internal"},
-                              [&](auto end) { return name.ends_with(end); });
+  return std::ranges::none_of(
+      std::initializer_list<std::string_view>{".localhost", ".local", ".internal"},
+      [&](auto end) { return name.ends_with(end); });
 }
 
 }  // namespace sollol::sim

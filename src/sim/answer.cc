@@ -17,11 +17,14 @@ constexpr std::size_t word_length_min = 4;  // of a part of a tool's name that c
 
 std::string lower(std::string_view text) {
   std::string out(text);
-  std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  std::ranges::transform(out, out.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  });
   return out;
 }
 
-/// Whether the message asks for a tool: it has the tool's name, or a word of it ("weather" for get_weather).
+/// Whether the message asks for a tool: it has the tool's name, or a word of it ("weather" for
+/// get_weather).
 bool asks_for(std::string_view message, std::string_view tool) {
   if (message.contains(tool)) return true;
   while (!tool.empty()) {
@@ -41,10 +44,13 @@ std::vector<ToolCall> tool_calls_for(const Generation& request, std::uint64_t se
     const auto* function = tool == nullptr ? nullptr : tool->if_contains("function");
     if (function == nullptr || !function->is_object()) continue;
     const auto* name = function->get_object().if_contains("name");
-    if (name == nullptr || !name->is_string() || !asks_for(message, lower(name->get_string()))) continue;
+    if (name == nullptr || !name->is_string() || !asks_for(message, lower(name->get_string())))
+      continue;
     const auto* parameters = function->get_object().if_contains("parameters");
-    auto arguments = parameters == nullptr ? json::value(json::object{}) : answer_schema(*parameters, seed);
-    return {{fmt::format("call_{:08x}", static_cast<std::uint32_t>(mix(seed))), std::string(name->get_string()),
+    auto arguments =
+        parameters == nullptr ? json::value(json::object{}) : answer_schema(*parameters, seed);
+    return {{fmt::format("call_{:08x}", static_cast<std::uint32_t>(mix(seed))),
+             std::string(name->get_string()),
              arguments.is_object() ? arguments.get_object() : json::object{}}};
   }
   return {};
@@ -52,7 +58,9 @@ std::vector<ToolCall> tool_calls_for(const Generation& request, std::uint64_t se
 
 /// The seed counts unless the answer is greedy.
 std::uint64_t effective_seed(const Generation& request) {
-  return request.temperature == 0 ? 0 : static_cast<std::uint64_t>(std::max<std::int64_t>(request.seed, 0));
+  return request.temperature == 0
+             ? 0
+             : static_cast<std::uint64_t>(std::max<std::int64_t>(request.seed, 0));
 }
 
 /// The beginning of the answer that the caller gave: the content of a final assistant message.
@@ -64,10 +72,13 @@ const ChatMessage* prefix_of(const Generation& request) {
 
 }  // namespace
 
-Answer::Answer(const Generation& request, const Manifest& model, std::string_view rendered, std::uint32_t num_ctx)
+Answer::Answer(const Generation& request, const Manifest& model, std::string_view rendered,
+               std::uint32_t num_ctx)
     : stops_(request.stop) {
   const auto limit = std::uint64_t{num_ctx} * 10;
-  tokens_max_ = request.num_predict < 0 ? limit : std::min(limit, static_cast<std::uint64_t>(request.num_predict));
+  tokens_max_ = request.num_predict < 0
+                    ? limit
+                    : std::min(limit, static_cast<std::uint64_t>(request.num_predict));
   const auto seed = effective_seed(request);
   const auto* prefix = prefix_of(request);
   const auto begun = prefix == nullptr ? std::string_view{} : std::string_view(prefix->content);
@@ -75,15 +86,19 @@ Answer::Answer(const Generation& request, const Manifest& model, std::string_vie
   const auto blob = std::string_view(model.spec.blob);
   // The content never depends on the thinking, so that both can be continued.
   if (model.can("thinking") && request.think != Think::off && begun.empty()) {
-    thinking_.emplace(blob, seed, model.spec.answer_tokens / 2,
-                      std::string(before) + "<think>\n" + (prefix == nullptr ? "" : prefix->thinking));
+    thinking_.emplace(
+        blob, seed, model.spec.answer_tokens / 2,
+        std::string(before) + "<think>\n" + (prefix == nullptr ? "" : prefix->thinking));
   }
   const auto choice = mix(hash_text(before, hash_text(blob)) ^ mix(seed));
   tool_calls_ = tool_calls_for(request, choice);
   if (!tool_calls_.empty()) {
-    for (const auto& call : tool_calls_) std::ranges::move(split_tokens(call.name + to_json(call.arguments)), std::back_inserter(scripted_));
+    for (const auto& call : tool_calls_)
+      std::ranges::move(split_tokens(call.name + to_json(call.arguments)),
+                        std::back_inserter(scripted_));
   } else if (!request.format.is_null()) {
-    auto text = to_json(request.format.is_object() ? answer_schema(request.format, choice) : json::value(any_object(choice)));
+    auto text = to_json(request.format.is_object() ? answer_schema(request.format, choice)
+                                                   : json::value(any_object(choice)));
     if (text.starts_with(begun)) text.erase(0, begun.size());
     std::ranges::move(split_tokens(text), std::back_inserter(scripted_));
   } else {

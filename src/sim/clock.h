@@ -11,7 +11,9 @@ class SimClock {
 
   TimePoint now() const { return start_ + stretch(Clock::now() - start_, scale_); }
   /// The real moment at which the simulated one comes.
-  TimePoint real(TimePoint simulated) const { return start_ + stretch(simulated - start_, 1 / scale_); }
+  TimePoint real(TimePoint simulated) const {
+    return start_ + stretch(simulated - start_, 1 / scale_);
+  }
   /// The same on the calendar.
   WallTime wall(TimePoint simulated) const {
     return std::chrono::system_clock::now() +

@@ -27,7 +27,8 @@ std::string percent_decoded(std::string_view text) {
   std::string out;
   const auto digit = [](char c) { return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10; };
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escape = text[i] == '%' && i + 2 < text.size() && std::isxdigit(static_cast<unsigned char>(text[i + 1])) != 0 &&
+    const bool escape = text[i] == '%' && i + 2 < text.size() &&
+                        std::isxdigit(static_cast<unsigned char>(text[i + 1])) != 0 &&
                         std::isxdigit(static_cast<unsigned char>(text[i + 2])) != 0;
     out += escape ? static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2])) : text[i];
     if (escape) i += 2;
@@ -52,12 +53,15 @@ asio::awaitable<bool> Exchange::read_head() {
   body_.clear();
   started_ = false;
   type_override_.clear();
-  const auto [error, bytes] = co_await http::async_read_header(socket_, buffer_, *parser_, as_tuple);
+  const auto [error, bytes] =
+      co_await http::async_read_header(socket_, buffer_, *parser_, as_tuple);
   if (error) {
     const bool ours = error.category() == http::make_error_code(http::error::bad_method).category();
     if (ours && error != http::error::end_of_stream && error != http::error::partial_message) {
       keep_alive_ = false;
-      co_await write("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request");
+      co_await write(
+          "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: "
+          "close\r\n\r\n400 Bad Request");
     }
     co_return false;
   }
@@ -67,14 +71,18 @@ asio::awaitable<bool> Exchange::read_head() {
   method_ = view(request.method_string());
   const auto target = view(request.target());
   path_ = percent_decoded(target.substr(0, target.find('?')));
-  head_ = fmt::format("{} {} HTTP/{}.{}\r\n", method_, target, request.version() / 10, request.version() % 10);
-  for (const auto& field : request) head_ += fmt::format("{}: {}\r\n", view(field.name_string()), view(field.value()));
+  head_ = fmt::format("{} {} HTTP/{}.{}\r\n", method_, target, request.version() / 10,
+                      request.version() % 10);
+  for (const auto& field : request)
+    head_ += fmt::format("{}: {}\r\n", view(field.name_string()), view(field.value()));
   head_ += "\r\n";
   active_ = true;
   co_return true;
 }
 
-std::string_view Exchange::header(std::string_view name) const { return view(parser_->get()[{name.data(), name.size()}]); }
+std::string_view Exchange::header(std::string_view name) const {
+  return view(parser_->get()[{name.data(), name.size()}]);
+}
 
 asio::awaitable<void> Exchange::continue_if_expected() {
   if (!boost::beast::iequals(parser_->get()[http::field::expect], "100-continue")) co_return;
@@ -89,7 +97,8 @@ asio::awaitable<std::size_t> Exchange::read_some(std::span<char> into) {
   target.data = into.data();
   target.size = into.size();
   while (!parser_->is_done() && target.size == into.size()) {
-    const auto [error, bytes] = co_await http::async_read_some(socket_, buffer_, *parser_, as_tuple);
+    const auto [error, bytes] =
+        co_await http::async_read_some(socket_, buffer_, *parser_, as_tuple);
     if (error && error != http::error::need_buffer) throw ClientGone{};
   }
   co_return into.size() - target.size;
@@ -107,9 +116,13 @@ asio::awaitable<void> Exchange::read_body() {
 }
 
 std::string Exchange::head_of(int status, std::string_view type, std::string_view framing) const {
-  auto out = fmt::format("HTTP/1.1 {} {}\r\n", status, view(http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)))));
-  if (!type.empty()) out += fmt::format("Content-Type: {}\r\n", type_override_.empty() ? type : type_override_);
-  out += fmt::format("Date: {}\r\n{}{}\r\n", http_date(std::chrono::system_clock::now()), framing, keep_alive_ ? "" : "Connection: close\r\n");
+  auto out =
+      fmt::format("HTTP/1.1 {} {}\r\n", status,
+                  view(http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)))));
+  if (!type.empty())
+    out += fmt::format("Content-Type: {}\r\n", type_override_.empty() ? type : type_override_);
+  out += fmt::format("Date: {}\r\n{}{}\r\n", http_date(std::chrono::system_clock::now()), framing,
+                     keep_alive_ ? "" : "Connection: close\r\n");
   return out;
 }
 
@@ -117,7 +130,10 @@ asio::awaitable<void> Exchange::reply(int status, std::string_view type, std::st
   started_ = true;
   const bool headless = method_ == "HEAD";
   const bool chunked = chunks_ && body.size() > length_max && !headless;
-  auto out = head_of(status, type, chunked ? "Transfer-Encoding: chunked\r\n" : status == 204 ? "" : fmt::format("Content-Length: {}\r\n", body.size()));
+  auto out = head_of(status, type,
+                     chunked         ? "Transfer-Encoding: chunked\r\n"
+                     : status == 204 ? ""
+                                     : fmt::format("Content-Length: {}\r\n", body.size()));
   if (chunked) {
     out += fmt::format("{:x}\r\n", body.size());
     out += body;
@@ -180,11 +196,13 @@ asio::awaitable<void> Exchange::wait() {
 void Exchange::watch() {
   if (watching_ || buffer_.size() != 0 || !socket_.is_open()) return;
   watching_ = true;
-  socket_.async_wait(asio::ip::tcp::socket::wait_read,
-                     [self = shared_from_this()](boost::system::error_code error) { self->on_readable(error); });
+  socket_.async_wait(
+      asio::ip::tcp::socket::wait_read,
+      [self = shared_from_this()](boost::system::error_code error) { self->on_readable(error); });
 }
 
-/// The end of what the client sends, or an error, means that it has left. A further request may wait.
+/// The end of what the client sends, or an error, means that it has left. A further request may
+/// wait.
 void Exchange::on_readable(boost::system::error_code error) {
   watching_ = false;
   if (!active_ || error) return;

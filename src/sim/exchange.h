@@ -20,14 +20,16 @@ namespace sollol::sim {
 /// Unwinds a handler whose client has left, or whose node was killed.
 struct ClientGone {};
 
-/// One connection to a simulated node, and the request on it. Speaks HTTP/1.x with Beast, in the manner of Go's server:
-/// small answers have a length, others are chunked, no head goes out before the first byte of a body.
-/// All calls on the fleet's thread; whatever waits throws ClientGone when the client leaves.
+/// One connection to a simulated node, and the request on it. Speaks HTTP/1.x with Beast, in the
+/// manner of Go's server: small answers have a length, others are chunked, no head goes out before
+/// the first byte of a body. All calls on the fleet's thread; whatever waits throws ClientGone when
+/// the client leaves.
 class Exchange : public std::enable_shared_from_this<Exchange> {
  public:
   explicit Exchange(boost::asio::ip::tcp::socket socket);
 
-  /// Reads the next request's head. False: the connection is over (a bad head was answered with 400).
+  /// Reads the next request's head. False: the connection is over (a bad head was answered with
+  /// 400).
   boost::asio::awaitable<bool> read_head();
   /// Reads the body into body().
   boost::asio::awaitable<void> read_body();

@@ -38,7 +38,9 @@ template <class Predicate>
 FaultSpec Faults::draw_if(Predicate wanted) {
   for (auto& spec : specs_) {
     if (spec.kind == FaultKind::none || !wanted(spec) || spec.count == 0U) continue;
-    if (spec.probability < 1 && static_cast<double>(random_.bits() >> 11) * 0x1p-53 >= spec.probability) continue;
+    if (spec.probability < 1 &&
+        static_cast<double>(random_.bits() >> 11) * 0x1p-53 >= spec.probability)
+      continue;
     if (spec.count) --*spec.count;
     return spec;
   }
@@ -60,10 +62,13 @@ FaultSpec Faults::draw_ps() {
   return draw_if([](const FaultSpec& spec) { return spec.kind == FaultKind::slow_ps; });
 }
 
-bool Faults::refuses() const { return std::ranges::find(specs_, FaultKind::refuse, &FaultSpec::kind) != specs_.end(); }
+bool Faults::refuses() const {
+  return std::ranges::find(specs_, FaultKind::refuse, &FaultSpec::kind) != specs_.end();
+}
 
 std::optional<FaultKind> fault_kind(std::string_view name) {
-  const auto* found = std::ranges::find(kinds, name, &std::pair<std::string_view, FaultKind>::first);
+  const auto* found =
+      std::ranges::find(kinds, name, &std::pair<std::string_view, FaultKind>::first);
   if (found == std::end(kinds)) return std::nullopt;
   return found->second;
 }
@@ -82,21 +87,31 @@ Result<FaultSpec> parse_fault(std::string_view text) {
   const auto colon = text.find(':');
   const auto kind = fault_kind(text.substr(0, colon));
   if (!kind) {
-    return std::unexpected(bad_input(fmt::format("'{}' is no fault; one of: {}", text.substr(0, colon), fault_names())));
+    return std::unexpected(bad_input(
+        fmt::format("'{}' is no fault; one of: {}", text.substr(0, colon), fault_names())));
   }
   FaultSpec spec{.kind = *kind};
   if (colon == text.npos) return spec;
   const auto parameter = text.substr(colon + 1);
   double number = 0;
-  const auto [end, error] = std::from_chars(parameter.data(), parameter.data() + parameter.size(), number);
+  const auto [end, error] =
+      std::from_chars(parameter.data(), parameter.data() + parameter.size(), number);
   if (error != std::errc{} || end != parameter.data() + parameter.size() || number < 0) {
-    return std::unexpected(bad_input(fmt::format("fault '{}': '{}' is no number", text, parameter)));
+    return std::unexpected(
+        bad_input(fmt::format("fault '{}': '{}' is no number", text, parameter)));
   }
   switch (*kind) {
-    case FaultKind::error: spec.status = static_cast<int>(number); break;
-    case FaultKind::slow: spec.factor = number; break;
-    case FaultKind::slow_ps: spec.delay = from_seconds(number); break;
-    default: spec.tokens = static_cast<std::uint32_t>(number);
+    case FaultKind::error:
+      spec.status = static_cast<int>(number);
+      break;
+    case FaultKind::slow:
+      spec.factor = number;
+      break;
+    case FaultKind::slow_ps:
+      spec.delay = from_seconds(number);
+      break;
+    default:
+      spec.tokens = static_cast<std::uint32_t>(number);
   }
   return spec;
 }

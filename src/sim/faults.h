@@ -14,7 +14,8 @@ namespace sollol::sim {
 /// Which fault meets a request: the first of the list that its scope, chance and count allow.
 class Faults {
  public:
-  Faults(std::vector<FaultSpec> specs, std::uint64_t seed) : specs_(std::move(specs)), random_(seed) {}
+  Faults(std::vector<FaultSpec> specs, std::uint64_t seed)
+      : specs_(std::move(specs)), random_(seed) {}
 
   void set(std::vector<FaultSpec> specs) { specs_ = std::move(specs); }
   /// `route`: whether the request is an inference request; counts the fault as met.
@@ -39,7 +40,8 @@ std::string_view fault_name(FaultKind kind);
 /// All kinds in one line, for messages.
 std::string fault_names();
 
-/// A fault as the command line writes it: "kind", or "kind:parameter" with the number or text that the kind takes
+/// A fault as the command line writes it: "kind", or "kind:parameter" with the number or text that
+/// the kind takes
 /// ("die_after_tokens:20", "error:503", "slow:10", "slow_ps:12").
 Result<FaultSpec> parse_fault(std::string_view text);
 

@@ -7,12 +7,18 @@ namespace json = boost::json;
 
 std::string_view go_kind(const json::value& value) {
   switch (value.kind()) {
-    case json::kind::string: return "string";
-    case json::kind::bool_: return "bool";
-    case json::kind::array: return "array";
-    case json::kind::object: return "object";
-    case json::kind::null: return "null";
-    default: return "number";
+    case json::kind::string:
+      return "string";
+    case json::kind::bool_:
+      return "bool";
+    case json::kind::array:
+      return "array";
+    case json::kind::object:
+      return "object";
+    case json::kind::null:
+      return "null";
+    default:
+      return "number";
   }
 }
 
@@ -78,8 +84,8 @@ void Fields::fail(int status, std::string text) {
 }
 
 void Fields::mismatch(std::string_view key, const json::value& value, std::string_view want) {
-  fail(400, fmt::format("json: cannot unmarshal {} into Go struct field {}.{} of type {}", go_kind(value), go_struct_,
-                        key, want));
+  fail(400, fmt::format("json: cannot unmarshal {} into Go struct field {}.{} of type {}",
+                        go_kind(value), go_struct_, key, want));
 }
 
 }  // namespace sollol::sim

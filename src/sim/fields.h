@@ -10,11 +10,12 @@
 
 namespace sollol::sim {
 
-/// Reads the fields of one JSON object as Go's decoder would; remembers the first that has a wrong type.
-/// Absent and null fields leave the default.
+/// Reads the fields of one JSON object as Go's decoder would; remembers the first that has a wrong
+/// type. Absent and null fields leave the default.
 class Fields {
  public:
-  Fields(const boost::json::object& object, std::string_view go_struct) : object_(object), go_struct_(go_struct) {}
+  Fields(const boost::json::object& object, std::string_view go_struct)
+      : object_(object), go_struct_(go_struct) {}
 
   std::string text(std::string_view key);
   bool flag(std::string_view key, bool fallback);

@@ -40,7 +40,8 @@ struct Fleet::Impl {
       servers.push_back(std::make_unique<NodeServer>(io, node, shared, [this] { note_change(); }));
     } catch (const std::exception& error) {
       throw std::runtime_error(fmt::format("simulated node {}: cannot listen at {}: {}", node.name,
-                                           node.address.empty() ? "127.0.0.1" : node.address, error.what()));
+                                           node.address.empty() ? "127.0.0.1" : node.address,
+                                           error.what()));
     }
   }
 
@@ -53,8 +54,10 @@ struct Fleet::Impl {
   }
 
   NodeServer& find(std::string_view name) const {
-    const auto found = std::ranges::find(servers, name, [](const auto& server) { return std::string_view(server->spec().name); });
-    if (found == servers.end()) throw std::out_of_range(fmt::format("no simulated node '{}'", name));
+    const auto found = std::ranges::find(
+        servers, name, [](const auto& server) { return std::string_view(server->spec().name); });
+    if (found == servers.end())
+      throw std::out_of_range(fmt::format("no simulated node '{}'", name));
     return **found;
   }
 
@@ -121,7 +124,9 @@ std::vector<std::string> Fleet::urls() const {
   return out;
 }
 
-void Fleet::set_fault(std::string_view node, FaultSpec fault) { set_faults(node, {std::move(fault)}); }
+void Fleet::set_fault(std::string_view node, FaultSpec fault) {
+  set_faults(node, {std::move(fault)});
+}
 
 void Fleet::set_faults(std::string_view node, std::vector<FaultSpec> faults) {
   auto& server = impl_->find(node);
@@ -138,18 +143,24 @@ void Fleet::restart(std::string_view node) {
   impl_->run_there([&] { server.restart(); });
 }
 
-NodeCounters Fleet::counters(std::string_view node) const { return impl_->find(node).recorder().counters(); }
+NodeCounters Fleet::counters(std::string_view node) const {
+  return impl_->find(node).recorder().counters();
+}
 
-std::vector<SeenRequest> Fleet::requests(std::string_view node) const { return impl_->find(node).recorder().requests(); }
+std::vector<SeenRequest> Fleet::requests(std::string_view node) const {
+  return impl_->find(node).recorder().requests();
+}
 
 std::optional<SeenRequest> Fleet::last_request(std::string_view node, std::string_view path) const {
   const auto all = requests(node);
-  const auto found = std::find_if(all.rbegin(), all.rend(), [&](const auto& request) { return request.path == path; });
+  const auto found = std::find_if(all.rbegin(), all.rend(),
+                                  [&](const auto& request) { return request.path == path; });
   if (found == all.rend()) return std::nullopt;
   return *found;
 }
 
-bool Fleet::wait_until(const std::function<bool()>& condition, std::chrono::steady_clock::duration timeout) const {
+bool Fleet::wait_until(const std::function<bool()>& condition,
+                       std::chrono::steady_clock::duration timeout) const {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (true) {
     std::unique_lock lock(impl_->mutex);

@@ -14,13 +14,13 @@ namespace sollol::sim {
 
 /// Simulated Ollama nodes, served over real sockets by one thread of its own.
 ///
-///     Fleet fleet{{.nodes = {{.name = "a", .models = {llama()}}, {.name = "b", .models = {llama()}}}}};
-///     get(fleet.url("a") + "/api/tags");
-///     fleet.kill("a");
-///     fleet.wait_until([&] { return fleet.counters("b").of("POST /api/chat") == 1; });
+///     Fleet fleet{{.nodes = {{.name = "a", .models = {llama()}}, {.name = "b", .models =
+///     {llama()}}}}}; get(fleet.url("a") + "/api/tags"); fleet.kill("a"); fleet.wait_until([&] {
+///     return fleet.counters("b").of("POST /api/chat") == 1; });
 ///
-/// The addresses are bound when the constructor returns; it throws std::runtime_error, naming node and address, when one
-/// is taken. Every member may be called from any thread; a node that does not exist is std::out_of_range.
+/// The addresses are bound when the constructor returns; it throws std::runtime_error, naming node
+/// and address, when one is taken. Every member may be called from any thread; a node that does not
+/// exist is std::out_of_range.
 class Fleet {
  public:
   explicit Fleet(FleetConfig config);
@@ -49,7 +49,8 @@ class Fleet {
   std::vector<SeenRequest> requests(std::string_view node) const;
   /// The last request for a path; nullopt when there was none.
   std::optional<SeenRequest> last_request(std::string_view node, std::string_view path) const;
-  /// Waits until the condition holds; asks again whenever a counter of any node changes. False: it did not in time.
+  /// Waits until the condition holds; asks again whenever a counter of any node changes. False: it
+  /// did not in time.
   bool wait_until(const std::function<bool()>& condition,
                   std::chrono::steady_clock::duration timeout = std::chrono::seconds{10}) const;
 

@@ -28,14 +28,29 @@ std::size_t utf8_length(std::string_view text) {
 
 void append_escaped(std::string& out, char c) {
   switch (c) {
-    case '"': out += "\\\""; break;
-    case '\\': out += "\\\\"; break;
-    case '\b': out += "\\b"; break;
-    case '\f': out += "\\f"; break;
-    case '\n': out += "\\n"; break;
-    case '\r': out += "\\r"; break;
-    case '\t': out += "\\t"; break;
-    default: out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+    case '"':
+      out += "\\\"";
+      break;
+    case '\\':
+      out += "\\\\";
+      break;
+    case '\b':
+      out += "\\b";
+      break;
+    case '\f':
+      out += "\\f";
+      break;
+    case '\n':
+      out += "\\n";
+      break;
+    case '\r':
+      out += "\\r";
+      break;
+    case '\t':
+      out += "\\t";
+      break;
+    default:
+      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
   }
 }
 
@@ -52,7 +67,8 @@ void append_float(std::string& out, Float value) {
       out += text;
       return;
     }
-    // fmt prefers the exponent sooner than Go does: as many decimals as the shortest form has digits.
+    // fmt prefers the exponent sooner than Go does: as many decimals as the shortest form has
+    // digits.
     const auto shortest_text = fmt::format("{}", value);
     const auto e = shortest_text.find('e');
     const int exponent = std::stoi(shortest_text.substr(e + 1));
@@ -85,7 +101,8 @@ void append_json_string(std::string& out, std::string_view text) {
       } else {
         out += character;
       }
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&') {
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\' || c == '<' ||
+               c == '>' || c == '&') {
       append_escaped(out, c);
     } else {
       out += c;
@@ -100,12 +117,24 @@ void append_json_number(std::string& out, float value) { append_float(out, value
 
 void append_json(std::string& out, const json::value& value) {
   switch (value.kind()) {
-    case json::kind::null: out += "null"; break;
-    case json::kind::bool_: out += value.get_bool() ? "true" : "false"; break;
-    case json::kind::int64: out += std::to_string(value.get_int64()); break;
-    case json::kind::uint64: out += std::to_string(value.get_uint64()); break;
-    case json::kind::double_: append_json_number(out, value.get_double()); break;
-    case json::kind::string: append_json_string(out, value.get_string()); break;
+    case json::kind::null:
+      out += "null";
+      break;
+    case json::kind::bool_:
+      out += value.get_bool() ? "true" : "false";
+      break;
+    case json::kind::int64:
+      out += std::to_string(value.get_int64());
+      break;
+    case json::kind::uint64:
+      out += std::to_string(value.get_uint64());
+      break;
+    case json::kind::double_:
+      append_json_number(out, value.get_double());
+      break;
+    case json::kind::string:
+      append_json_string(out, value.get_string());
+      break;
     case json::kind::array: {
       char separator = '[';
       for (const auto& item : value.get_array()) {
@@ -151,18 +180,21 @@ Result<json::value> parse_json(std::string_view text) {
 std::string go_timestamp(WallTime time, int utc_offset_minutes) {
   using namespace std::chrono;
   const auto whole = floor<seconds>(time);
-  auto out = fmt::format("{:%Y-%m-%dT%H:%M:%S}", fmt::gmtime(system_clock::to_time_t(whole + minutes{utc_offset_minutes})));
+  auto out = fmt::format("{:%Y-%m-%dT%H:%M:%S}",
+                         fmt::gmtime(system_clock::to_time_t(whole + minutes{utc_offset_minutes})));
   if (const auto nanos = duration_cast<nanoseconds>(time - whole).count(); nanos != 0) {
     out += fmt::format(".{:09}", nanos);
     out.erase(out.find_last_not_of('0') + 1);
   }
   if (utc_offset_minutes == 0) return out + "Z";
   const auto offset = std::abs(utc_offset_minutes);
-  return out + fmt::format("{}{:02}:{:02}", utc_offset_minutes < 0 ? '-' : '+', offset / 60, offset % 60);
+  return out +
+         fmt::format("{}{:02}:{:02}", utc_offset_minutes < 0 ? '-' : '+', offset / 60, offset % 60);
 }
 
 std::string http_date(WallTime time) {
-  return fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+  return fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
 }
 
 Result<Duration> parse_go_duration(std::string_view text) {
@@ -177,7 +209,8 @@ Result<Duration> parse_go_duration(std::string_view text) {
   if (rest == "0") return Duration::zero();
   if (rest.empty()) return fail("invalid");
   static constexpr std::pair<std::string_view, double> units[] = {
-      {"ns", 1e-9}, {"us", 1e-6}, {"\u00b5s", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
+      {"ns", 1e-9}, {"us", 1e-6}, {"\u00b5s", 1e-6}, {"ms", 1e-3},
+      {"s", 1},     {"m", 60},    {"h", 3600}};
   double total_s = 0;
   while (!rest.empty()) {
     const auto digits = std::min(rest.find_first_not_of("0123456789."), rest.size());
@@ -186,7 +219,8 @@ Result<Duration> parse_go_duration(std::string_view text) {
     rest.remove_prefix(digits);
     const auto length = std::min(rest.find_first_of("0123456789."), rest.size());
     if (length == 0) return fail("missing unit in");
-    const auto* unit = std::ranges::find(units, rest.substr(0, length), &std::pair<std::string_view, double>::first);
+    const auto* unit = std::ranges::find(units, rest.substr(0, length),
+                                         &std::pair<std::string_view, double>::first);
     if (unit == std::end(units)) return fail("unknown unit in");
     total_s += number * unit->second;
     rest.remove_prefix(length);

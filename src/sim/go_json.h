@@ -9,7 +9,8 @@
 
 namespace sollol::sim {
 
-/// A value as Go's encoding/json writes it: compact, insertion order, `<`, `>`, `&`, U+2028 and U+2029 escaped.
+/// A value as Go's encoding/json writes it: compact, insertion order, `<`, `>`, `&`, U+2028 and
+/// U+2029 escaped.
 std::string to_json(const boost::json::value& value);
 void append_json(std::string& out, const boost::json::value& value);
 void append_json_string(std::string& out, std::string_view text);
@@ -17,7 +18,8 @@ void append_json_number(std::string& out, double value);
 void append_json_number(std::string& out, float value);
 
 /// Reads the first JSON value of a text, ignoring what follows it, as Go's decoder does.
-/// Error: in the words of Go's decoder ("unexpected EOF", "invalid character 'x' looking for beginning of value").
+/// Error: in the words of Go's decoder ("unexpected EOF", "invalid character 'x' looking for
+/// beginning of value").
 Result<boost::json::value> parse_json(std::string_view text);
 
 /// RFC 3339 with up to nine fractional digits, trailing zeros cut, as Go writes it.

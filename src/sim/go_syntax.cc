@@ -7,7 +7,8 @@
 namespace sollol::sim {
 namespace {
 
-/// A scanner that only knows where JSON goes wrong. It walks with an explicit stack of open brackets.
+/// A scanner that only knows where JSON goes wrong. It walks with an explicit stack of open
+/// brackets.
 class Scanner {
  public:
   explicit Scanner(std::string_view text) : text_(text) {}
@@ -23,7 +24,11 @@ class Scanner {
       error_ = "unexpected EOF";
     } else if (error_.empty()) {
       const char c = text_[at_];
-      const auto shown = c == '\'' ? "\\'" : c == '\n' ? "\\n" : c == '\t' ? "\\t" : c == '\r' ? "\\r" : std::string(1, c);
+      const auto shown = c == '\''   ? "\\'"
+                         : c == '\n' ? "\\n"
+                         : c == '\t' ? "\\t"
+                         : c == '\r' ? "\\r"
+                                     : std::string(1, c);
       error_ = fmt::format("invalid character '{}' {}", shown, context);
     }
     return false;
@@ -37,12 +42,12 @@ class Scanner {
   bool value() {  // NOLINT(misc-no-recursion): bounded by depth_
     if (++depth_ > 10'000) return error_ = "exceeded max depth", false;
     const char c = peek();
-    const bool ok = c == '{'   ? members()
-                    : c == '[' ? items()
-                    : c == '"' ? string()
-                    : c == 't' ? word("true")
-                    : c == 'f' ? word("false")
-                    : c == 'n' ? word("null")
+    const bool ok = c == '{'                             ? members()
+                    : c == '['                           ? items()
+                    : c == '"'                           ? string()
+                    : c == 't'                           ? word("true")
+                    : c == 'f'                           ? word("false")
+                    : c == 'n'                           ? word("null")
                     : c == '-' || (c >= '0' && c <= '9') ? number()
                                                          : fail("looking for beginning of value");
     --depth_;
@@ -104,7 +109,9 @@ class Scanner {
   }
 
   bool number() {
-    const auto digit = [this] { return at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9'; };
+    const auto digit = [this] {
+      return at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9';
+    };
     if (text_[at_] == '-') ++at_;
     if (!digit()) return fail("in numeric literal");
     if (text_[at_] == '0') {

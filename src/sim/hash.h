@@ -14,8 +14,10 @@ constexpr std::uint64_t mix(std::uint64_t x) noexcept {
   return x ^ (x >> 31);
 }
 
-/// FNV-1a, which can be continued: hash_text(b, hash_text(a)) == hash_text(a + b). Finish with mix().
-constexpr std::uint64_t hash_text(std::string_view text, std::uint64_t state = 0xcbf29ce484222325) noexcept {
+/// FNV-1a, which can be continued: hash_text(b, hash_text(a)) == hash_text(a + b). Finish with
+/// mix().
+constexpr std::uint64_t hash_text(std::string_view text,
+                                  std::uint64_t state = 0xcbf29ce484222325) noexcept {
   for (const char c : text) state = (state ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   return state;
 }

@@ -14,11 +14,15 @@ namespace {
 
 constexpr std::uint32_t prefill_batch = 512;
 
-double slow_factor(const Call& call) { return call.fault.kind == FaultKind::slow ? call.fault.factor : 1; }
+double slow_factor(const Call& call) {
+  return call.fault.kind == FaultKind::slow ? call.fault.factor : 1;
+}
 
 Duration stretched(Duration step, double factor) { return from_seconds(to_seconds(step) * factor); }
 
-std::string fault_text(const FaultSpec& fault) { return fault.text.empty() ? std::string(runner_died) : fault.text; }
+std::string fault_text(const FaultSpec& fault) {
+  return fault.text.empty() ? std::string(runner_died) : fault.text;
+}
 
 /// Evaluates a prompt, batch by batch; returns when that ended.
 asio::awaitable<TimePoint> prefill(Call call, Place& place, std::uint32_t tokens) {
@@ -37,14 +41,18 @@ asio::awaitable<void> hang(Exchange& exchange) {
   while (true) co_await exchange.wait();
 }
 
-/// Does what a fault that counts tokens does once so many were sent. True: the answer is over; the error is for a head
-/// that has not gone out yet.
+/// Does what a fault that counts tokens does once so many were sent. True: the answer is over; the
+/// error is for a head that has not gone out yet.
 asio::awaitable<ApiResult<bool>> meet_fault(Call call, AnswerWriter& writer, std::uint64_t sent) {
   const auto& fault = call.fault;
   if (sent < fault.tokens) co_return false;
   switch (fault.kind) {
-    case FaultKind::stall_after_tokens: co_await hang(call.exchange); break;
-    case FaultKind::die_after_tokens: call.exchange.reset(); throw ClientGone{};
+    case FaultKind::stall_after_tokens:
+      co_await hang(call.exchange);
+      break;
+    case FaultKind::die_after_tokens:
+      call.exchange.reset();
+      throw ClientGone{};
     case FaultKind::error_after_tokens: {
       if (!call.exchange.started()) co_return refuse(fault.status, fault_text(fault));
       const auto record = writer.broken(fault_text(fault));
@@ -53,16 +61,21 @@ asio::awaitable<ApiResult<bool>> meet_fault(Call call, AnswerWriter& writer, std
       co_return true;
     }
     case FaultKind::end_after_tokens:
+      if (!writer.stream()) {
+        co_await call.exchange.reply(200, json_type, {});
+        co_return true;
+      }
       if (!call.exchange.started()) co_await call.exchange.send(writer.stream_type(), "");
       co_await call.exchange.end();
       co_return true;
-    default: break;
+    default:
+      break;
   }
   co_return false;
 }
 
 struct Progress {
-  Piece all;
+  Piece all{};
   TimePoint at{};
   bool ended = false;  // by a fault
 };
@@ -74,7 +87,8 @@ void append(Piece& all, const Piece& piece) {
 }
 
 /// Generates token by token, and streams them when asked to.
-asio::awaitable<ApiResult<Progress>> decode(Call call, Place& place, Answer& answer, AnswerWriter& writer, TimePoint start) {
+asio::awaitable<ApiResult<Progress>> decode(Call call, Place& place, Answer& answer,
+                                            AnswerWriter& writer, TimePoint start) {
   Progress progress{.at = start};
   const auto factor = slow_factor(call);
   while (true) {
@@ -89,16 +103,20 @@ asio::awaitable<ApiResult<Progress>> decode(Call call, Place& place, Answer& ans
     call.node.recorder.update([](NodeCounters& counters) { ++counters.tokens; });
     append(progress.all, *piece);
     if (!writer.stream() || piece->empty()) continue;
-    auto record = call.exchange.started() ? std::string{} : writer.begin(place.job().demand.prompt_tokens);
+    auto record =
+        call.exchange.started() ? std::string{} : writer.begin(place.job().demand.prompt_tokens);
     record += writer.piece(*piece);
     co_await call.exchange.send(writer.stream_type(), record);
   }
 }
 
-ApiResult<void> fit_prompt(const Generation& request, std::uint32_t& tokens, std::uint32_t num_ctx) {
+ApiResult<void> fit_prompt(const Generation& request, std::uint32_t& tokens,
+                           std::uint32_t num_ctx) {
   if (tokens < num_ctx) return {};
   if (!request.truncate) {
-    return refuse(400, fmt::format("prompt too long; exceeded max context length of {} tokens ({} given)", num_ctx, tokens));
+    return refuse(
+        400, fmt::format("prompt too long; exceeded max context length of {} tokens ({} given)",
+                         num_ctx, tokens));
   }
   tokens = num_ctx - 1;
   return {};
@@ -106,7 +124,8 @@ ApiResult<void> fit_prompt(const Generation& request, std::uint32_t& tokens, std
 
 /// What must hold before the model is asked for. True: go on; else the answer has been given.
 ApiResult<void> check(const Generation& request, const Manifest& model) {
-  if (request.raw && (!request.system.empty() || !request.template_text.empty() || !request.context.empty())) {
+  if (request.raw &&
+      (!request.system.empty() || !request.template_text.empty() || !request.context.empty())) {
     return refuse(400, "raw mode does not support template, system, or context");
   }
   return check_capabilities(request, model);
@@ -127,11 +146,13 @@ Handled generate(Call call, Generation request, AnswerWriter& writer) {
   const auto num_ctx = call.live->model().effective_context(**model, request.runner);
   auto prompt = render(request, **model);
   auto tokens = count_tokens(prompt) + static_cast<std::uint32_t>(request.context.size());
-  if (const auto fits = fit_prompt(request, tokens, num_ctx); !fits) co_return std::unexpected(fits.error());
+  if (const auto fits = fit_prompt(request, tokens, num_ctx); !fits)
+    co_return std::unexpected(fits.error());
 
   const bool load_only = request.empty() || request.render_only;
-  Place place(call.live, exchange, {*model, request.runner, request.keep_alive,
-                                    load_only ? Demand::Use::load : Demand::Use::generate, prompt, tokens});
+  Place place(call.live, exchange,
+              {*model, request.runner, request.keep_alive,
+               load_only ? Demand::Use::load : Demand::Use::generate, prompt, tokens});
   if (!place) co_return refuse(503, std::string(queue_full));
   co_await place.ready();
   const auto load = place.job().granted - call.entered;
@@ -147,8 +168,9 @@ Handled generate(Call call, Generation request, AnswerWriter& writer) {
   if (!progress) co_return std::unexpected(progress.error());
   place.finish(progress->at, answer.text());
   if (progress->ended) co_return ApiResult<void>{};
-  const Final final{answer.done_reason(), progress->at - call.entered, load, evaluated - started,
-                    progress->at - evaluated, tokens, answer.tokens()};
+  const Final final{answer.done_reason(), progress->at - call.entered, load,
+                    evaluated - started,  progress->at - evaluated,    tokens,
+                    answer.tokens()};
   const Piece rest{.content = answer.rest()};
   if (!writer.stream()) {
     progress->all.content += rest.content;
@@ -163,10 +185,14 @@ Handled generate(Call call, Generation request, AnswerWriter& writer) {
 }
 
 asio::awaitable<ApiResult<Embedded>> embed_all(Call call, EmbedRequest request) {
-  const auto model = call.node.store.find(request.model);
-  if (!model) {
+  const auto found = find_model(call, request.model);
+  if (!found && (found.error().status != 404 || request.model.empty())) {
+    co_return std::unexpected(found.error());
+  }
+  if (!found) {
     co_return refuse(404, fmt::format("model \"{}\" not found, try pulling it first", request.model));
   }
+  const auto& model = *found;
   const auto num_ctx = call.live->model().effective_context(*model, request.options.runner);
   std::vector<std::uint32_t> tokens;
   for (const auto& input : request.inputs) {
@@ -176,7 +202,8 @@ asio::awaitable<ApiResult<Embedded>> embed_all(Call call, EmbedRequest request) 
     tokens.back() = num_ctx;
   }
   const auto use = request.inputs.empty() ? Demand::Use::load : Demand::Use::generate;
-  Place place(call.live, call.exchange, {model, request.options.runner, request.options.keep_alive, use, "", 0});
+  Place place(call.live, call.exchange,
+              {model, request.options.runner, request.options.keep_alive, use, "", 0});
   if (!place) co_return refuse(503, std::string(queue_full));
   co_await place.ready();
   Embedded out;

@@ -29,7 +29,9 @@ void LiveModel::settle() {
 }
 
 Place::Place(std::shared_ptr<LiveModel> live, Exchange& exchange, Demand demand)
-    : live_(std::move(live)), exchange_(exchange), id_(live_->model_.admit(live_->clock_.now(), std::move(demand))) {
+    : live_(std::move(live)),
+      exchange_(exchange),
+      id_(live_->model_.admit(live_->clock_.now(), std::move(demand))) {
   if (id_) live_->waiters_.emplace(*id_, &exchange_);
   live_->settle();
 }

@@ -13,10 +13,12 @@
 
 namespace sollol::sim {
 
-/// Runs a NodeModel in real time: one timer, and a wake for the connection of each job that moves on.
+/// Runs a NodeModel in real time: one timer, and a wake for the connection of each job that moves
+/// on.
 class LiveModel : public std::enable_shared_from_this<LiveModel> {
  public:
-  LiveModel(boost::asio::io_context& io, const SimClock& clock, const NodeSpec& spec, SharedLoad& device, SharedLoad& host)
+  LiveModel(boost::asio::io_context& io, const SimClock& clock, const NodeSpec& spec,
+            SharedLoad& device, SharedLoad& host)
       : model_(spec, device, host), clock_(clock), timer_(io) {}
 
   const NodeModel& model() const { return model_; }
@@ -34,7 +36,8 @@ class LiveModel : public std::enable_shared_from_this<LiveModel> {
   std::map<JobId, Exchange*> waiters_;
 };
 
-/// A job at a node's scheduler; gives its place back when it goes out of scope, however that comes about.
+/// A job at a node's scheduler; gives its place back when it goes out of scope, however that comes
+/// about.
 class Place {
  public:
   /// Whether the job was admitted: operator bool. False: the load queue is full.
@@ -47,7 +50,9 @@ class Place {
   /// Waits for the runner; when the demand is to generate, for a slot too. Throws ClientGone.
   boost::asio::awaitable<void> ready();
   const Job& job() const { return live_->model_.job(*id_); }
-  Duration prefill_step(std::uint32_t tokens) const { return live_->model_.prefill_step(*id_, tokens); }
+  Duration prefill_step(std::uint32_t tokens) const {
+    return live_->model_.prefill_step(*id_, tokens);
+  }
   Duration decode_step() const { return live_->model_.decode_step(*id_); }
   /// The work is done; `at` may lie a little in the past, where the plan had it.
   void finish(TimePoint at, std::string_view text);

@@ -18,7 +18,8 @@ namespace {
 constexpr auto progress_period = std::chrono::milliseconds{60};
 constexpr std::size_t blob_buffer_bytes = 256 << 10;
 
-/// What pull, push, create and delete have in common: a model's name under either key, and `stream`.
+/// What pull, push, create and delete have in common: a model's name under either key, and
+/// `stream`.
 struct Target {
   json::object body;
   ModelName name;
@@ -97,9 +98,11 @@ class Puller {
 };
 
 /// One layer: progress lines until it is there. What the node has already is one line.
-asio::awaitable<void> pull_layer(Call call, Progress& progress, std::string digest, std::uint64_t total) {
+asio::awaitable<void> pull_layer(Call call, Progress& progress, std::string digest,
+                                 std::uint64_t total) {
   const auto line = [&](std::uint64_t completed) {
-    json::object out = {{"status", "pulling " + digest.substr(7, 12)}, {"digest", digest}, {"total", total}};
+    json::object out = {
+        {"status", "pulling " + digest.substr(7, 12)}, {"digest", digest}, {"total", total}};
     if (completed != 0) out["completed"] = completed;
     return out;
   };
@@ -183,7 +186,8 @@ ApiResult<ModelSpec> created_model(const Call& call, const Target& target) {
   }
   spec.name = target.name.display();
   if (!system.empty()) spec.system = system;
-  if (const auto* num_ctx = parameters.if_contains("num_ctx"); num_ctx != nullptr && num_ctx->is_number()) {
+  if (const auto* num_ctx = parameters.if_contains("num_ctx");
+      num_ctx != nullptr && num_ctx->is_number()) {
     spec.num_ctx = num_ctx->to_number<std::uint32_t>();
   }
   spec.digest = sha256_hex(spec.name + spec.blob + to_json(target.body));
@@ -212,7 +216,8 @@ Handled copy_route(Call call) {
   const auto destination = fields.text("destination");
   if (fields.error()) co_return std::unexpected(*fields.error());
   const auto to = ModelName::parse(destination);
-  if (!ModelName::parse(source)) co_return refuse(400, fmt::format("source \"{}\" is invalid", source));
+  if (!ModelName::parse(source))
+    co_return refuse(400, fmt::format("source \"{}\" is invalid", source));
   if (!to) co_return refuse(400, fmt::format("destination \"{}\" is invalid", destination));
   const auto model = call.node.store.find(source);
   if (!model) co_return refuse(404, fmt::format("model \"{}\" not found", source));
@@ -234,7 +239,9 @@ Handled delete_route(Call call) {
 /// "sha256:<hex>" of either spelling; nullopt when it is none.
 std::optional<std::string> blob_digest(std::string_view text) {
   const bool prefixed = text.starts_with("sha256:") || text.starts_with("sha256-");
-  if (!prefixed || text.size() != 71 || text.substr(7).find_first_not_of("0123456789abcdefABCDEF") != text.npos) return std::nullopt;
+  if (!prefixed || text.size() != 71 ||
+      text.substr(7).find_first_not_of("0123456789abcdefABCDEF") != text.npos)
+    return std::nullopt;
   return "sha256:" + std::string(text.substr(7));
 }
 
@@ -258,7 +265,8 @@ Handled blob_post_route(Call call) {
   }
   const auto got = "sha256:" + hash.hex();
   if (got != *digest) {
-    co_return refuse(400, fmt::format("digest mismatch, expected \"{}\", got \"{}\"", *digest, got));
+    co_return refuse(400,
+                     fmt::format("digest mismatch, expected \"{}\", got \"{}\"", *digest, got));
   }
   call.node.store.add_blob(*digest);
   co_return co_await reply_empty(call, 201);

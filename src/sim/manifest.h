@@ -15,12 +15,13 @@
 
 namespace sollol::sim {
 
-/// One entry of a node's store: a name, and the model that it stands for with every default filled in.
+/// One entry of a node's store: a name, and the model that it stands for with every default filled
+/// in.
 struct Manifest {
-  std::string name;    // as shown: "llama3.2:latest"
-  ModelSpec spec;      // digest and blob are set
+  std::string name;  // as shown: "llama3.2:latest"
+  ModelSpec spec;    // digest and blob are set
   WallTime modified_at;
-  std::string from;    // the name it was created from
+  std::string from;  // the name it was created from
 
   bool can(std::string_view capability) const;
 };

@@ -9,6 +9,12 @@ bool alnum(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return out;
+}
+
 bool valid_part(std::string_view part, std::string_view extra, std::size_t length_max) {
   if (part.empty() || part.size() > length_max || !alnum(part.front())) return false;
   return std::ranges::all_of(part, [&](char c) { return alnum(c) || extra.contains(c); });
@@ -47,6 +53,15 @@ std::optional<ModelName> ModelName::parse(std::string_view written) {
   return name;
 }
 
+SourcedName split_source(std::string_view written) {
+  const auto lowered = lower(written);
+  constexpr std::string_view local = ":local";
+  if (!lowered.ends_with(local)) return {written, lowered.contains(":local:cloud")};
+  const auto rest = std::string_view(lowered).substr(0, lowered.size() - local.size());
+  const bool conflict = rest.ends_with(":cloud") || rest.ends_with("-cloud");
+  return {written.substr(0, rest.size()), conflict};
+}
+
 std::string ModelName::display() const {
   const ModelName defaults;
   std::string out;
@@ -59,9 +74,7 @@ std::string ModelName::display() const {
 }
 
 std::string ModelName::key() const {
-  auto out = host + "/" + space + "/" + model + ":" + tag;
-  std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return out;
+  return lower(host + "/" + space + "/" + model + ":" + tag);
 }
 
 }  // namespace sollol::sim

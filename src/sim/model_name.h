@@ -23,4 +23,11 @@ struct ModelName {
   std::string key() const;
 };
 
+/// A name as an inference request gives it, without the `:local` that only says where it must run.
+struct SourcedName {
+  std::string_view name;
+  bool conflict = false;  // it says `:local` and `:cloud`
+};
+SourcedName split_source(std::string_view written);
+
 }  // namespace sollol::sim

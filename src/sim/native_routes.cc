@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <boost/json/array.hpp>
+#include <boost/json/value_from.hpp>
 
 #include "sim/fields.h"
 #include "sim/go_json.h"
@@ -72,19 +73,25 @@ Handled embed_route(Call call) {
   auto inputs = read_inputs(*body);
   if (!inputs) co_return std::unexpected(inputs.error());
   request.inputs = std::move(*inputs);
-  if (const auto options = read_options(*body, request.options); !options) co_return std::unexpected(options.error());
+  if (const auto options = read_options(*body, request.options); !options)
+    co_return std::unexpected(options.error());
   const auto name = request.model;
   const auto done = co_await embed_all(call, std::move(request));
   if (!done) co_return std::unexpected(done.error());
   std::string out = "{\"model\":";
   append_json_string(out, name);
   out += ",\"embeddings\":[";
-  for (const auto& vector : done->vectors) out += (out.back() == '[' ? "" : ",") + vector_json(vector);
+  for (const auto& vector : done->vectors)
+    out += (out.back() == '[' ? "" : ",") + vector_json(vector);
   out += "]";
-  const auto nanoseconds = [](Duration d) { return std::chrono::duration_cast<std::chrono::nanoseconds>(d).count(); };
-  if (done->total.count() != 0) out += fmt::format(",\"total_duration\":{}", nanoseconds(done->total));
+  const auto nanoseconds = [](Duration d) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
+  };
+  if (done->total.count() != 0)
+    out += fmt::format(",\"total_duration\":{}", nanoseconds(done->total));
   if (done->load.count() != 0) out += fmt::format(",\"load_duration\":{}", nanoseconds(done->load));
-  if (done->prompt_tokens != 0) out += fmt::format(",\"prompt_eval_count\":{}", done->prompt_tokens);
+  if (done->prompt_tokens != 0)
+    out += fmt::format(",\"prompt_eval_count\":{}", done->prompt_tokens);
   out += "}";
   co_return co_await reply_text(call, std::move(out));
 }
@@ -94,13 +101,21 @@ Handled embeddings_route(Call call) {
   if (!body) co_return std::unexpected(body.error());
   Fields fields(*body, "EmbeddingRequest");
   EmbedRequest request{.model = fields.text("model")};
-  if (auto prompt = fields.text("prompt"); !prompt.empty()) request.inputs.push_back(std::move(prompt));
+  if (auto prompt = fields.text("prompt"); !prompt.empty())
+    request.inputs.push_back(std::move(prompt));
   if (fields.error()) co_return std::unexpected(*fields.error());
   if (request.model.empty()) co_return refuse(400, "model is required");
-  if (const auto options = read_options(*body, request.options); !options) co_return std::unexpected(options.error());
+  // The one route that minds the case of a name.
+  const auto model = call.node.store.find(request.model);
+  if (model && ModelName::parse(request.model)->display() != model->name) {
+    co_return refuse(404, fmt::format("model \"{}\" not found, try pulling it first", request.model));
+  }
+  if (const auto options = read_options(*body, request.options); !options)
+    co_return std::unexpected(options.error());
   const auto done = co_await embed_all(call, std::move(request));
   if (!done) co_return std::unexpected(done.error());
-  auto out = fmt::format("{{\"embedding\":{}}}", done->vectors.empty() ? "[]" : vector_json(done->vectors[0]));
+  auto out = fmt::format("{{\"embedding\":{}}}",
+                         done->vectors.empty() ? "[]" : vector_json(done->vectors[0]));
   co_return co_await reply_text(call, std::move(out));
 }
 
@@ -166,7 +181,8 @@ Handled show_route(Call call) {
   json::object out = {{"modelfile", modelfile(m)}};
   if (const auto text = parameters_text(m); !text.empty()) out["parameters"] = text;
   out["template"] = "{{ .Prompt }}";
-  if (!system.empty() || !m.spec.system.empty()) out["system"] = system.empty() ? m.spec.system : system;
+  if (!system.empty() || !m.spec.system.empty())
+    out["system"] = system.empty() ? m.spec.system : system;
   out["details"] = model_details(m);
   out["model_info"] = model_info(m, verbosity);
   out["tensors"] = model_tensors(m);

@@ -10,8 +10,12 @@ namespace sollol::sim {
 class NativeWriter final : public AnswerWriter {
  public:
   explicit NativeWriter(const Generation& request)
-      : chat_(request.call == Generation::Call::chat), stream_(request.stream), raw_(request.raw),
-        logprobs_(request.logprobs), top_logprobs_(request.top_logprobs), model_(request.model) {}
+      : chat_(request.call == Generation::Call::chat),
+        stream_(request.stream),
+        raw_(request.raw),
+        logprobs_(request.logprobs),
+        top_logprobs_(request.top_logprobs),
+        model_(request.model) {}
 
   std::string_view stream_type() const override;
   bool stream() const override { return stream_; }

@@ -13,7 +13,8 @@ constexpr double free_share = 0.8;  // of the free memory that a further model m
 
 /// Families that Ollama never runs in parallel.
 bool always_single(std::string_view family) {
-  constexpr std::string_view single[] = {"mllama", "qwen3vl", "qwen35", "qwen3next", "lfm2", "nemotron_h"};
+  constexpr std::string_view single[] = {"mllama",    "qwen3vl", "qwen35",
+                                         "qwen3next", "lfm2",    "nemotron_h"};
   return std::ranges::any_of(single, [&](auto prefix) { return family.starts_with(prefix); });
 }
 
@@ -74,15 +75,15 @@ void NodeModel::pump(TimePoint now) {
   }
 }
 
-/// Unloads what stands in the way, one runner a call. False: not yet.
+/// Unloads what stands in the way. False: not yet, since a victim is busy or its memory takes time
+/// to come back.
 bool NodeModel::make_room(TimePoint now, const Demand& demand) {
   auto victim = runners_.find(demand.model->spec.blob);
-  const bool reload = victim != runners_.end();
-  if (!reload) {
+  if (victim == runners_.end()) {
     if (runners_.empty()) return true;
     const auto free = spec_.memory_bytes - std::min(spec_.memory_bytes, used_bytes());
-    const bool fits = spec_.memory_bytes == 0 ||
-                      static_cast<double>(need_bytes(demand)) <= free_share * static_cast<double>(free);
+    const bool fits = spec_.memory_bytes == 0 || static_cast<double>(need_bytes(demand)) <=
+                                                     free_share * static_cast<double>(free);
     if (fits && runners_.size() < spec_.max_loaded) return true;
     const auto cost = [](const auto& entry) {
       const Runner& r = entry.second;
@@ -94,7 +95,7 @@ bool NodeModel::make_room(TimePoint now, const Demand& demand) {
   if (victim->second.in_flight != 0) return false;
   ++(reload ? totals_.reloads : totals_.evictions);
   remove(now, victim);
-  return false;
+  return !reclaim_until_ && make_room(now, demand);  // one runner less
 }
 
 void NodeModel::start_load(TimePoint now, JobId id) {
@@ -105,12 +106,14 @@ void NodeModel::start_load(TimePoint now, JobId id) {
   runner.bytes = need_bytes(demand);
   runner.device_bytes = runner.bytes;
   if (spec_.memory_bytes != 0) {
-    runner.device_bytes = std::min(runner.bytes, spec_.memory_bytes - std::min(spec_.memory_bytes, used_bytes()));
+    runner.device_bytes =
+        std::min(runner.bytes, spec_.memory_bytes - std::min(spec_.memory_bytes, used_bytes()));
   }
   runner.keep_alive = demand.keep_alive.value_or(spec_.keep_alive);
-  const auto time = model.load_time > Duration::zero()
-                        ? model.load_time
-                        : from_seconds(static_cast<double>(model.size_bytes) / model.load_bytes_per_s);
+  const auto time =
+      model.load_time > Duration::zero()
+          ? model.load_time
+          : from_seconds(static_cast<double>(model.size_bytes) / model.load_bytes_per_s);
   runner.ready_at = now + time;
   runner.slots.resize(slots_of(*demand.model));
   loading_ = model.blob;
@@ -122,7 +125,10 @@ void NodeModel::start_load(TimePoint now, JobId id) {
 void NodeModel::grant(TimePoint now, JobId id, Runner& runner) {
   auto& job = jobs_.at(id);
   job.granted = now;
-  if (job.demand.keep_alive) runner.keep_alive = *job.demand.keep_alive;
+  if (job.demand.keep_alive) {
+    runner.keep_alive = *job.demand.keep_alive;
+    runner.marked = false;
+  }
   ++runner.in_flight;
   if (job.demand.use == Demand::Use::load) return note(id, Phase::running);
   if (runner.running < runner.slots.size()) return start(now, id, runner);
@@ -145,9 +151,12 @@ void NodeModel::start(TimePoint now, JobId id, Runner& runner) {
   }
   best->job = id;
   job.started = now;
-  const auto share = job.demand.prompt.empty() ? 0.0 : static_cast<double>(saved) / static_cast<double>(job.demand.prompt.size());
-  job.cached_tokens = std::min(static_cast<std::uint32_t>(share * job.demand.prompt_tokens),
-                               std::max(job.demand.prompt_tokens, 1U) - 1);  // the last one is always evaluated
+  const auto share = job.demand.prompt.empty() ? 0.0
+                                               : static_cast<double>(saved) /
+                                                     static_cast<double>(job.demand.prompt.size());
+  job.cached_tokens =
+      std::min(static_cast<std::uint32_t>(share * job.demand.prompt_tokens),
+               std::max(job.demand.prompt_tokens, 1U) - 1);  // the last one is always evaluated
   ++runner.running;
   ++device_.running;
   ++host_.running;
@@ -183,10 +192,7 @@ void NodeModel::release(TimePoint now, Runner& runner) {
   if (runner.in_flight == 0) {
     runner.expires_at = forever(runner.keep_alive) ? TimePoint::max() : now + runner.keep_alive;
     // A runner that the loader marked has a keep-alive of zero, and goes here too.
-    if (runner.keep_alive == Duration::zero()) {
-      if (head_ && !loading_) ++(runner.model->spec.blob == jobs_.at(*head_).demand.model->spec.blob ? totals_.reloads : totals_.evictions);
-      remove(now, runners_.find(runner.model->spec.blob));
-    }
+    if (runner.keep_alive == Duration::zero()) remove(now, runners_.find(runner.model->spec.blob));
   }
   pump(now);
 }
@@ -223,6 +229,10 @@ void NodeModel::unload(TimePoint now, const Manifest& model) {
 }
 
 void NodeModel::remove(TimePoint now, Runners::iterator runner) {
+  if (runner->second.marked) {
+    const bool reload = head_ && jobs_.at(*head_).demand.model->spec.blob == runner->first;
+    ++(reload ? totals_.reloads : totals_.evictions);
+  }
   runners_.erase(runner);
   if (spec_.reclaim > Duration::zero()) reclaim_until_ = now + spec_.reclaim;
 }
@@ -236,7 +246,8 @@ void NodeModel::advance(TimePoint now) {
   for (auto runner = runners_.begin(); runner != runners_.end();) {
     const auto current = runner++;
     const auto& r = current->second;
-    if (r.in_flight == 0 && loading_ != current->first && r.expires_at && *r.expires_at <= now) remove(now, current);
+    if (r.in_flight == 0 && loading_ != current->first && r.expires_at && *r.expires_at <= now)
+      remove(now, current);
   }
   pump(now);
 }
@@ -247,7 +258,8 @@ std::optional<TimePoint> NodeModel::next_wake() const {
   if (loading_) consider(runners_.at(*loading_).ready_at);
   if (reclaim_until_) consider(*reclaim_until_);
   for (const auto& [blob, runner] : runners_) {
-    if (runner.in_flight == 0 && loading_ != blob && runner.expires_at && *runner.expires_at != TimePoint::max()) {
+    if (runner.in_flight == 0 && loading_ != blob && runner.expires_at &&
+        *runner.expires_at != TimePoint::max()) {
       consider(*runner.expires_at);
     }
   }
@@ -264,11 +276,13 @@ bool NodeModel::needs_reload(const Runner& runner, const Demand& demand) const {
   const auto automatic = [](const Manifest& model, const RunnerOptions& options) {
     return !options.num_ctx && !model.spec.num_ctx;
   };
-  const bool both = automatic(*runner.model, runner.options) && automatic(*demand.model, demand.options);
+  const bool both =
+      automatic(*runner.model, runner.options) && automatic(*demand.model, demand.options);
   return !both && runner.num_ctx != effective_context(*demand.model, demand.options);
 }
 
-std::uint32_t NodeModel::effective_context(const Manifest& model, const RunnerOptions& options) const {
+std::uint32_t NodeModel::effective_context(const Manifest& model,
+                                           const RunnerOptions& options) const {
   auto context = options.num_ctx.value_or(model.spec.num_ctx.value_or(spec_.context_length));
   context = std::max(context, model.can("vision") ? 2048 : context_min);
   return std::min(context, std::max(model.spec.context_length, context_min));
@@ -280,7 +294,8 @@ std::uint32_t NodeModel::slots_of(const Manifest& model) const {
 
 std::uint64_t NodeModel::need_bytes(const Demand& demand) const {
   const auto& model = *demand.model;
-  const std::uint64_t cells = std::uint64_t{effective_context(model, demand.options)} * slots_of(model);
+  const std::uint64_t cells =
+      std::uint64_t{effective_context(model, demand.options)} * slots_of(model);
   return model.spec.size_bytes + cells * model.spec.kv_bytes_per_token;
 }
 
@@ -294,7 +309,9 @@ std::uint64_t NodeModel::used_bytes() const {
 double NodeModel::slowdown(const Runner& runner) const {
   const auto others_here = device_.running - runner.running;
   const auto others_host = host_.running - device_.running;
-  const auto spilled = runner.bytes == 0 ? 0.0 : 1.0 - static_cast<double>(runner.device_bytes) / static_cast<double>(runner.bytes);
+  const auto spilled = runner.bytes == 0 ? 0.0
+                                         : 1.0 - static_cast<double>(runner.device_bytes) /
+                                                     static_cast<double>(runner.bytes);
   return (1 + spec_.parallel_slowdown * (std::max(runner.running, 1U) - 1)) *
          (1 + spec_.device_slowdown * others_here + spec_.host_slowdown * others_host) *
          (1 + (spec_.cpu_slowdown - 1) * spilled);
@@ -315,9 +332,11 @@ std::vector<RunnerView> NodeModel::runners(TimePoint now) const {
   for (const auto& [blob, runner] : runners_) {
     if (loading_ == blob) continue;
     const auto first = forever(runner.keep_alive) ? TimePoint::max() : now + runner.keep_alive;
-    out.push_back({runner.model, runner.bytes, runner.device_bytes, runner.num_ctx, runner.expires_at.value_or(first)});
+    out.push_back({runner.model, runner.bytes, runner.device_bytes, runner.num_ctx,
+                   runner.expires_at.value_or(first)});
   }
-  std::ranges::stable_sort(out, std::ranges::greater{}, &RunnerView::expires_at);
+  std::ranges::sort(out, std::ranges::greater{},
+                    [](const auto& view) { return std::pair(view.expires_at, view.model->name); });
   return out;
 }
 

@@ -14,19 +14,21 @@
 
 namespace sollol::sim {
 
-/// What forces a reload when it differs: the context and every other runner option in one canonical text.
+/// What forces a reload when it differs: the context and every other runner option in one canonical
+/// text.
 struct RunnerOptions {
-  std::optional<std::uint32_t> num_ctx;  // absent: the node's automatic default
-  std::string other;
+  std::optional<std::uint32_t> num_ctx{};  // absent: the node's automatic default
+  std::string other{};
 };
 
 /// What a request wants of a node's scheduler.
 struct Demand {
-  ManifestPtr model;
-  RunnerOptions options;
-  std::optional<Duration> keep_alive;  // negative: forever; absent: the node's default, or what a loaded runner has
+  ManifestPtr model{};
+  RunnerOptions options{};
+  std::optional<Duration>
+      keep_alive{};  // negative: forever; absent: the node's default, or what a loaded runner has
   enum class Use : std::uint8_t { load, generate } use = Use::generate;
-  std::string prompt;                  // as the model reads it; decides what its cache saves
+  std::string prompt{};  // as the model reads it; decides what its cache saves
   std::uint32_t prompt_tokens = 0;
 };
 
@@ -40,11 +42,11 @@ enum class Phase : std::uint8_t {
 };
 
 struct Job {
-  Demand demand;
+  Demand demand{};
   Phase phase = Phase::queued;
-  TimePoint entered{};   // came to the scheduler
-  TimePoint granted{};   // got its runner: the end of Ollama's load_duration
-  TimePoint started{};   // got its slot
+  TimePoint entered{};              // came to the scheduler
+  TimePoint granted{};              // got its runner: the end of Ollama's load_duration
+  TimePoint started{};              // got its slot
   std::uint32_t cached_tokens = 0;  // of the prompt, from the slot's last request
 };
 
@@ -55,7 +57,7 @@ struct SharedLoad {
 
 /// A runner as `/api/ps` shows it.
 struct RunnerView {
-  ManifestPtr model;
+  ManifestPtr model{};
   std::uint64_t bytes = 0;
   std::uint64_t device_bytes = 0;  // of them in the device's memory
   std::uint32_t num_ctx = 0;
@@ -70,11 +72,12 @@ struct NodeTotals {
   std::uint64_t reloads = 0;          // of a model for other runner options
 };
 
-/// The scheduler of one Ollama node: load queue, runners, slots, memory. Told the time; no socket, no clock.
+/// The scheduler of one Ollama node: load queue, runners, slots, memory. Told the time; no socket,
+/// no clock.
 ///
-/// Requests are jobs: admit() -> (queued -> loading ->) (slot ->) running -> finish() or cancel(). Call advance() at
-/// next_wake(), and take_changed() after any call, to learn which jobs moved on. One thread.
-/// Source: reference/ollama-api.md §14.
+/// Requests are jobs: admit() -> (queued -> loading ->) (slot ->) running -> finish() or cancel().
+/// Call advance() at next_wake(), and take_changed() after any call, to learn which jobs moved on.
+/// One thread. Source: reference/ollama-api.md §14.
 class NodeModel {
  public:
   /// The loads may be shared with other nodes and must outlive this.
@@ -111,23 +114,23 @@ class NodeModel {
 
  private:
   struct Runner {
-    ManifestPtr model;
-    RunnerOptions options;
+    ManifestPtr model{};
+    RunnerOptions options{};
     std::uint32_t num_ctx = 0;
     std::uint64_t bytes = 0;
     std::uint64_t device_bytes = 0;
     std::uint32_t in_flight = 0;  // running or waiting for a slot
     std::uint32_t running = 0;
     Duration keep_alive{};
-    std::optional<TimePoint> expires_at;  // absent before it was first idle
+    std::optional<TimePoint> expires_at{};  // absent before it was first idle
     TimePoint ready_at{};
-    bool used_since_load = false;
-    std::deque<JobId> waiting;
+    bool marked = false;  // by the loader, to make room
+    std::deque<JobId> waiting{};
     struct Slot {
-      std::string text;  // what its cache holds
-      std::optional<JobId> job;
+      std::string text{};  // what its cache holds
+      std::optional<JobId> job{};
     };
-    std::vector<Slot> slots;
+    std::vector<Slot> slots{};
   };
   using Runners = std::map<std::string, Runner>;  // by blob
 
@@ -150,9 +153,9 @@ class NodeModel {
   SharedLoad& host_;
   std::map<JobId, Job> jobs_;
   JobId next_id_ = 1;
-  std::deque<JobId> pending_;            // cancelled ids stay until they are reached
-  std::optional<JobId> head_;            // what the loader is busy with
-  std::optional<std::string> loading_;   // blob of the runner that loads for head_
+  std::deque<JobId> pending_;           // cancelled ids stay until they are reached
+  std::optional<JobId> head_;           // what the loader is busy with
+  std::optional<std::string> loading_;  // blob of the runner that loads for head_
   std::optional<TimePoint> reclaim_until_;
   Runners runners_;
   std::vector<JobId> changed_;

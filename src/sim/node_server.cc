@@ -24,10 +24,12 @@ tcp::endpoint endpoint_of(const std::string& address) {
   const auto colon = address.rfind(':');
   const auto bracket = address.rfind(']');
   const bool bare_v6 = bracket == std::string::npos && std::ranges::count(address, ':') > 1;
-  const bool with_port = colon != std::string::npos && !bare_v6 && (bracket == std::string::npos || colon > bracket);
+  const bool with_port =
+      colon != std::string::npos && !bare_v6 && (bracket == std::string::npos || colon > bracket);
   auto host = with_port ? address.substr(0, colon) : address;
   if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
-  const auto port = with_port ? static_cast<std::uint16_t>(std::stoi(address.substr(colon + 1))) : default_port;
+  const auto port =
+      with_port ? static_cast<std::uint16_t>(std::stoi(address.substr(colon + 1))) : default_port;
   return {asio::ip::make_address(host), port};
 }
 
@@ -40,7 +42,8 @@ struct Match {
 /// The route of a request; a path that is known with other methods only is a 405.
 Match find_route(std::string_view method, std::string_view path) {
   Match match;
-  for (const auto routes : {native_routes(), management_routes(), openai_routes(), responses_routes(), anthropic_routes()}) {
+  for (const auto routes : {native_routes(), management_routes(), openai_routes(),
+                            responses_routes(), anthropic_routes()}) {
     for (const auto& route : routes) {
       std::string_view parameter;
       if (route.path.ends_with("/:")) {
@@ -62,7 +65,8 @@ Match find_route(std::string_view method, std::string_view path) {
 class InFlight {
  public:
   explicit InFlight(Recorder& recorder) : recorder_(recorder) {
-    recorder_.update([](NodeCounters& c) { c.max_in_flight = std::max(c.max_in_flight, ++c.in_flight); });
+    recorder_.update(
+        [](NodeCounters& c) { c.max_in_flight = std::max(c.max_in_flight, ++c.in_flight); });
   }
   ~InFlight() {
     recorder_.update([done = done_](NodeCounters& c) {
@@ -81,7 +85,8 @@ class InFlight {
 
 }  // namespace
 
-NodeServer::NodeServer(asio::io_context& io, NodeSpec spec, Shared shared, std::function<void()> changed)
+NodeServer::NodeServer(asio::io_context& io, NodeSpec spec, Shared shared,
+                       std::function<void()> changed)
     : io_(io),
       spec_(std::move(spec)),
       shared_(shared),
@@ -96,8 +101,9 @@ NodeServer::NodeServer(asio::io_context& io, NodeSpec spec, Shared shared, std::
   }
   open();
   endpoint_ = acceptor_.local_endpoint();
-  url_ = endpoint_.address().is_v6() ? fmt::format("http://[{}]:{}", endpoint_.address().to_string(), endpoint_.port())
-                                     : fmt::format("http://{}:{}", endpoint_.address().to_string(), endpoint_.port());
+  url_ = endpoint_.address().is_v6()
+             ? fmt::format("http://[{}]:{}", endpoint_.address().to_string(), endpoint_.port())
+             : fmt::format("http://{}:{}", endpoint_.address().to_string(), endpoint_.port());
   if (faults_.refuses()) close();
 }
 
@@ -123,7 +129,8 @@ void NodeServer::close() {
 void NodeServer::start() {
   if (faults_.refuses()) return;
   if (!acceptor_.is_open()) open();
-  if (!std::exchange(accepting_, true)) asio::co_spawn(io_, accept_loop(++generation_), asio::detached);
+  if (!std::exchange(accepting_, true))
+    asio::co_spawn(io_, accept_loop(++generation_), asio::detached);
 }
 
 void NodeServer::kill() {
@@ -191,17 +198,22 @@ asio::awaitable<void> NodeServer::handle(std::shared_ptr<Exchange> exchange) {
   const auto match = find_route(method, exchange->path());
   const bool upload = match.route != nullptr && match.route->kind == Route::Kind::upload;
   if (!upload) co_await exchange->read_body();
-  recorder_.update([&](NodeCounters& c) { ++c.requests[fmt::format("{} {}", method, exchange->path())]; });
-  recorder_.saw({std::string(method), std::string(exchange->path()), exchange->head(), exchange->body()});
-  if (refused_host(exchange->header("Host"), endpoint_.address().is_loopback())) co_return co_await exchange->reply(403, "", {});
+  recorder_.update(
+      [&](NodeCounters& c) { ++c.requests[fmt::format("{} {}", method, exchange->path())]; });
+  recorder_.saw(
+      {std::string(method), std::string(exchange->path()), exchange->head(), exchange->body()});
+  if (refused_host(exchange->header("Host"), endpoint_.address().is_loopback()))
+    co_return co_await exchange->reply(403, "", {});
   const auto origin = check_origin(exchange->header("Origin"), exchange->header("Host"));
   if (origin == OriginCheck::refused) co_return co_await exchange->reply(403, "", {});
-  if (origin == OriginCheck::allowed && method == "OPTIONS") co_return co_await exchange->reply(204, "", {});
+  if (origin == OriginCheck::allowed && method == "OPTIONS")
+    co_return co_await exchange->reply(204, "", {});
   if (match.route == nullptr) {
     std::string text = match.path_known ? "405 method not allowed" : "404 page not found";
     co_return co_await exchange->reply(match.path_known ? 405 : 404, "text/plain", std::move(text));
   }
-  Call call{*exchange, node_, node_.live, {}, match.route->form, match.parameter, shared_.clock.now()};
+  Call call{*exchange,         node_,           node_.live,         {},
+            match.route->form, match.parameter, shared_.clock.now()};
   if (!upload) exchange->watch();
   co_await answer(call, *match.route);
 }
@@ -230,12 +242,15 @@ Handled NodeServer::act(Call call, const Route& route) {
   auto& exchange = call.exchange;
   const auto& fault = call.fault;
   switch (fault.kind) {
-    case FaultKind::reset_after_head: exchange.reset(); throw ClientGone{};
+    case FaultKind::reset_after_head:
+      exchange.reset();
+      throw ClientGone{};
     case FaultKind::stall:
       while (true) co_await exchange.wait();
     case FaultKind::error:
       co_return refuse(fault.status, fault.text.empty() ? std::string(runner_died) : fault.text);
-    case FaultKind::busy: co_return refuse(503, std::string(queue_full));
+    case FaultKind::busy:
+      co_return refuse(503, std::string(queue_full));
     case FaultKind::garbage: {
       std::string bytes = "\x16\x03\x01 this is no HTTP\r\n\r\n";
       co_await exchange.send_raw(std::move(bytes));
@@ -245,9 +260,14 @@ Handled NodeServer::act(Call call, const Route& route) {
       std::string nothing;
       co_return co_await reply_text(call, std::move(nothing));
     }
-    case FaultKind::content_type: exchange.set_type_override("text/html"); break;
-    case FaultKind::slow_ps: co_await exchange.sleep_until(shared_.clock.real(call.entered + fault.delay)); break;
-    default: break;
+    case FaultKind::content_type:
+      exchange.set_type_override("text/html");
+      break;
+    case FaultKind::slow_ps:
+      co_await exchange.sleep_until(shared_.clock.real(call.entered + fault.delay));
+      break;
+    default:
+      break;
   }
   co_return co_await route.handle(call);
 }

@@ -12,8 +12,8 @@
 
 namespace sollol::sim {
 
-/// One simulated node on a socket of its own: accepts, routes, misbehaves as told. On the fleet's thread, except the
-/// constructor and url().
+/// One simulated node on a socket of its own: accepts, routes, misbehaves as told. On the fleet's
+/// thread, except the constructor and url().
 class NodeServer {
  public:
   struct Shared {
@@ -24,7 +24,8 @@ class NodeServer {
     std::uint64_t seed;
   };
   /// Binds the address. Throws boost::system::system_error when it is taken.
-  NodeServer(boost::asio::io_context& io, NodeSpec spec, Shared shared, std::function<void()> changed);
+  NodeServer(boost::asio::io_context& io, NodeSpec spec, Shared shared,
+             std::function<void()> changed);
 
   const std::string& url() const { return url_; }
   Recorder& recorder() { return recorder_; }

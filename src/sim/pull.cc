@@ -29,7 +29,8 @@ std::optional<ModelSpec> Catalogue::find(std::string_view name) const {
   return complete(std::move(model));
 }
 
-void Downloads::join(TimePoint now, const std::string& blob, std::uint64_t total, double bytes_per_s) {
+void Downloads::join(TimePoint now, const std::string& blob, std::uint64_t total,
+                     double bytes_per_s) {
   auto& download = downloads_[blob];
   download.before = progress(now, blob).completed;
   download.since = now;
@@ -42,8 +43,10 @@ Downloads::State Downloads::progress(TimePoint now, const std::string& blob) con
   const auto found = downloads_.find(blob);
   if (found == downloads_.end()) return {};
   const auto& download = found->second;
-  const auto came = download.pullers == 0 ? 0.0 : to_seconds(now - download.since) * download.bytes_per_s;
-  return {std::min(download.total, download.before + static_cast<std::uint64_t>(came)), download.total};
+  const auto came =
+      download.pullers == 0 ? 0.0 : to_seconds(now - download.since) * download.bytes_per_s;
+  return {std::min(download.total, download.before + static_cast<std::uint64_t>(came)),
+          download.total};
 }
 
 void Downloads::leave(TimePoint now, const std::string& blob) {

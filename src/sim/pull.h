@@ -12,8 +12,8 @@
 
 namespace sollol::sim {
 
-/// What the simulated registry offers: every model of the fleet, and for any other name a small model made up from the
-/// name, except names that begin with "no-such", "missing" or "unknown".
+/// What the simulated registry offers: every model of the fleet, and for any other name a small
+/// model made up from the name, except names that begin with "no-such", "missing" or "unknown".
 class Catalogue {
  public:
   void add(const ModelSpec& model);
@@ -23,7 +23,8 @@ class Catalogue {
   std::map<std::string, ModelSpec, std::less<>> models_;  // by ModelName::key
 };
 
-/// The downloads of one node. Two pulls of one blob share one; when the last puller leaves, what came so far stays.
+/// The downloads of one node. Two pulls of one blob share one; when the last puller leaves, what
+/// came so far stays.
 class Downloads {
  public:
   struct State {
@@ -39,7 +40,7 @@ class Downloads {
     std::uint64_t total = 0;
     std::uint64_t before = 0;  // came before `since`
     TimePoint since{};
-    double bytes_per_s = 0;    // 0: nobody pulls
+    double bytes_per_s = 0;  // 0: nobody pulls
     std::uint32_t pullers = 0;
   };
   std::map<std::string, Download> downloads_;

@@ -7,13 +7,18 @@
 
 namespace sollol::sim {
 
-/// One route of an Ollama server. A path that ends in "/:" takes one more segment, the call's parameter.
+/// One route of an Ollama server. A path that ends in "/:" takes one more segment, the call's
+/// parameter.
 struct Route {
   std::string_view method;
   std::string_view path;
   Handled (*handle)(Call call);
   ErrorForm form = ErrorForm::native;
-  enum class Kind : std::uint8_t { other, inference, upload } kind = Kind::other;  // upload: reads its own body
+  enum class Kind : std::uint8_t {
+    other,
+    inference,
+    upload
+  } kind = Kind::other;  // upload: reads its own body
 };
 
 std::span<const Route> native_routes();      // /api/..., text and embeddings; fixed answers

@@ -34,7 +34,8 @@ class Filler {
  public:
   explicit Filler(const json::value& root) : root_(root) {}
 
-  json::value fill(const json::value& schema, std::uint64_t seed, int depth) const {  // NOLINT(misc-no-recursion)
+  json::value fill(const json::value& schema, std::uint64_t seed,
+                   int depth) const {  // NOLINT(misc-no-recursion)
     const auto* object = schema.if_object();
     if (object == nullptr || depth > depth_max) return json::string(some_words(seed, 0));
     if (const auto* ref = object->if_contains("$ref"); ref != nullptr && ref->is_string()) {
@@ -67,12 +68,14 @@ class Filler {
 
   static std::string type_of(const json::object& schema) {
     const auto* type = schema.if_contains("type");
-    if (type != nullptr && type->is_array() && !type->get_array().empty()) type = &type->get_array().front();
+    if (type != nullptr && type->is_array() && !type->get_array().empty())
+      type = &type->get_array().front();
     if (type != nullptr && type->is_string()) return std::string(type->get_string());
     return schema.contains("properties") ? "object" : schema.contains("items") ? "array" : "string";
   }
 
-  json::value fill_type(const json::object& schema, std::uint64_t seed, int depth) const {  // NOLINT(misc-no-recursion)
+  json::value fill_type(const json::object& schema, std::uint64_t seed,
+                        int depth) const {  // NOLINT(misc-no-recursion)
     const auto type = type_of(schema);
     if (type == "object") return fill_object(schema, seed, depth);
     if (type == "array") {
@@ -80,7 +83,8 @@ class Filler {
       const auto* items = schema.if_contains("items");
       const auto count = std::clamp(number_or(schema, "minItems", 1), 1.0, 64.0);
       for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(count); ++i) {
-        out.push_back(items == nullptr ? json::value(some_words(mix(seed + i), 0)) : fill(*items, mix(seed + i), depth + 1));
+        out.push_back(items == nullptr ? json::value(some_words(mix(seed + i), 0))
+                                       : fill(*items, mix(seed + i), depth + 1));
       }
       return out;
     }
@@ -88,16 +92,22 @@ class Filler {
     if (type == "null") return nullptr;
     if (type == "integer" || type == "number") {
       const auto low = number_or(schema, "minimum", number_or(schema, "exclusiveMinimum", 0));
-      const auto high = std::max(low, number_or(schema, "maximum", number_or(schema, "exclusiveMaximum", low + 100)));
-      const auto value = low + std::floor((high - low) * 0.5 * (1 + static_cast<double>(mix(seed) % 100) / 101));
-      return type == "integer" ? json::value(static_cast<std::int64_t>(std::ceil(value))) : json::value(value + 0.0);
+      const auto high = std::max(
+          low, number_or(schema, "maximum", number_or(schema, "exclusiveMaximum", low + 100)));
+      const auto value =
+          low + std::floor((high - low) * 0.5 * (1 + static_cast<double>(mix(seed) % 100) / 101));
+      return type == "integer" ? json::value(static_cast<std::int64_t>(std::ceil(value)))
+                               : json::value(value + 0.0);
     }
-    return json::string(some_words(seed, static_cast<std::size_t>(std::clamp(number_or(schema, "minLength", 0), 0.0, 4096.0))));
+    return json::string(some_words(seed, static_cast<std::size_t>(std::clamp(
+                                             number_or(schema, "minLength", 0), 0.0, 4096.0))));
   }
 
-  json::value fill_object(const json::object& schema, std::uint64_t seed, int depth) const {  // NOLINT(misc-no-recursion)
+  json::value fill_object(const json::object& schema, std::uint64_t seed,
+                          int depth) const {  // NOLINT(misc-no-recursion)
     json::object out;
-    if (const auto* properties = schema.if_contains("properties"); properties != nullptr && properties->is_object()) {
+    if (const auto* properties = schema.if_contains("properties");
+        properties != nullptr && properties->is_object()) {
       for (const auto& [name, property] : properties->get_object()) {
         out[name] = fill(property, mix(seed ^ hash_text(name)), depth + 1);
       }
@@ -110,7 +120,9 @@ class Filler {
 
 }  // namespace
 
-json::value answer_schema(const json::value& schema, std::uint64_t seed) { return Filler(schema).fill(schema, seed, 0); }
+json::value answer_schema(const json::value& schema, std::uint64_t seed) {
+  return Filler(schema).fill(schema, seed, 0);
+}
 
 json::object any_object(std::uint64_t seed) {
   return {{"answer", some_words(seed, 0)},

@@ -8,9 +8,10 @@
 
 namespace sollol::sim {
 
-/// A value that a JSON schema allows, chosen by `seed`: objects have every property, arrays as many items as asked for.
-/// Understands type, properties, items, enum, const, anyOf, oneOf, allOf, $ref into the schema itself, minItems,
-/// minimum, maximum, minLength; what it does not understand it fills with a short string.
+/// A value that a JSON schema allows, chosen by `seed`: objects have every property, arrays as many
+/// items as asked for. Understands type, properties, items, enum, const, anyOf, oneOf, allOf, $ref
+/// into the schema itself, minItems, minimum, maximum, minLength; what it does not understand it
+/// fills with a short string.
 boost::json::value answer_schema(const boost::json::value& schema, std::uint64_t seed);
 
 /// What `format: "json"` yields: an object of a few fields.

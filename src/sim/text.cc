@@ -9,21 +9,108 @@
 namespace sollol::sim {
 namespace {
 
-constexpr std::size_t tail_max = 64;  // longer than any word, so that a longer tail is never a part of one
+constexpr std::size_t tail_max =
+    64;  // longer than any word, so that a longer tail is never a part of one
 constexpr std::size_t piece_bytes = 6;
-constexpr std::uint32_t line_words_min = 8;  // an answer, and each of its lines, has at least so many words
+constexpr std::uint32_t line_words_min =
+    8;  // an answer, and each of its lines, has at least so many words
 
-constexpr std::array<std::string_view, 96> words = {
-    "the",    "a",      "of",     "and",    "in",     "is",      "to",      "it",     "that",    "with",
-    "as",     "for",    "on",     "by",     "cheese", "milk",    "river",   "light",  "morning", "garden",
-    "stone",  "window", "letter", "number", "music",  "silver",  "quiet",   "slow",   "warm",    "old",
-    "small",  "bright", "clear",  "deep",   "open",   "early",   "late",    "often",  "never",   "always",
-    "makes",  "keeps",  "finds",  "turns",  "holds",  "brings",  "leaves",  "reads",  "writes",  "grows",
-    "moves",  "rests",  "because","while",  "after",  "before",  "between", "under",  "without", "perhaps",
-    "caf\u00e9",   "na\u00efve",  "\u00fcber",   "fa\u00e7ade", "smørrebrød",  "\u6771\u4eac", "\u0434\u043e\u043c", "\U0001f642", "\u201cso\u201d", "it's",
-    "\"well\"",    "<b>bold</b>", "salt&pepper", "x<y",  "a>b",  "c:\\temp", "50%", "(yes)", "e-mail", "1,024",
-    "bread",  "butter", "table",  "harbour","winter", "summer",  "question","answer", "model",   "token",
-    "people", "city",   "road",   "water",  "fire",   "earth"};
+constexpr std::array<std::string_view, 96> words = {"the",
+                                                    "a",
+                                                    "of",
+                                                    "and",
+                                                    "in",
+                                                    "is",
+                                                    "to",
+                                                    "it",
+                                                    "that",
+                                                    "with",
+                                                    "as",
+                                                    "for",
+                                                    "on",
+                                                    "by",
+                                                    "cheese",
+                                                    "milk",
+                                                    "river",
+                                                    "light",
+                                                    "morning",
+                                                    "garden",
+                                                    "stone",
+                                                    "window",
+                                                    "letter",
+                                                    "number",
+                                                    "music",
+                                                    "silver",
+                                                    "quiet",
+                                                    "slow",
+                                                    "warm",
+                                                    "old",
+                                                    "small",
+                                                    "bright",
+                                                    "clear",
+                                                    "deep",
+                                                    "open",
+                                                    "early",
+                                                    "late",
+                                                    "often",
+                                                    "never",
+                                                    "always",
+                                                    "makes",
+                                                    "keeps",
+                                                    "finds",
+                                                    "turns",
+                                                    "holds",
+                                                    "brings",
+                                                    "leaves",
+                                                    "reads",
+                                                    "writes",
+                                                    "grows",
+                                                    "moves",
+                                                    "rests",
+                                                    "because",
+                                                    "while",
+                                                    "after",
+                                                    "before",
+                                                    "between",
+                                                    "under",
+                                                    "without",
+                                                    "perhaps",
+                                                    "caf\u00e9",
+                                                    "na\u00efve",
+                                                    "\u00fcber",
+                                                    "fa\u00e7ade",
+                                                    "smørrebrød",
+                                                    "\u6771\u4eac",
+                                                    "\u0434\u043e\u043c",
+                                                    "\U0001f642",
+                                                    "\u201cso\u201d",
+                                                    "it's",
+                                                    "\"well\"",
+                                                    "<b>bold</b>",
+                                                    "salt&pepper",
+                                                    "x<y",
+                                                    "a>b",
+                                                    "c:\\temp",
+                                                    "50%",
+                                                    "(yes)",
+                                                    "e-mail",
+                                                    "1,024",
+                                                    "bread",
+                                                    "butter",
+                                                    "table",
+                                                    "harbour",
+                                                    "winter",
+                                                    "summer",
+                                                    "question",
+                                                    "answer",
+                                                    "model",
+                                                    "token",
+                                                    "people",
+                                                    "city",
+                                                    "road",
+                                                    "water",
+                                                    "fire",
+                                                    "earth"};
 
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
@@ -43,7 +130,8 @@ std::vector<std::string> split_tokens(std::string_view text) {
   std::vector<std::string> pieces;
   for (const char c : text) {
     const bool inside_character = (static_cast<unsigned char>(c) & 0xc0) == 0x80;
-    if (pieces.empty() || (pieces.back().size() >= piece_bytes && !inside_character)) pieces.emplace_back();
+    if (pieces.empty() || (pieces.back().size() >= piece_bytes && !inside_character))
+      pieces.emplace_back();
     pieces.back() += c;
   }
   return pieces;
@@ -83,10 +171,12 @@ std::optional<std::string> TextStream::next() {
   std::string piece;
   if (tail_.empty()) {
     piece = whole_word(state_);
-  } else if (const auto expected = whole_word(word_start_); expected.size() > tail_.size() && expected.starts_with(tail_)) {
+  } else if (const auto expected = whole_word(word_start_);
+             expected.size() > tail_.size() && expected.starts_with(tail_)) {
     piece = expected.substr(tail_.size());
   } else {
-    const bool sentence_ends = tail_ == expected && tail_.ends_with('.') && words_in_line_ + 1 >= line_words_min;
+    const bool sentence_ends =
+        tail_ == expected && tail_.ends_with('.') && words_in_line_ + 1 >= line_words_min;
     if (sentence_ends && mix(state_ ^ 0xe0) % end_one_in_ == 0) return std::nullopt;
     const char space = sentence_ends && mix(state_ ^ 0xa0) % 6 == 0 ? '\n' : ' ';
     piece = space + whole_word(hash_text({&space, 1}, state_));
@@ -105,7 +195,8 @@ StopFilter::Result StopFilter::push(std::string_view piece) {
   std::size_t hold = 0;  // the longest end that begins a stop string
   for (const auto& stop : stops_) {
     for (auto length = std::min(stop.size(), held_.size()); length > hold; --length) {
-      if (std::string_view(held_).ends_with(std::string_view(stop).substr(0, length))) hold = length;
+      if (std::string_view(held_).ends_with(std::string_view(stop).substr(0, length)))
+        hold = length;
     }
   }
   auto text = held_.substr(0, held_.size() - hold);

@@ -17,12 +17,14 @@ std::vector<std::string> split_tokens(std::string_view text);
 
 /// The text that a model writes after `context`, one token a call.
 ///
-/// Each token depends only on the model, the seed and every byte before it, so a text that is cut anywhere and appended
-/// to the context goes on exactly as it would have:  text(context) == p + text(context + p)  for every prefix p of it.
+/// Each token depends only on the model, the seed and every byte before it, so a text that is cut
+/// anywhere and appended to the context goes on exactly as it would have:  text(context) == p +
+/// text(context + p)  for every prefix p of it.
 class TextStream {
  public:
   /// `answer_tokens` is about how many tokens come before the end.
-  TextStream(std::string_view model, std::uint64_t seed, std::uint32_t answer_tokens, std::string_view context);
+  TextStream(std::string_view model, std::uint64_t seed, std::uint32_t answer_tokens,
+             std::string_view context);
 
   /// nullopt: the model ends its answer here.
   std::optional<std::string> next();
@@ -31,11 +33,12 @@ class TextStream {
   std::string_view word_at(std::uint64_t state) const noexcept;
   void take(std::string_view text) noexcept;
 
-  std::uint64_t state_;              // hash of everything so far
-  std::uint64_t word_start_;         // the same up to the last white space, which decides the word after it
-  std::string tail_;                 // what follows that white space, at most tail_max bytes
+  std::uint64_t state_;  // hash of everything so far
+  std::uint64_t
+      word_start_;    // the same up to the last white space, which decides the word after it
+  std::string tail_;  // what follows that white space, at most tail_max bytes
   std::uint32_t words_in_line_ = 0;
-  std::uint64_t end_one_in_;         // one in so many sentences is the last
+  std::uint64_t end_one_in_;  // one in so many sentences is the last
 };
 
 /// Cuts a stream of pieces at the first of some strings, holding back what may become one.

@@ -132,7 +132,8 @@ TEST(NodeModel, TheShortestKeepAliveIsEvictedAmongIdleModels) {
     lone.run_until(now);
     lone.node.finish(now, job);
   }
-  lone.admit(now, model("third"));
+  const auto third = lone.admit(now, model("third"));
+  EXPECT_EQ(lone.phase(third), Phase::loading);  // at once: nobody wakes the node for it
   lone.run_until(now + load_time);
   EXPECT_EQ(lone.node.totals().evictions, 1U);
   const auto left = lone.loaded(now + load_time);

@@ -1,0 +1,201 @@
+// Which node a request goes to.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "harness.h"
+
+namespace sollol::test {
+namespace {
+
+namespace json = boost::json;
+
+const std::string prompt = R"({"model":"llama3.2","prompt":"Hello","stream":false})";
+
+TEST(Routing, OnlyNodesWithTheModelAreAsked) {
+  sim::FleetConfig config = equal_nodes(3, {chat_model()});
+  config.nodes[1].models = {chat_model("qwen2.5")};
+  TestFleet fleet(std::move(config));
+  for (int i = 0; i < 8; ++i) {
+    const Answer answer = fleet.ask("POST", "/api/generate", R"({"model":"QWEN2.5:latest","prompt":"Hello","stream":false})");
+    ASSERT_EQ(answer.status, 200) << answer.body;
+    EXPECT_EQ(answer.field("x-sollol-node"), "b");
+  }
+}
+
+TEST(Routing, AModelPulledOnANodeIsFoundAtOnce) {
+  TestFleet fleet(equal_nodes(2, {chat_model()}),
+                  [](gateway::Options& options) { options.probe.tags_interval = std::chrono::hours(1); });
+  ASSERT_EQ(ask(fleet.node_port("b"), "POST", "/api/copy", R"({"source":"llama3.2","destination":"fresh"})").status, 200);
+  const Answer answer = fleet.ask("POST", "/api/generate", R"({"model":"fresh","prompt":"Hello","stream":false})");
+  EXPECT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(answer.field("x-sollol-node"), "b");
+}
+
+TEST(Routing, AWarmNodeIsPreferred) {
+  TestFleet fleet(equal_nodes(3, {chat_model()}));
+  const std::string first = fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node");
+  for (int i = 0; i < 5; ++i) {
+    const Answer answer = fleet.ask("POST", "/api/generate", prompt, "X-Sollol-Explain: 1\r\n");
+    EXPECT_EQ(answer.field("x-sollol-node"), first);
+    EXPECT_NE(answer.field("x-sollol-reason"), "");
+  }
+}
+
+TEST(Routing, OtherRunnerOptionsDoNotThrashAWarmNode) {
+  TestFleet fleet(equal_nodes(2, {chat_model()}));
+  const std::string with_context = R"({"model":"llama3.2","prompt":"Hi","stream":false,"options":{"num_ctx":8192}})";
+  const std::string plain_node = fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node");
+  const std::string context_node = fleet.ask("POST", "/api/generate", with_context).field("x-sollol-node");
+  EXPECT_NE(plain_node, context_node);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), plain_node);
+    EXPECT_EQ(fleet.ask("POST", "/api/generate", with_context).field("x-sollol-node"), context_node);
+  }
+}
+
+TEST(Routing, TheClientMayNameItsNode) {
+  TestFleet fleet(equal_nodes(3, {chat_model()}));
+  EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt, "X-Sollol-Node: c\r\n").field("x-sollol-node"), "c");
+  EXPECT_EQ(fleet.ask("POST", "/api/generate?node=b", prompt).field("x-sollol-node"), "b");
+  const Answer unknown = fleet.ask("POST", "/api/generate", prompt, "X-Sollol-Node: zebra\r\n");
+  EXPECT_EQ(unknown.status, 400);
+  EXPECT_TRUE(unknown.body.contains("zebra")) << unknown.body;
+}
+
+TEST(Routing, TheBestTierIsUsedWhileItIsUp) {
+  TestFleet fleet(equal_nodes(2, {chat_model()}), [](gateway::Options& options) { options.nodes[1].tier = 1; });
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), "a");
+  }
+  fleet.nodes().kill("a");
+  for (int i = 0; i < 4; ++i) {
+    const Answer answer = fleet.ask("POST", "/api/generate", prompt);
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    EXPECT_EQ(answer.field("x-sollol-node"), "b");
+  }
+  fleet.nodes().restart("a");
+  EXPECT_TRUE(fleet.eventually(
+      [&] { return fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node") == "a"; }));
+}
+
+TEST(Routing, AFullTierSpillsOver) {
+  sim::FleetConfig config = equal_nodes(2, {chat_model()});
+  config.nodes[0].faults = {{.kind = sim::FaultKind::stall}};
+  TestFleet fleet(std::move(config), [](gateway::Options& options) {
+    options.nodes[0].slots = options.nodes[1].slots = 1;
+    options.nodes[1].tier = 1;
+  });
+  RawClient held(fleet.port());
+  held.send(request_text("POST", "/api/generate", prompt));
+  ASSERT_TRUE(fleet.nodes().wait_until([&] { return fleet.nodes().counters("a").of("POST /api/generate") == 1; }));
+  EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), "b");
+}
+
+TEST(Routing, ADrainedNodeGetsNothingNew) {
+  TestFleet fleet(equal_nodes(2, {chat_model()}));
+  ASSERT_EQ(fleet.ask("POST", "/sollol/v1/nodes/a/drain").status, 200);
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), "b");
+  ASSERT_EQ(fleet.ask("POST", "/sollol/v1/nodes/b/drain").status, 200);
+  ASSERT_EQ(fleet.ask("POST", "/sollol/v1/nodes/a/undrain").status, 200);
+  EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), "a");
+}
+
+TEST(Routing, WithoutANodeItSaysWhatToDoAndServesOnceOneIsThere) {
+  sim::Fleet nodes(equal_nodes(1, {chat_model()}));
+  TestFleet fleet(sim::FleetConfig{});
+  const Answer refused = fleet.ask("POST", "/api/generate", prompt);
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_NE(refused.field("retry-after"), "");
+  EXPECT_TRUE(refused.body.contains("sollol nodes add")) << refused.body;
+  EXPECT_EQ(fleet.ask("GET", "/api/tags").body, R"({"models":[]})");
+
+  const Answer added = fleet.ask("POST", "/sollol/v1/nodes", R"({"url":")" + nodes.url("a") + R"(","name":"late"})");
+  EXPECT_EQ(added.status, 201) << added.body;
+  EXPECT_TRUE(fleet.eventually([&] { return fleet.ask("POST", "/api/generate", prompt).status == 200; }));
+  EXPECT_EQ(fleet.ask("POST", "/sollol/v1/nodes", R"({"url":")" + nodes.url("a") + R"("})").status, 409);
+  EXPECT_EQ(fleet.ask("POST", "/sollol/v1/nodes", R"({"url":"ftp://x"})").status, 400);
+  EXPECT_EQ(fleet.ask("DELETE", "/sollol/v1/nodes/late").status, 200);
+  EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).status, 503);
+}
+
+class Policies : public testing::TestWithParam<routing::Policy> {};
+
+TEST_P(Policies, EachServesAndSpreadsConcurrentWork) {
+  sim::FleetConfig config = equal_nodes(3, {chat_model()});
+  config.time_scale = 1;
+  for (auto& node : config.nodes) node.models[0].decode_tokens_per_s = 200;
+  TestFleet fleet(std::move(config), [](gateway::Options& options) {
+    options.policy = GetParam();
+    for (auto& node : options.nodes) node.slots = 2;
+  });
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.push_back(std::make_unique<RawClient>(fleet.port()));
+    clients.back()->send(request_text("POST", "/api/generate", prompt));
+  }
+  std::map<std::string, int> served;
+  for (auto& client : clients) {
+    const Answer answer = client->receive();
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    ++served[answer.field("x-sollol-node")];
+  }
+  // Six requests over two slots on each of three nodes: full use, whatever the order.
+  EXPECT_EQ(served, (std::map<std::string, int>{{"a", 2}, {"b", 2}, {"c", 2}}));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Policies,
+                         testing::Values(routing::Policy::expected_completion, routing::Policy::round_robin,
+                                         routing::Policy::least_connections, routing::Policy::power_of_two,
+                                         routing::Policy::random, routing::Policy::priority),
+                         [](const auto& row) { return std::string(routing::name(row.param)); });
+
+TEST(Aggregates, TagsAreTheUnionAndPsWhatIsLoaded) {
+  sim::FleetConfig config = equal_nodes(2, {chat_model()});
+  config.nodes[1].models.push_back(chat_model("qwen2.5"));
+  TestFleet fleet(std::move(config));
+  std::set<std::string> names;
+  const json::value tags = json::parse(fleet.ask("GET", "/api/tags").body);
+  for (const json::value& model : tags.at("models").as_array()) names.emplace(model.at("name").as_string());
+  EXPECT_EQ(names, (std::set<std::string>{"llama3.2:latest", "qwen2.5:latest"}));
+  ASSERT_EQ(fleet.ask("POST", "/api/generate", R"({"model":"qwen2.5"})").status, 200);
+  EXPECT_TRUE(fleet.eventually([&] { return fleet.ask("GET", "/api/ps").body.contains("qwen2.5:latest"); }));
+}
+
+TEST(Fanout, APullReachesEveryNodeAndOneStreamTellsOfAll) {
+  TestFleet fleet(equal_nodes(3, {chat_model()}));
+  const Answer pulled = fleet.ask("POST", "/api/pull", R"({"model":"phi3"})");
+  ASSERT_EQ(pulled.status, 200) << pulled.body;
+  const json::object last = last_record(pulled.body);
+  EXPECT_EQ(last.at("status").as_string(), "success") << pulled.body;
+  EXPECT_EQ(last.at("sollol").at("nodes").as_object().size(), 3u);
+  for (const std::string& name : fleet.nodes().names()) {
+    EXPECT_TRUE(ask(fleet.node_port(name), "GET", "/api/tags").body.contains("phi3")) << name;
+  }
+  EXPECT_EQ(fleet.ask("DELETE", "/api/delete", R"({"model":"phi3"})").status, 200);
+  for (const std::string& name : fleet.nodes().names()) {
+    EXPECT_FALSE(ask(fleet.node_port(name), "GET", "/api/tags").body.contains("phi3")) << name;
+  }
+}
+
+TEST(Fanout, APartialFailureIsReportedAsSuch) {
+  TestFleet fleet(equal_nodes(2, {chat_model()}));
+  fleet.nodes().set_fault("b", {.kind = sim::FaultKind::reset_after_head, .scope = sim::FaultScope::all});
+  const Answer pulled = fleet.ask("POST", "/api/pull", R"({"model":"phi3"})");
+  const json::object last = last_record(pulled.body);
+  ASSERT_TRUE(last.contains("error")) << pulled.body;
+  EXPECT_TRUE(std::string(last.at("error").as_string()).contains("b")) << pulled.body;
+  EXPECT_EQ(last.at("sollol").at("nodes").at("a").as_string(), "success");
+}
+
+TEST(Fanout, ANamedNodeAloneIsChanged) {
+  TestFleet fleet(equal_nodes(2, {chat_model()}));
+  EXPECT_EQ(fleet.ask("POST", "/api/copy", R"({"source":"llama3.2","destination":"mine"})", "X-Sollol-Node: b\r\n").status,
+            200);
+  EXPECT_FALSE(ask(fleet.node_port("a"), "GET", "/api/tags").body.contains("mine"));
+  EXPECT_TRUE(ask(fleet.node_port("b"), "GET", "/api/tags").body.contains("mine"));
+}
+
+}  // namespace
+}  // namespace sollol::test
