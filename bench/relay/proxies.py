@@ -1,4 +1,4 @@
-"""The relays under measurement: how each is configured, started and stopped. Standard library only."""
+"""The relays under measurement: how each is configured, started and stopped."""
 
 import os
 import resource
@@ -7,6 +7,9 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+
+PEERS = ("nginx", "haproxy")
+RELAYS = (*PEERS, "sollol")
 
 START_LIMIT_S = 10
 STOP_LIMIT_S = 10
@@ -111,11 +114,25 @@ class Relay:
     def _nginx_command(self, _sollol, _options):
         servers = "\n".join(f"    server {node} max_fails=0;" for node in self.nodes)
         config = self._write("nginx.conf", NGINX, servers=servers)
-        return [find("nginx"), "-p", str(self.folder), "-e", str(self.folder / "nginx.err"), "-c", config]
+        return [
+            find("nginx"),
+            "-p",
+            str(self.folder),
+            "-e",
+            str(self.folder / "nginx.err"),
+            "-c",
+            config,
+        ]
 
     def _haproxy_command(self, _sollol, _options):
         servers = "\n".join(f"  server node{i} {node}" for i, node in enumerate(self.nodes))
-        return [find("haproxy"), "-db", "-q", "-f", self._write("haproxy.cfg", HAPROXY, servers=servers)]
+        return [
+            find("haproxy"),
+            "-db",
+            "-q",
+            "-f",
+            self._write("haproxy.cfg", HAPROXY, servers=servers),
+        ]
 
     def _sollol_command(self, sollol, options):
         if not sollol or not Path(sollol).is_file():
@@ -129,17 +146,30 @@ class Relay:
     def _write(self, name, template, servers):
         path = self.folder / f"{self.port}-{name}"
         files = file_limit()
-        # With fewer than a sixteenth of its connections free, nginx closes those that have not asked yet.
-        path.write_text(template.format(folder=self.folder, port=self.port, servers=servers, files=files,
-                                        nginx_connections=files * 17 // 15, connections=(files - 100) // 2))
+        # nginx with fewer than a sixteenth of its connections free closes those yet to ask.
+        path.write_text(
+            template.format(
+                folder=self.folder,
+                port=self.port,
+                servers=servers,
+                files=files,
+                nginx_connections=files * 17 // 15,
+                connections=(files - 100) // 2,
+            )
+        )
         return str(path)
 
     def start(self):
         """Starts it and returns the time just before; it need not be ready yet."""
         self.log = open(self.folder / f"{self.port}-{self.name}.log", "wb")
         started = time.monotonic()
-        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log, cwd=self.folder,
-                                        preexec_fn=lambda: prepare(self.cpu))
+        self.process = subprocess.Popen(
+            self.command,
+            stdout=self.log,
+            stderr=self.log,
+            cwd=self.folder,
+            preexec_fn=lambda: prepare(self.cpu),
+        )
         return started
 
     def wait_until_answering(self, request):
@@ -203,6 +233,8 @@ class Direct:
 
 def ask_once(host):
     body = b'{"model":"llama3.2","prompt":"Why is the sky blue?","stream":false}'
-    head = (f"POST /api/generate HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n")
+    head = (
+        f"POST /api/generate HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body

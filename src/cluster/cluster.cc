@@ -65,7 +65,7 @@ void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
   snapshot_ = nullptr;
 }
 
-void Cluster::set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded) {
+void Cluster::set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded, TimePoint asked) {
   const auto it = entries_.find(id);
   if (it == entries_.end()) return;
   for (auto& [key, live] : it->second.replicas) {
@@ -73,7 +73,7 @@ void Cluster::set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded) {
     if (found != loaded.end()) {
       live->loaded_context = found->context_length;
       live->loaded = true;
-    } else if (live->in_flight == 0) {
+    } else if (live->in_flight == 0 && live->used_at_ns < asked.time_since_epoch().count()) {
       live->loaded_context = 0;
       live->loaded = false;
     }

@@ -30,9 +30,9 @@ class Cluster {
   void set_addresses(NodeId id, std::vector<Address> addresses);
   /// What `/api/tags` said. Replicas keep their live state while the model stays.
   void set_models(NodeId id, std::vector<ModelRecord> models);
-  /// What `/api/ps` said. A model with work of ours in flight counts as loaded whatever it says: a loading model is not
-  /// listed (reference §8).
-  void set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded);
+  /// What `/api/ps`, asked at `asked`, said. A model with work of ours in flight or done since counts as loaded whatever it
+  /// says: a loading model is not listed (reference §8).
+  void set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded, TimePoint asked);
 
   /// Runs `change` on the node's health and publishes the availability that follows.
   void update_health(NodeId id, TimePoint now, const std::function<void(NodeHealth&)>& change);

@@ -68,10 +68,11 @@ std::string Attempt::upstream_head(std::size_t body_size) const {
   if (body_size > 0 || request.method == "POST") {
     fmt::format_to(std::back_inserter(head), "Content-Length: {}\r\n", body_size);
   }
-  fmt::format_to(std::back_inserter(head),
-                 "X-Forwarded-For: {}{}{}\r\nX-Forwarded-Host: {}\r\nX-Forwarded-Proto: http\r\nX-Request-Id: {}\r\n\r\n",
-                 request.forwarded_for, request.forwarded_for.empty() ? "" : ", ", request.client, request.authority,
-                 request.id);
+  const auto append = [&head](auto... parts) { (head.append(parts), ...); };
+  append("X-Forwarded-For: ", std::string_view(request.forwarded_for), request.forwarded_for.empty() ? "" : ", ",
+         std::string_view(request.client));
+  if (!request.authority.empty()) append("\r\nX-Forwarded-Host: ", std::string_view(request.authority));
+  append("\r\nX-Forwarded-Proto: http\r\nX-Request-Id: ", std::string_view(request.id), "\r\n\r\n");
   return head;
 }
 

@@ -321,14 +321,15 @@ net::Task<bool> Control::fetch_models(std::shared_ptr<Probe> probe) {
 }
 
 net::Task<bool> Control::fetch_loaded(std::shared_ptr<Probe> probe) {
-  auto getting = get(probe, "/api/ps", scheduler_.now() + options_.probe.ps_timeout);
+  const TimePoint asked = scheduler_.now();
+  auto getting = get(probe, "/api/ps", asked + options_.probe.ps_timeout);
   const auto reply = co_await std::move(getting);
   if (!reply || probe->gone) co_return false;
   auto loaded = api::parse_ps(reply->body);
   if (!loaded) co_return false;
   std::vector<cluster::Cluster::LoadedRecord> records;
   for (const api::LoadedModel& model : *loaded) records.push_back({model.key, model.context_length});
-  cluster_.set_loaded(probe->id, records);
+  cluster_.set_loaded(probe->id, records, asked);
   update_listing(*probe, [&](NodeListing& listing) { listing.loaded = std::move(*loaded); });
   co_return true;
 }

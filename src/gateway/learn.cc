@@ -58,6 +58,7 @@ void learn(Worker& worker, const Slot& slot, const Verdict& verdict, TimePoint s
     slot.node().live->output_tokens.fetch_add(usage.output_tokens, std::memory_order_relaxed);
   }
   if (cluster::ReplicaLive* replica = slot.replica()) {
+    replica->used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     if (verdict.kind == Verdict::Kind::relayed) {
       cluster::note_replica_success(*replica);
       cluster::smooth(replica->service_s, to_seconds(now - sent));

@@ -247,6 +247,7 @@ HeadParse parse_request_line(std::string_view bytes, const HeadLimits& limits, R
 /// Host and target forms: what RFC 9112 §3.2 asks of a server.
 std::optional<HeadParse> check_target(RequestHead& head) {
   std::size_t hosts = 0;
+  head.authority = {};
   for (const Field& field : head.fields.all()) {
     if (field.id != FieldId::host) continue;
     ++hosts;

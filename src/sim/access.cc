@@ -7,20 +7,14 @@
 #include <boost/asio/ip/address.hpp>
 #include <string>
 
+#include "sim/ascii.h"
+
 namespace sollol::sim {
 namespace {
 
 std::string_view without_port(std::string_view host) {
   if (host.starts_with('[')) return host.substr(1, host.find(']') - 1);
   return std::ranges::count(host, ':') == 1 ? host.substr(0, host.find(':')) : host;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  });
-  return out;
 }
 
 std::string hostname() {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "sim/ascii.h"
 #include "sim/go_json.h"
 #include "sim/hash.h"
 #include "sim/structured.h"
@@ -14,14 +15,6 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::size_t word_length_min = 4;  // of a part of a tool's name that calls for the tool
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  });
-  return out;
-}
 
 /// Whether the message asks for a tool: it has the tool's name, or a word of it ("weather" for
 /// get_weather).

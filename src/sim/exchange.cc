@@ -53,6 +53,7 @@ asio::awaitable<bool> Exchange::read_head() {
   body_.clear();
   started_ = false;
   type_override_.clear();
+  more_headers_.clear();
   const auto [error, bytes] =
       co_await http::async_read_header(socket_, buffer_, *parser_, as_tuple);
   if (error) {
@@ -116,24 +117,31 @@ asio::awaitable<void> Exchange::read_body() {
 }
 
 std::string Exchange::head_of(int status, std::string_view type, std::string_view framing) const {
-  auto out =
-      fmt::format("HTTP/1.1 {} {}\r\n", status,
-                  view(http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)))));
-  if (!type.empty())
+  const auto reason = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)));
+  auto out = fmt::format("HTTP/1.1 {} {}\r\n{}", status, view(reason), more_headers_);
+  if (!type.empty()) {
     out += fmt::format("Content-Type: {}\r\n", type_override_.empty() ? type : type_override_);
-  out += fmt::format("Date: {}\r\n{}{}\r\n", http_date(std::chrono::system_clock::now()), framing,
-                     keep_alive_ ? "" : "Connection: close\r\n");
-  return out;
+  }
+  return out + fmt::format("Date: {}\r\n{}{}\r\n", http_date(std::chrono::system_clock::now()),
+                           framing, keep_alive_ ? "" : "Connection: close\r\n");
+}
+
+void Exchange::add_header(std::string_view name, std::string_view value) {
+  fmt::format_to(std::back_inserter(more_headers_), "{}: {}\r\n", name, value);
 }
 
 asio::awaitable<void> Exchange::reply(int status, std::string_view type, std::string body) {
   started_ = true;
   const bool headless = method_ == "HEAD";
-  const bool chunked = chunks_ && body.size() > length_max && !headless;
-  auto out = head_of(status, type,
-                     chunked         ? "Transfer-Encoding: chunked\r\n"
-                     : status == 204 ? ""
-                                     : fmt::format("Content-Length: {}\r\n", body.size()));
+  const bool large = chunks_ && body.size() > length_max;
+  const bool chunked = large && !headless;
+  std::string framing;
+  if (chunked) {
+    framing = "Transfer-Encoding: chunked\r\n";
+  } else if (status != 204 && !large) {
+    framing = fmt::format("Content-Length: {}\r\n", body.size());
+  }
+  auto out = head_of(status, type, framing);
   if (chunked) {
     out += fmt::format("{:x}\r\n", body.size());
     out += body;

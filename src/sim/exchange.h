@@ -67,7 +67,10 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void reset();
   void close();
 
+  /// Instead of the type that reply() and send() name.
   void set_type_override(std::string type) { type_override_ = std::move(type); }
+  /// A further header of the answer.
+  void add_header(std::string_view name, std::string_view value);
 
  private:
   using Parser = boost::beast::http::request_parser<boost::beast::http::buffer_body>;
@@ -81,7 +84,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   boost::asio::steady_timer timer_;
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
-  std::string method_, path_, head_, body_, type_override_;
+  std::string method_, path_, head_, body_, type_override_, more_headers_;
   bool keep_alive_ = true;
   bool chunks_ = true;     // HTTP/1.1
   bool started_ = false;   // the head of the answer is out

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sim/ascii.h"
 #include "sim/fields.h"
 #include "sim/go_json.h"
 #include "sim/hash.h"
@@ -17,13 +18,6 @@ namespace {
 
 constexpr std::string_view integer_runner_options[] = {"num_batch", "num_gpu", "main_gpu",
                                                        "num_thread", "draft_num_predict"};
-
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  });
-  return text;
-}
 
 const json::object& object_of(const json::value& body) {
   static const json::object none;

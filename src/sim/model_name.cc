@@ -2,17 +2,13 @@
 
 #include <algorithm>
 
+#include "sim/ascii.h"
+
 namespace sollol::sim {
 namespace {
 
 bool alnum(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return out;
 }
 
 bool valid_part(std::string_view part, std::string_view extra, std::size_t length_max) {

@@ -91,9 +91,9 @@ bool NodeModel::make_room(TimePoint now, const Demand& demand) {
     };
     victim = std::ranges::min_element(runners_, {}, cost);
   }
-  victim->second.keep_alive = Duration::zero();  // marked: goes as soon as it is idle
+  victim->second.marked = true;
+  victim->second.keep_alive = Duration::zero();  // goes as soon as it is idle
   if (victim->second.in_flight != 0) return false;
-  ++(reload ? totals_.reloads : totals_.evictions);
   remove(now, victim);
   return !reclaim_until_ && make_room(now, demand);  // one runner less
 }

@@ -64,14 +64,15 @@ Match find_route(std::string_view method, std::string_view path) {
 /// Counts an inference request from here to the end of the scope.
 class InFlight {
  public:
-  explicit InFlight(Recorder& recorder) : recorder_(recorder) {
+  explicit InFlight(const Call& call) : recorder_(call.node.recorder), live_(call.live) {
     recorder_.update(
         [](NodeCounters& c) { c.max_in_flight = std::max(c.max_in_flight, ++c.in_flight); });
   }
   ~InFlight() {
-    recorder_.update([done = done_](NodeCounters& c) {
+    recorder_.update([this](NodeCounters& c) {
       --c.in_flight;
-      ++(done ? c.completed : c.client_gone);
+      ++(done_ ? c.completed : c.client_gone);
+      c.model = live_->model().totals();
     });
   }
   InFlight(const InFlight&) = delete;
@@ -80,6 +81,7 @@ class InFlight {
 
  private:
   Recorder& recorder_;
+  std::shared_ptr<LiveModel> live_;
   bool done_ = false;
 };
 
@@ -198,16 +200,18 @@ asio::awaitable<void> NodeServer::handle(std::shared_ptr<Exchange> exchange) {
   const auto match = find_route(method, exchange->path());
   const bool upload = match.route != nullptr && match.route->kind == Route::Kind::upload;
   if (!upload) co_await exchange->read_body();
-  recorder_.update(
-      [&](NodeCounters& c) { ++c.requests[fmt::format("{} {}", method, exchange->path())]; });
+  const auto known = match.route != nullptr ? match.route->path : "unknown";
+  recorder_.update([&](NodeCounters& c) { ++c.requests[fmt::format("{} {}", method, known)]; });
   recorder_.saw(
       {std::string(method), std::string(exchange->path()), exchange->head(), exchange->body()});
   if (refused_host(exchange->header("Host"), endpoint_.address().is_loopback()))
     co_return co_await exchange->reply(403, "", {});
   const auto origin = check_origin(exchange->header("Origin"), exchange->header("Host"));
   if (origin == OriginCheck::refused) co_return co_await exchange->reply(403, "", {});
-  if (origin == OriginCheck::allowed && method == "OPTIONS")
-    co_return co_await exchange->reply(204, "", {});
+  if (origin == OriginCheck::allowed) {
+    exchange->add_header("Access-Control-Allow-Origin", exchange->header("Origin"));
+    if (method == "OPTIONS") co_return co_await exchange->reply(204, "", {});
+  }
   if (match.route == nullptr) {
     std::string text = match.path_known ? "405 method not allowed" : "404 page not found";
     co_return co_await exchange->reply(match.path_known ? 405 : 404, "text/plain", std::move(text));
@@ -224,7 +228,7 @@ asio::awaitable<void> NodeServer::answer(Call call, const Route& route) {
   if (route.path == "/api/ps" && call.fault.kind == FaultKind::none) call.fault = faults_.draw_ps();
   if (call.fault.kind != FaultKind::none) recorder_.update([](NodeCounters& c) { ++c.faults; });
   std::optional<InFlight> in_flight;
-  if (inference) in_flight.emplace(recorder_);
+  if (inference) in_flight.emplace(call);
   if (spec_.network_delay > Duration::zero()) {
     co_await call.exchange.sleep_until(shared_.clock.real(call.entered + spec_.network_delay));
   }
@@ -234,7 +238,6 @@ asio::awaitable<void> NodeServer::answer(Call call, const Route& route) {
     co_await call.exchange.reply(done.error().status, json_type, std::move(body));
   }
   if (in_flight) in_flight->done();
-  recorder_.update([&](NodeCounters& c) { c.model = call.live->model().totals(); });
 }
 
 /// Runs the route, or what a fault puts in its place.

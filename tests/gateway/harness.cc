@@ -117,7 +117,10 @@ json::object last_record(const std::string& ndjson) {
   std::istringstream lines(ndjson);
   std::string last;
   for (std::string line; std::getline(lines, line);) last = line;
-  return json::parse(last).as_object();
+  boost::system::error_code bad;
+  const json::value parsed = json::parse(last, bad);
+  if (bad) throw std::runtime_error("the last line is not JSON: " + last);
+  return parsed.as_object();
 }
 
 }  // namespace sollol::test

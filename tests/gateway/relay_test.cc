@@ -67,6 +67,7 @@ TEST_F(Relay, AnHttp10ClientGetsAStreamWithoutChunks) {
   client.send("POST /api/generate HTTP/1.0\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
   const Answer answer = client.receive();
   EXPECT_EQ(answer.field("transfer-encoding"), "");
+  ASSERT_EQ(answer.status, 200) << answer.raw;
   EXPECT_EQ(last_record(answer.body).at("done"), true);
 }
 

@@ -180,7 +180,7 @@ Body any_body() {
 std::vector<std::string_view> any_split(std::string_view bytes) {
   std::vector<std::string_view> pieces;
   while (!bytes.empty()) {
-    const auto cut = *rc::gen::inRange<std::size_t>(0, std::min<std::size_t>(bytes.size(), 9) + 1);
+    const auto cut = *rc::gen::inRange<std::size_t>(1, std::min<std::size_t>(bytes.size(), 9) + 1);
     pieces.push_back(bytes.substr(0, cut));
     bytes.remove_prefix(cut);
   }

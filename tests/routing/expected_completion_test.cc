@@ -1,0 +1,110 @@
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "routing/candidates.h"
+
+namespace sollol::routing {
+namespace {
+
+constexpr Priors priors{.prefill_tokens_per_s = 1000, .decode_tokens_per_s = 50};
+
+Cost cost_of(const Candidate& c, RequestShape shape = chat) { return expected_completion(c, shape, priors); }
+
+TEST(ExpectedCompletion, IsPrefillAndDecodeAtTheMeasuredRates) {
+  Candidate c = node_of_speed(1, 10);
+  c.rtt_s = 0.5;
+  const Cost cost = cost_of(c);
+  EXPECT_TRUE(cost.known);
+  EXPECT_DOUBLE_EQ(cost.prefill_s, 1);
+  EXPECT_DOUBLE_EQ(cost.decode_s, 10);
+  EXPECT_DOUBLE_EQ(cost.network_s, 0.5);
+  EXPECT_DOUBLE_EQ(cost.total(), 11.5);
+}
+
+TEST(ExpectedCompletion, UsesThePriorsForWhatIsNotMeasured) {
+  const Cost cost = cost_of(node(1));
+  EXPECT_FALSE(cost.known);
+  EXPECT_DOUBLE_EQ(cost.prefill_s, 0.2);
+  EXPECT_DOUBLE_EQ(cost.decode_s, 2);
+}
+
+TEST(ExpectedCompletion, OurOwnDispatchesCountAtOnce) {
+  Candidate c = node_of_speed(1, 10);
+  const double alone = cost_of(c).total();
+  c.node_in_flight = 1;
+  EXPECT_GT(cost_of(c).total(), alone);
+  c.in_flight = 1;  // and at its limit
+  EXPECT_GT(cost_of(c).wait_s, 0);
+}
+
+TEST(ExpectedCompletion, WaitsLongerTheMoreAreBeforeIt) {
+  Candidate c = node_of_speed(1, 10);
+  c.limit = 2;
+  double before = 0;
+  for (c.in_flight = 2; c.in_flight < 6; ++c.in_flight) {
+    EXPECT_GT(cost_of(c).wait_s, before);
+    before = cost_of(c).wait_s;
+  }
+}
+
+TEST(ExpectedCompletion, AColdModelCostsItsLoad) {
+  Candidate c = node_of_speed(1, 10);
+  c.warmth = Warmth::cold;
+  c.size_bytes = 8'000'000'000;
+  EXPECT_DOUBLE_EQ(cost_of(c).load_s, 8);
+  c.load_s = 3;  // measured
+  EXPECT_DOUBLE_EQ(cost_of(c).load_s, 3);
+  c.warmth = Warmth::warm;
+  EXPECT_DOUBLE_EQ(cost_of(c).load_s, 0);
+}
+
+TEST(ExpectedCompletion, AReloadWaitsForWhatRuns) {
+  Candidate c = node_of_speed(1, 10);
+  c.warmth = Warmth::other_options;
+  c.load_s = 3;
+  c.in_flight = 2;
+  c.limit = 4;
+  EXPECT_GT(cost_of(c).load_s, 3 + 2 * 11.0 - 0.001);
+}
+
+TEST(ExpectedCompletion, WholeRequestsStandInWhereAnApiReportsNoRates) {
+  Candidate c = node(1);
+  c.service_s = 7;
+  EXPECT_TRUE(cost_of(c).known);
+  EXPECT_DOUBLE_EQ(cost_of(c).total(), 7);
+  Candidate slower = node(2);
+  slower.service_s = 14;
+  const std::vector<Candidate> candidates{slower, c};
+  EXPECT_EQ(choose(Policy::expected_completion, candidates, chat, TimePoint{}, no_trial, {})->node, NodeId{1});
+}
+
+TEST(ExpectedCompletion, AnEmbeddingNeedsThePrefillRateOnly) {
+  Candidate c = node(1);
+  c.prefill_tokens_per_s = 100;
+  c.service_s = 60;
+  const Cost cost = cost_of(c, {.prompt_tokens = 200, .expected_tokens = 0});
+  EXPECT_TRUE(cost.known);
+  EXPECT_DOUBLE_EQ(cost.total(), 2);
+}
+
+TEST(Priors, AreTheBestOfTheMeasured) {
+  const std::vector<Candidate> candidates{node_of_speed(1, 10), node_of_speed(2, 100), node(3)};
+  EXPECT_DOUBLE_EQ(priors_of(candidates).decode_tokens_per_s, 100);
+  EXPECT_DOUBLE_EQ(priors_of(candidates).prefill_tokens_per_s, 2000);
+}
+
+TEST(Priors, AreGuessedFromTheSizeWhenNothingIsMeasured) {
+  std::vector<Candidate> candidates{node(1)};
+  const double unknown_size = priors_of(candidates).decode_tokens_per_s;
+  candidates[0].size_bytes = 2'000'000'000;
+  const double small = priors_of(candidates).decode_tokens_per_s;
+  candidates[0].size_bytes = 40'000'000'000;
+  const double large = priors_of(candidates).decode_tokens_per_s;
+  EXPECT_GT(unknown_size, 0);
+  EXPECT_DOUBLE_EQ(small / large, 20);
+  EXPECT_GT(priors_of(candidates).prefill_tokens_per_s, large);
+}
+
+}  // namespace
+}  // namespace sollol::routing
