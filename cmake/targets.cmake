@@ -3,16 +3,7 @@
 # network; it gets Boost.Asio, Beast and the precompiled header.
 function(sollol_library name)
   cmake_parse_arguments(ARG "ASIO" "" "SOURCES;LINKS" ${ARGN})
-  set(present) # TEMPORARY
-  foreach(f ${ARG_SOURCES})
-    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f} OR EXISTS ${f})
-      list(APPEND present ${f})
-    endif()
-  endforeach()
-  if(NOT present)
-    return()
-  endif()
-  add_library(sollol_${name} STATIC ${present})
+  add_library(sollol_${name} STATIC ${ARG_SOURCES})
   target_include_directories(sollol_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(sollol_${name} PUBLIC ${ARG_LINKS})
   if(ARG_ASIO)

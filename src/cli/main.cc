@@ -29,9 +29,7 @@ int main(int argc, char** argv) {
   add_status_command(app, chosen);
   add_run_command(app, chosen);
   add_import_command(app, chosen);
-#if __has_include("sim/demo.h")  // TEMPORARY
   add_sim_command(app, chosen);
-#endif
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

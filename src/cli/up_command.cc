@@ -15,13 +15,8 @@
 #include "gateway/gateway.h"
 #include "gateway/nodes.h"
 #include "net/address.h"
-#if __has_include("sim/demo.h")  // TEMPORARY
 #include "sim/demo.h"
 #include "sim/fleet.h"
-#define HAVE_SIM 1
-#else
-namespace sollol::sim { struct Fleet { std::vector<std::string> names(); std::string url(std::string); void start(); }; }
-#endif
 
 namespace sollol::cli {
 namespace {
@@ -97,13 +92,7 @@ int fail(const Error& error) {
 
 /// Starts the demonstration fleet and makes its nodes the gateway's.
 std::unique_ptr<sim::Fleet> start_demo(std::vector<discovery::NodeSpec>& nodes) {
-#ifndef HAVE_SIM
-  (void)nodes;
-  return nullptr;
-}
-#else
   auto fleet = std::make_unique<sim::Fleet>(sim::demo_fleet());
-  fleet->start();
   fmt::print("No node is configured: this is a demonstration on SIMULATED nodes. Their text is made up.\n");
   for (const std::string& name : fleet->names()) {
     auto node = discovery::parse_node_url(fleet->url(name));
@@ -114,7 +103,6 @@ std::unique_ptr<sim::Fleet> start_demo(std::vector<discovery::NodeSpec>& nodes) 
   }
   return fleet;
 }
-#endif
 
 int run_up(const UpArguments& arguments, const LoadOptions& load) {
   const ProcessEnvironment environment;
@@ -168,7 +156,7 @@ void add_up_command(CLI::App& root, Action& chosen) {
       ->type_name("URL")
       ->allow_extra_args(false);
   up->add_option("--config", *config, "Read settings from this file instead of sollol.toml")->type_name("FILE");
-  up->add_flag("!--no-node-file", arguments->use_node_file, "Leave the node file unread");
+  up->add_flag_callback("--no-node-file", [arguments] { arguments->use_node_file = false; }, "Leave the node file unread");
   up->add_flag("--demo", arguments->demo, "When no node is configured, serve a built-in fleet of simulated nodes");
   const auto flags = add_setting_flags(*up);
   up->callback([&chosen, arguments, config, flags] {

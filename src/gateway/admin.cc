@@ -126,7 +126,8 @@ net::Task<void> list_decisions(Connection& client) {
   std::ranges::sort(records, std::greater{}, &DecisionRecord::when);
   json::array decisions;
   for (const DecisionRecord& record : records) {
-    decisions.push_back(json::object{{"time", api::format_timestamp(record.when)},
+    decisions.push_back(json::object{{"explanation", record.explanation},
+                                     {"time", api::format_timestamp(record.when)},
                                      {"request_id", record.request_id},
                                      {"model", record.model},
                                      {"node", record.node},

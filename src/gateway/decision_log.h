@@ -16,6 +16,7 @@ struct DecisionRecord {
   std::string model;
   std::string node;
   std::string reason;
+  std::string explanation;  // of every candidate, when the request asked for it
   double cost_s = 0;       // what the policy expected; 0 when it does not estimate
   unsigned candidates = 0;
   unsigned attempt = 1;

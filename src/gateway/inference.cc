@@ -114,6 +114,7 @@ void note_decision(Connection& client, const Slot& slot) {
     record.model = request.outcome.model;
     record.node = request.outcome.node;
     record.reason = slot.reason;
+    record.explanation = slot.explanation;
     record.cost_s = slot.expected_cost_s;
     record.candidates = slot.candidates;
     record.attempt = request.outcome.attempts;
@@ -157,6 +158,7 @@ std::optional<api::Reply> apply_wishes(Connection& client, Work& work) {
   Request& request = client.request();
   work.urgency = request.urgency;
   work.client = request.client_key;
+  if (request.wants_reason) work.explain = Work::Explain::yes;
   if (request.wanted_node.empty()) return std::nullopt;
   const cluster::Node* node = work.view->cluster->find_node(request.wanted_node);
   if (node != nullptr) {

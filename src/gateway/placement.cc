@@ -86,6 +86,7 @@ Slot::Slot(Admission& admission, std::shared_ptr<const FleetView> view, const cl
 
 Slot::Slot(Slot&& other) noexcept
     : reason(std::move(other.reason)),
+      explanation(std::move(other.explanation)),
       expected_cost_s(other.expected_cost_s),
       candidates(other.candidates),
       admission_(std::exchange(other.admission_, nullptr)),
@@ -147,6 +148,9 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
     if (slot) {
       slot->reason = routing::text(choice->reason);
       slot->expected_cost_s = choice->cost_s;
+      if (work.explain == Work::Explain::yes) {
+        slot->explanation = routing::explain(scratch, work.shape, policy_, *choice);
+      }
       slot->candidates = static_cast<unsigned>(scratch.size());
       return std::move(*slot);
     }
@@ -187,14 +191,6 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
   slot.in_flight_at_dispatch_ = in_flight + 1;
   slot.trial_ = trial;
   return slot;
-}
-
-std::string Placement::explain(const Work& work, TimePoint now) const {
-  std::vector<Candidate> candidates;
-  candidates_of(work, candidates, now);
-  const auto choice = routing::choose(policy_, candidates, work.shape, now, 0, std::nullopt);
-  if (!choice) return choice.error().detail;
-  return routing::explain(candidates, work.shape, policy_, *choice);
 }
 
 }  // namespace sollol::gateway

@@ -28,6 +28,8 @@ struct Work {
   std::vector<NodeId> excluded;   // tried already
   cluster::Urgency urgency = cluster::Urgency::normal;
   std::uint64_t client = 0;
+  enum class Explain : std::uint8_t { no, yes };
+  Explain explain = Explain::no;  // yes: the slot tells every term of every candidate's cost
 
   /// Takes up a newer view; false when the model is no longer there.
   bool renew(std::shared_ptr<const FleetView> newer);
@@ -54,6 +56,7 @@ class Slot {
   bool is_trial() const noexcept { return trial_; }
 
   std::string reason;        // why this node
+  std::string explanation;   // when the work asked for it
   double expected_cost_s = 0;
   unsigned candidates = 0;
 
@@ -77,8 +80,6 @@ class Placement {
   Result<Slot> place(const Work& work, std::vector<routing::Candidate>& scratch, TimePoint now, std::uint64_t draw) const;
   /// The candidates as the policy would see them now.
   static void candidates_of(const Work& work, std::vector<routing::Candidate>& out, TimePoint now);
-  /// What the policy says about each candidate, for people.
-  std::string explain(const Work& work, TimePoint now) const;
 
  private:
   std::optional<Slot> take(const Work& work, const routing::Choice& choice, std::uint32_t limit) const;

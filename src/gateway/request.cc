@@ -25,7 +25,6 @@ void take_own_field(const http::Field& field, Request& out) {
   const std::string_view name = field.name.substr(std::string_view("x-sollol-").size());
   if (http::equals_ignoring_case(name, "node")) out.wanted_node = field.value;
   if (http::equals_ignoring_case(name, "priority")) out.urgency = parse_urgency(field.value);
-  if (http::equals_ignoring_case(name, "session")) out.session = std::hash<std::string_view>{}(field.value);
   if (http::equals_ignoring_case(name, "explain")) out.wants_reason = field.value != "0";
 }
 
@@ -53,7 +52,7 @@ void Request::clear() {
   for (std::string* text : {&id, &method, &target, &pass_fields, &content_type, &origin, &wanted_node, &forwarded_for}) text->clear();
   path_length = 0;
   route = {};
-  client_key = session = 0;
+  client_key = 0;
   urgency = cluster::Urgency::normal;
   framing = {};
   keep_alive = true;

@@ -43,7 +43,6 @@ struct Request {
   std::string forwarded_for; // X-Forwarded-For as it came: we add the peer
   std::string client;        // address of the peer
   std::uint64_t client_key = 0;  // who it is, for fair queueing
-  std::uint64_t session = 0;     // X-Sollol-Session, hashed; 0: none
   cluster::Urgency urgency = cluster::Urgency::normal;
   http::Framing framing;
   int minor_version = 1;

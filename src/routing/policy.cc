@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -224,15 +225,16 @@ std::string_view text(Reason reason) noexcept {
 }
 
 Priors priors_of(std::span<const Candidate> candidates) noexcept {
-  double prefill = 0, decode = 0, size = 0;
+  double prefill = 0, decode = 0, size = 0, service = std::numeric_limits<double>::infinity();
   for (const Candidate& c : candidates) {
     prefill = std::max(prefill, c.prefill_tokens_per_s);
     decode = std::max(decode, c.decode_tokens_per_s);
     size = std::max(size, static_cast<double>(c.size_bytes));
+    if (c.service_s > 0) service = std::min(service, c.service_s);
   }
   if (decode == 0) decode = size > 0 ? memory_bytes_per_s / size : decode_tokens_per_s_prior;
   if (prefill == 0) prefill = decode * prefill_per_decode;
-  return {prefill, decode};
+  return {prefill, decode, std::isfinite(service) ? service : 0};
 }
 
 Cost expected_completion(const Candidate& c, const RequestShape& shape, const Priors& priors) noexcept {
@@ -247,6 +249,11 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape, const Pr
     const double decode = c.decode_tokens_per_s > 0 ? c.decode_tokens_per_s : priors.decode_tokens_per_s;
     cost.prefill_s = shape.prompt_tokens / prefill;
     cost.decode_s = shape.expected_tokens / decode;
+  }
+  // Guessed rates must not make the unknown node worse than what another is known to do.
+  if (!cost.known && priors.service_s > 0 && cost.prefill_s + cost.decode_s > priors.service_s) {
+    cost.prefill_s = 0;
+    cost.decode_s = priors.service_s;
   }
   // Neighbours on the node share its memory bandwidth.
   cost.decode_s *= 1 + sharing_cost * c.node_in_flight;

@@ -36,6 +36,11 @@ asio::awaitable<TimePoint> prefill(Call call, Place& place, std::uint32_t tokens
   co_return at;
 }
 
+/// So that whoever has the answer finds its load counted.
+void note_totals(const Call& call) {
+  call.node.recorder.update([&](NodeCounters& c) { c.model = call.live->model().totals(); });
+}
+
 /// Waits until the client leaves.
 asio::awaitable<void> hang(Exchange& exchange) {
   while (true) co_await exchange.wait();
@@ -122,7 +127,7 @@ ApiResult<void> fit_prompt(const Generation& request, std::uint32_t& tokens,
   return {};
 }
 
-/// What must hold before the model is asked for. True: go on; else the answer has been given.
+/// What must hold before the model is asked for.
 ApiResult<void> check(const Generation& request, const Manifest& model) {
   if (request.raw &&
       (!request.system.empty() || !request.template_text.empty() || !request.context.empty())) {
@@ -155,6 +160,7 @@ Handled generate(Call call, Generation request, AnswerWriter& writer) {
                load_only ? Demand::Use::load : Demand::Use::generate, prompt, tokens});
   if (!place) co_return refuse(503, std::string(queue_full));
   co_await place.ready();
+  note_totals(call);
   const auto load = place.job().granted - call.entered;
   if (load_only) {
     place.finish(place.job().granted, "");
@@ -206,6 +212,7 @@ asio::awaitable<ApiResult<Embedded>> embed_all(Call call, EmbedRequest request) 
               {model, request.options.runner, request.options.keep_alive, use, "", 0});
   if (!place) co_return refuse(503, std::string(queue_full));
   co_await place.ready();
+  note_totals(call);
   Embedded out;
   out.load = place.job().granted - call.entered;
   auto at = use == Demand::Use::load ? place.job().granted : place.job().started;

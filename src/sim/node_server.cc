@@ -98,8 +98,10 @@ NodeServer::NodeServer(asio::io_context& io, NodeSpec spec, Shared shared,
       endpoint_(endpoint_of(spec_.address)),
       acceptor_(io) {
   const auto now = std::chrono::system_clock::now();
-  for (auto model = spec_.models.rbegin(); model != spec_.models.rend(); ++model) {
-    node_.store.put(*model, now - std::chrono::hours{24 * (1 + (model - spec_.models.rbegin()))});
+  auto age = std::chrono::hours{24};  // the first of the list is the newest
+  for (const auto& model : spec_.models) {
+    node_.store.put(model, now - age);
+    age += std::chrono::hours{24};
   }
   open();
   endpoint_ = acceptor_.local_endpoint();
@@ -159,7 +161,8 @@ void NodeServer::set_faults(std::vector<FaultSpec> faults) {
 asio::awaitable<void> NodeServer::accept_loop(std::uint64_t generation) {
   while (generation == generation_ && acceptor_.is_open()) {
     auto [error, socket] = co_await acceptor_.async_accept(asio::as_tuple(asio::use_awaitable));
-    if (error == asio::error::operation_aborted) break;
+    // A connection that came just before the acceptor was closed goes with it.
+    if (error == asio::error::operation_aborted || generation != generation_ || !accepting_) break;
     if (error) continue;
     recorder_.update([](NodeCounters& c) { ++c.accepted, ++c.open; });
     auto exchange = std::make_shared<Exchange>(std::move(socket));

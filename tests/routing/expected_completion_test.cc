@@ -79,6 +79,15 @@ TEST(ExpectedCompletion, WholeRequestsStandInWhereAnApiReportsNoRates) {
   EXPECT_EQ(choose(Policy::expected_completion, candidates, chat, TimePoint{}, no_trial, {})->node, NodeId{1});
 }
 
+TEST(ExpectedCompletion, AnUnknownNodeIsNoWorseThanTheBestKnownOne) {
+  Candidate known = node(1);
+  known.service_s = 1;
+  const std::vector<Candidate> candidates{known, node(2)};
+  const auto got = choose(Policy::expected_completion, candidates, chat, TimePoint{}, no_trial, {});
+  EXPECT_EQ(got->node, NodeId{2});
+  EXPECT_EQ(got->reason, Reason::exploring);
+}
+
 TEST(ExpectedCompletion, AnEmbeddingNeedsThePrefillRateOnly) {
   Candidate c = node(1);
   c.prefill_tokens_per_s = 100;
