@@ -34,8 +34,9 @@ struct SimArguments {
 };
 
 constexpr std::string_view footer = R"(
-Each node is a real HTTP server that answers as Ollama does: it loads models, queues, streams tokens at the speed you
-give it, evicts, fails when told to. The text it writes is made up. Nothing needs a GPU or a model on disk.
+Each node is a real HTTP server that answers as Ollama does: it loads models, queues, streams tokens
+at the speed you give it, evicts, fails when told to. The text it writes is made up. Nothing needs a
+GPU or a model on disk.
 
 Examples:
   sollol sim                                     three nodes, 127.0.1.1 to 127.0.1.3, port 11434
@@ -45,7 +46,8 @@ Examples:
   sollol sim --fault node2=die_after_tokens:20   node2 resets every answer after 20 tokens
   sollol sim --print-fleet > fleet.toml          a file to change ...
   sollol sim --fleet fleet.toml                  ... and to run
-  sollol up --node http://127.0.1.1:11434 --node http://127.0.1.2:11434     the gateway in front of them
+  sollol up --node http://127.0.1.1:11434 --node http://127.0.1.2:11434
+                                                 the gateway in front of them
 
 The fleet file and the faults are described in docs/sim.md.)";
 

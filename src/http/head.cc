@@ -341,8 +341,7 @@ HeadParse parse_response_head(std::string_view bytes, const HeadLimits& limits, 
   out.framing = parse.chunked          ? Framing{Framing::Kind::chunked, 0}
                 : parse.content_length ? Framing{Framing::Kind::sized, *parse.content_length}
                                        : Framing{Framing::Kind::until_close, 0};
-  out.keep_alive = !parse.close && (out.minor_version == 1 || parse.keep_alive) &&
-                   out.framing.kind != Framing::Kind::until_close;
+  out.keep_alive = !parse.close && (out.minor_version == 1 || parse.keep_alive);
   return parse.result;
 }
 

@@ -98,8 +98,8 @@ struct ResponseHead {
   int status = 0;
   std::string_view reason;
   int minor_version = 1;
-  bool keep_alive = true;
-  Framing framing;  // of a response to anything but HEAD: see `response_framing`
+  bool keep_alive = true;  // as the node says; a body that lasts until it closes ends the connection all the same
+  Framing framing;         // of a response to anything but HEAD: see `response_framing`
   Fields fields;
 };
 

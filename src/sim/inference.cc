@@ -196,7 +196,8 @@ asio::awaitable<ApiResult<Embedded>> embed_all(Call call, EmbedRequest request) 
     co_return std::unexpected(found.error());
   }
   if (!found) {
-    co_return refuse(404, fmt::format("model \"{}\" not found, try pulling it first", request.model));
+    co_return refuse(404,
+                     fmt::format("model \"{}\" not found, try pulling it first", request.model));
   }
   const auto& model = *found;
   const auto num_ctx = call.live->model().effective_context(*model, request.options.runner);

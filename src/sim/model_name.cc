@@ -69,8 +69,6 @@ std::string ModelName::display() const {
   return out + model + ":" + tag;
 }
 
-std::string ModelName::key() const {
-  return lower(host + "/" + space + "/" + model + ":" + tag);
-}
+std::string ModelName::key() const { return lower(host + "/" + space + "/" + model + ":" + tag); }
 
 }  // namespace sollol::sim

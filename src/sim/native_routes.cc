@@ -108,7 +108,8 @@ Handled embeddings_route(Call call) {
   // The one route that minds the case of a name.
   const auto model = call.node.store.find(request.model);
   if (model && ModelName::parse(request.model)->display() != model->name) {
-    co_return refuse(404, fmt::format("model \"{}\" not found, try pulling it first", request.model));
+    co_return refuse(404,
+                     fmt::format("model \"{}\" not found, try pulling it first", request.model));
   }
   if (const auto options = read_options(*body, request.options); !options)
     co_return std::unexpected(options.error());

@@ -18,6 +18,7 @@ using asio::ip::tcp;
 namespace {
 
 constexpr std::uint16_t default_port = 11434;
+constexpr auto accept_pause = std::chrono::milliseconds{20};
 
 tcp::endpoint endpoint_of(const std::string& address) {
   if (address.empty()) return {asio::ip::address_v4::loopback(), 0};
@@ -163,7 +164,11 @@ asio::awaitable<void> NodeServer::accept_loop(std::uint64_t generation) {
     auto [error, socket] = co_await acceptor_.async_accept(asio::as_tuple(asio::use_awaitable));
     // A connection that came just before the acceptor was closed goes with it.
     if (error == asio::error::operation_aborted || generation != generation_ || !accepting_) break;
-    if (error) continue;
+    if (error) {  // no file descriptors left, most likely: some may come back
+      asio::steady_timer pause(io_, accept_pause);
+      co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+      continue;
+    }
     recorder_.update([](NodeCounters& c) { ++c.accepted, ++c.open; });
     auto exchange = std::make_shared<Exchange>(std::move(socket));
     connections_.insert(exchange);

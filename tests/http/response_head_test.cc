@@ -23,7 +23,7 @@ struct GoodCase {
   std::string reason = "OK";
   Kind framing = Kind::until_close;
   std::uint64_t length = 0;
-  bool keep_alive = false;
+  bool keep_alive = true;
 };
 
 std::vector<GoodCase> good_heads() {
@@ -32,29 +32,27 @@ std::vector<GoodCase> good_heads() {
       {.name = "sized",
        .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
        .framing = Kind::sized,
-       .length = 5,
-       .keep_alive = true},
+       .length = 5},
       {.name = "empty",
        .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-       .framing = Kind::sized,
-       .keep_alive = true},
+       .framing = Kind::sized},
       {.name = "chunked",
        .bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-       .framing = Kind::chunked,
-       .keep_alive = true},
+       .framing = Kind::chunked},
       {.name = "closing",
        .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n",
        .framing = Kind::sized,
-       .length = 5},
+       .length = 5,
+       .keep_alive = false},
       {.name = "old",
        .bytes = "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n",
        .framing = Kind::sized,
-       .length = 5},
+       .length = 5,
+       .keep_alive = false},
       {.name = "old_keeping_alive",
        .bytes = "HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: Keep-Alive\r\n\r\n",
        .framing = Kind::sized,
-       .length = 5,
-       .keep_alive = true},
+       .length = 5},
       {.name = "no_reason", .bytes = "HTTP/1.1 404\r\n\r\n", .status = 404, .reason = ""},
       {.name = "empty_reason", .bytes = "HTTP/1.1 404 \r\n\r\n", .status = 404, .reason = ""},
       {.name = "long_reason",

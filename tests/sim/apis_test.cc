@@ -16,7 +16,8 @@ json::array user(std::string_view text) { return {{{"role", "user"}, {"content",
 
 const json::value& weather_tool() {
   static const json::value tool = json::parse(
-      R"({"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}})");
+      R"({"name":"get_weather",
+          "parameters":{"type":"object","properties":{"city":{"type":"string"}}}})");
   return tool;
 }
 
@@ -30,25 +31,33 @@ class Apis : public testing::Test {
   std::string url = fleet.url("a");
 
   std::string native_text(std::string_view question) {
-    json::object body = {{"model", "llama3.2"}, {"messages", user(question)}, {"stream", false}, {"options", {{"temperature", 1}}}};
+    json::object body = {{"model", "llama3.2"},
+                         {"messages", user(question)},
+                         {"stream", false},
+                         {"options", {{"temperature", 1}}}};
     return std::string(post(url, "/api/chat", body).json().at("message").at("content").as_string());
   }
 };
 
 TEST_F(Apis, OpenAiChatAnswersWhatTheNativeRouteDoes) {
-  const auto reply = post(url, "/v1/chat/completions", {{"model", "llama3.2"}, {"messages", user("Hi")}}).json();
+  const auto reply =
+      post(url, "/v1/chat/completions", {{"model", "llama3.2"}, {"messages", user("Hi")}}).json();
   EXPECT_EQ(reply.at("object"), "chat.completion");
   EXPECT_EQ(reply.at("system_fingerprint"), "fp_ollama");
   const auto& choice = reply.at("choices").at(0);
   EXPECT_EQ(choice.at("message").at("content").as_string(), native_text("Hi"));
   EXPECT_EQ(choice.at("finish_reason"), "stop");
   const auto& usage = reply.at("usage");
-  EXPECT_EQ(usage.at("total_tokens").as_int64(), usage.at("prompt_tokens").as_int64() + usage.at("completion_tokens").as_int64());
+  EXPECT_EQ(usage.at("total_tokens").as_int64(),
+            usage.at("prompt_tokens").as_int64() + usage.at("completion_tokens").as_int64());
 }
 
 TEST_F(Apis, OpenAiChatStreamsChunksAFinishTheUsageAndDone) {
   const auto reply = post(url, "/v1/chat/completions",
-                          {{"model", "llama3.2"}, {"messages", user("Hi")}, {"max_tokens", 3}, {"stream", true},
+                          {{"model", "llama3.2"},
+                           {"messages", user("Hi")},
+                           {"max_tokens", 3},
+                           {"stream", true},
                            {"stream_options", {{"include_usage", true}}}});
   EXPECT_EQ(reply.header("Content-Type"), "text/event-stream");
   const auto events = reply.events();
@@ -64,7 +73,10 @@ TEST_F(Apis, OpenAiChatStreamsChunksAFinishTheUsageAndDone) {
 TEST_F(Apis, OpenAiToolArgumentsAreAString) {
   const json::value tool = {{"type", "function"}, {"function", weather_tool()}};
   const auto reply = post(url, "/v1/chat/completions",
-                          {{"model", "llama3.2"}, {"messages", user("weather in Paris?")}, {"tools", json::array{tool}}}).json();
+                          {{"model", "llama3.2"},
+                           {"messages", user("weather in Paris?")},
+                           {"tools", json::array{tool}}})
+                         .json();
   const auto& choice = reply.at("choices").at(0);
   EXPECT_EQ(choice.at("finish_reason"), "tool_calls");
   const auto& function = choice.at("message").at("tool_calls").at(0).at("function");
@@ -74,8 +86,12 @@ TEST_F(Apis, OpenAiToolArgumentsAreAString) {
 
 TEST_F(Apis, OpenAiCompletionsStreamTextWithZeroUsageInEachChunk) {
   const auto events = post(url, "/v1/completions",
-                           {{"model", "llama3.2"}, {"prompt", "Cheese"}, {"max_tokens", 2}, {"stream", true},
-                            {"stream_options", {{"include_usage", true}}}}).events();
+                           {{"model", "llama3.2"},
+                            {"prompt", "Cheese"},
+                            {"max_tokens", 2},
+                            {"stream", true},
+                            {"stream_options", {{"include_usage", true}}}})
+                          .events();
   ASSERT_EQ(events.size(), 5U);
   EXPECT_EQ(events[0].at("object"), "text_completion");
   EXPECT_EQ(events[0].at("usage").at("total_tokens"), 0);
@@ -84,10 +100,16 @@ TEST_F(Apis, OpenAiCompletionsStreamTextWithZeroUsageInEachChunk) {
 }
 
 TEST_F(Apis, OpenAiEmbeddingsComeAsNumbersOrPacked) {
-  const auto numbers = post(url, "/v1/embeddings", {{"model", "nomic-embed-text"}, {"input", "x"}, {"dimensions", 3}}).json();
+  const auto numbers = post(url, "/v1/embeddings",
+                            {{"model", "nomic-embed-text"}, {"input", "x"}, {"dimensions", 3}})
+                           .json();
   EXPECT_EQ(numbers.at("data").at(0).at("embedding").as_array().size(), 3U);
   const auto packed = post(url, "/v1/embeddings",
-                           {{"model", "nomic-embed-text"}, {"input", "x"}, {"dimensions", 3}, {"encoding_format", "base64"}}).json();
+                           {{"model", "nomic-embed-text"},
+                            {"input", "x"},
+                            {"dimensions", 3},
+                            {"encoding_format", "base64"}})
+                          .json();
   EXPECT_EQ(packed.at("data").at(0).at("embedding").as_string().size(), 16U);  // twelve bytes
   EXPECT_EQ(packed.at("usage").at("prompt_tokens"), 1);
 }
@@ -113,32 +135,48 @@ TEST_P(ErrorForms, AreThoseOfTheApi) {
   EXPECT_EQ(reply.status, GetParam().status);
   EXPECT_EQ(reply.json().at("error").at("type"), GetParam().type);
   EXPECT_FALSE(reply.json().at("error").at("message").as_string().empty());
-  EXPECT_EQ(reply.json().as_object().contains("request_id"), std::string_view(GetParam().path) == "/v1/messages");
+  EXPECT_EQ(reply.json().as_object().contains("request_id"),
+            std::string_view(GetParam().path) == "/v1/messages");
 }
 INSTANTIATE_TEST_SUITE_P(
     Table, ErrorForms,
     testing::Values(
         FormCase{"chat_json", "/v1/chat/completions", "{", 400, "invalid_request_error"},
-        FormCase{"chat_messages", "/v1/chat/completions", R"({"model":"llama3.2"})", 400, "invalid_request_error"},
-        FormCase{"chat_absent", "/v1/chat/completions", R"({"model":"zz","messages":[{"role":"user","content":"x"}]})", 404, "not_found_error"},
+        FormCase{"chat_messages", "/v1/chat/completions", R"({"model":"llama3.2"})", 400,
+                 "invalid_request_error"},
+        FormCase{"chat_absent", "/v1/chat/completions",
+                 R"({"model":"zz","messages":[{"role":"user","content":"x"}]})", 404,
+                 "not_found_error"},
         FormCase{"chat_image", "/v1/chat/completions",
-                 R"({"model":"llama3.2","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://x/a.png"}}]}]})",
+                 R"({"model":"llama3.2","messages":[{"role":"user","content":
+                    [{"type":"image_url","image_url":{"url":"http://x/a.png"}}]}]})",
                  400, "invalid_request_error"},
-        FormCase{"embeddings_absent", "/v1/embeddings", R"({"model":"zz","input":"x"})", 404, "not_found_error"},
-        FormCase{"responses_absent", "/v1/responses", R"({"model":"zz","input":"x"})", 404, "not_found_error"},
-        FormCase{"messages_model", "/v1/messages", R"({"max_tokens":1,"messages":[{"role":"user","content":"x"}]})", 400, "invalid_request_error"},
-        FormCase{"messages_tokens", "/v1/messages", R"({"model":"llama3.2","messages":[{"role":"user","content":"x"}]})", 400, "invalid_request_error"},
-        FormCase{"messages_absent", "/v1/messages", R"({"model":"zz","max_tokens":1,"messages":[{"role":"user","content":"x"}]})", 404, "not_found_error"}),
+        FormCase{"embeddings_absent", "/v1/embeddings", R"({"model":"zz","input":"x"})", 404,
+                 "not_found_error"},
+        FormCase{"responses_absent", "/v1/responses", R"({"model":"zz","input":"x"})", 404,
+                 "not_found_error"},
+        FormCase{"messages_model", "/v1/messages",
+                 R"({"max_tokens":1,"messages":[{"role":"user","content":"x"}]})", 400,
+                 "invalid_request_error"},
+        FormCase{"messages_tokens", "/v1/messages",
+                 R"({"model":"llama3.2","messages":[{"role":"user","content":"x"}]})", 400,
+                 "invalid_request_error"},
+        FormCase{"messages_absent", "/v1/messages",
+                 R"({"model":"zz","max_tokens":1,"messages":[{"role":"user","content":"x"}]})", 404,
+                 "not_found_error"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST_F(Apis, ResponsesStreamNamedEventsInSequence) {
-  const auto reply = post(url, "/v1/responses", {{"model", "llama3.2"}, {"input", "Hi"}, {"stream", true}, {"max_output_tokens", 3}});
+  const auto reply =
+      post(url, "/v1/responses",
+           {{"model", "llama3.2"}, {"input", "Hi"}, {"stream", true}, {"max_output_tokens", 3}});
   const auto events = reply.events();
   EXPECT_TRUE(reply.body.starts_with("event: response.created\ndata: {"));
   std::string text;
   for (std::size_t i = 0; i < events.size(); ++i) {
     EXPECT_EQ(events[i].at("sequence_number"), i);
-    if (events[i].at("type") == "response.output_text.delta") text += events[i].at("delta").as_string();
+    if (events[i].at("type") == "response.output_text.delta")
+      text += events[i].at("delta").as_string();
   }
   const auto& end = events.back();
   EXPECT_EQ(end.at("type"), "response.completed");
@@ -149,35 +187,58 @@ TEST_F(Apis, ResponsesStreamNamedEventsInSequence) {
 TEST_F(Apis, ResponsesCallFunctionsWithFlatTools) {
   auto tool = weather_tool().as_object();
   tool["type"] = "function";
-  const auto reply = post(url, "/v1/responses", {{"model", "llama3.2"}, {"input", "weather?"}, {"tools", json::array{tool}}}).json();
+  const auto reply =
+      post(url, "/v1/responses",
+           {{"model", "llama3.2"}, {"input", "weather?"}, {"tools", json::array{tool}}})
+          .json();
   EXPECT_EQ(reply.at("output").at(0).at("type"), "function_call");
   EXPECT_EQ(reply.at("output").at(0).at("name"), "get_weather");
 }
 
 TEST_F(Apis, AnthropicMessagesStreamTheirEventsInOrder) {
-  const auto reply = post(url, "/v1/messages", {{"model", "llama3.2"}, {"max_tokens", 2}, {"messages", user("Hi")}, {"stream", true}});
+  const auto reply =
+      post(url, "/v1/messages",
+           {{"model", "llama3.2"}, {"max_tokens", 2}, {"messages", user("Hi")}, {"stream", true}});
   std::vector<std::string> types;
   for (const auto& event : reply.events()) types.emplace_back(event.at("type").as_string());
-  EXPECT_EQ(types, (std::vector<std::string>{"message_start", "content_block_start", "content_block_delta", "content_block_delta",
-                                             "content_block_stop", "message_delta", "message_stop"}));
+  EXPECT_EQ(types,
+            (std::vector<std::string>{"message_start", "content_block_start", "content_block_delta",
+                                      "content_block_delta", "content_block_stop", "message_delta",
+                                      "message_stop"}));
   EXPECT_EQ(reply.events()[5].at("delta").at("stop_reason"), "max_tokens");
 }
 
 TEST_F(Apis, AnthropicMessagesCallToolsAndReadResults) {
-  const json::value tool = {{"name", "get_weather"}, {"input_schema", weather_tool().at("parameters")}};
+  const json::value tool = {{"name", "get_weather"},
+                            {"input_schema", weather_tool().at("parameters")}};
   auto messages = user("weather in Paris?");
-  const auto call = post(url, "/v1/messages", {{"model", "llama3.2"}, {"max_tokens", 99}, {"messages", messages}, {"tools", json::array{tool}}}).json();
+  const auto call = post(url, "/v1/messages",
+                         {{"model", "llama3.2"},
+                          {"max_tokens", 99},
+                          {"messages", messages},
+                          {"tools", json::array{tool}}})
+                        .json();
   EXPECT_EQ(call.at("stop_reason"), "tool_use");
   EXPECT_TRUE(call.at("content").at(0).at("input").at("city").is_string());
   messages.push_back({{"role", "assistant"}, {"content", call.at("content")}});
-  messages.push_back({{"role", "user"}, {"content", {{{"type", "tool_result"}, {"tool_use_id", "x"}, {"content", "14"}}}}});
-  const auto answer = post(url, "/v1/messages", {{"model", "llama3.2"}, {"max_tokens", 99}, {"messages", messages}, {"tools", json::array{tool}}}).json();
+  messages.push_back(
+      {{"role", "user"},
+       {"content", {{{"type", "tool_result"}, {"tool_use_id", "x"}, {"content", "14"}}}}});
+  const auto answer = post(url, "/v1/messages",
+                           {{"model", "llama3.2"},
+                            {"max_tokens", 99},
+                            {"messages", messages},
+                            {"tools", json::array{tool}}})
+                          .json();
   EXPECT_EQ(answer.at("content").at(0).at("type"), "text");
 }
 
 TEST_F(Apis, AnthropicThinkingIsWaivedForAModelThatCannot) {
   const auto blocks = [&](std::string_view model) {
-    json::object body = {{"model", model}, {"max_tokens", 500}, {"messages", user("Hi")}, {"thinking", {{"type", "enabled"}}}};
+    json::object body = {{"model", model},
+                         {"max_tokens", 500},
+                         {"messages", user("Hi")},
+                         {"thinking", {{"type", "enabled"}}}};
     return post(url, "/v1/messages", body).json().at("content").as_array();
   };
   EXPECT_EQ(blocks("qwen3:4b").at(0).at("type"), "thinking");
@@ -187,11 +248,17 @@ TEST_F(Apis, AnthropicThinkingIsWaivedForAModelThatCannot) {
 TEST_F(Apis, TranscriptionsReadMultipartForms) {
   const auto form = [&](std::string_view model, std::string_view format) {
     std::string body;
-    for (const auto& [name, value] : {std::pair{"model", model}, std::pair{"response_format", format}}) {
-      body += "--cut\r\nContent-Disposition: form-data; name=\"" + std::string(name) + "\"\r\n\r\n" + std::string(value) + "\r\n";
+    for (const auto& [name, value] :
+         {std::pair{"model", model}, std::pair{"response_format", format}}) {
+      body += "--cut\r\nContent-Disposition: form-data; name=\"" + std::string(name) +
+              "\"\r\n\r\n" + std::string(value) + "\r\n";
     }
-    body += "--cut\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n--cut--\r\n";
-    return ask(url, {.path = "/v1/audio/transcriptions", .body = body, .headers = {{"Content-Type", "multipart/form-data; boundary=cut"}}});
+    body +=
+        "--cut\r\nContent-Disposition: form-data; name=\"file\"; "
+        "filename=\"a.wav\"\r\n\r\nRIFF\r\n--cut--\r\n";
+    return ask(url, {.path = "/v1/audio/transcriptions",
+                     .body = body,
+                     .headers = {{"Content-Type", "multipart/form-data; boundary=cut"}}});
   };
   const auto as_json = form("gemma3n:e4b", "json");
   EXPECT_FALSE(as_json.json().at("text").as_string().empty());

@@ -67,7 +67,8 @@ Reply TestConnection::read() {
     reply.body += std::string_view(bytes.data(), bytes.size());
     return bytes.size();
   };
-  auto on_chunk_head = [&](std::uint64_t size, boost::beast::string_view, boost::system::error_code&) {
+  auto on_chunk_head = [&](std::uint64_t size, boost::beast::string_view,
+                           boost::system::error_code&) {
     if (size != 0) reply.chunks.emplace_back();
   };
   parser.on_chunk_header(on_chunk_head);

@@ -22,8 +22,8 @@ struct Reply {
   std::string header(std::string_view name) const;  // any case; "" when absent
   boost::json::value json() const;                  // fails the test when it is none
   boost::json::array lines() const;                 // of an NDJSON body
-  boost::json::array events() const;  // the data of an SSE body; "[DONE]" as a string
-  std::string error() const;          // of a native error
+  boost::json::array events() const;                // the data of an SSE body; "[DONE]" as a string
+  std::string error() const;                        // of a native error
 };
 
 struct Ask {

@@ -67,14 +67,19 @@ TEST_F(FaultyNode, FailsBeforeTheFirstRecord) {
   const auto reply = with({.kind = FaultKind::error, .status = 502, .text = "out of luck"});
   EXPECT_EQ(reply.status, 502);
   EXPECT_EQ(reply.error(), "out of luck");
-  EXPECT_TRUE(with({.kind = FaultKind::error}).error().starts_with("model runner has unexpectedly stopped"));
+  EXPECT_TRUE(with({.kind = FaultKind::error})
+                  .error()
+                  .starts_with("model runner has unexpectedly stopped"));
 }
 
 TEST_F(FaultyNode, FailsInTheMiddleInTheWayOfEachApi) {
   const auto native = with({.kind = FaultKind::error_after_tokens, .tokens = 2}).lines();
   EXPECT_EQ(native.size(), 3U);
   EXPECT_TRUE(native.back().as_object().contains("error"));
-  const json::object body = {{"model", "llama3.2"}, {"max_tokens", 9}, {"stream", true}, {"messages", {{{"role", "user"}, {"content", "Hi"}}}}};
+  const json::object body = {{"model", "llama3.2"},
+                             {"max_tokens", 9},
+                             {"stream", true},
+                             {"messages", {{{"role", "user"}, {"content", "Hi"}}}}};
   const auto openai = post(url, "/v1/chat/completions", body);
   EXPECT_TRUE(openai.complete);
   EXPECT_FALSE(openai.body.contains("[DONE]"));
@@ -82,9 +87,12 @@ TEST_F(FaultyNode, FailsInTheMiddleInTheWayOfEachApi) {
   const auto anthropic = post(url, "/v1/messages", body);
   EXPECT_TRUE(anthropic.complete);
   EXPECT_FALSE(anthropic.body.contains("message_stop"));
-  const auto responses = post(url, "/v1/responses", {{"model", "llama3.2"}, {"input", "Hi"}, {"stream", true}});
+  const auto responses =
+      post(url, "/v1/responses", {{"model", "llama3.2"}, {"input", "Hi"}, {"stream", true}});
   EXPECT_EQ(responses.events().back().at("type"), "response.failed");
-  EXPECT_EQ(post(url, "/api/generate", {{"model", "llama3.2"}, {"prompt", "Hi"}, {"stream", false}}).status, 500);
+  EXPECT_EQ(post(url, "/api/generate", {{"model", "llama3.2"}, {"prompt", "Hi"}, {"stream", false}})
+                .status,
+            500);
 }
 
 TEST_F(FaultyNode, SaysBusyAsAFullLoadQueueDoes) {
@@ -105,7 +113,8 @@ TEST_F(FaultyNode, LiesAboutTypeBodyOrProtocol) {
 }
 
 TEST_F(FaultyNode, StallsUntilTheClientLeaves) {
-  for (const auto& fault : {FaultSpec{.kind = FaultKind::stall}, FaultSpec{.kind = FaultKind::starting}}) {
+  for (const auto& fault :
+       {FaultSpec{.kind = FaultKind::stall}, FaultSpec{.kind = FaultKind::starting}}) {
     fleet.set_fault("a", fault);
     const auto faults = fleet.counters("a").faults;
     TestConnection client(url);
@@ -122,7 +131,8 @@ TEST_F(FaultyNode, StallsInTheMiddle) {
   TestConnection client(url);
   client.send({.path = "/api/generate", .body = R"({"model":"llama3.2","prompt":"x"})"});
   std::string got;
-  while (std::ranges::count(got, '\n') < 2 || !got.contains("\"done\":false")) got += client.read_some();
+  while (std::ranges::count(got, '\n') < 2 || !got.contains("\"done\":false"))
+    got += client.read_some();
   EXPECT_TRUE(fleet.wait_until([&] { return fleet.counters("a").tokens == 2; }));
   EXPECT_FALSE(got.contains("\"done\":true"));
 }
@@ -137,7 +147,9 @@ TEST_F(FaultyNode, SlowPsLeavesOtherRoutesAlone) {
 }
 
 TEST_F(FaultyNode, ASlowNodeTakesTheFactorLonger) {
-  const auto eval = [](const Reply& reply) { return reply.lines().back().at("eval_duration").as_int64(); };
+  const auto eval = [](const Reply& reply) {
+    return reply.lines().back().at("eval_duration").as_int64();
+  };
   const auto plain = eval(generate());
   EXPECT_EQ(eval(with({.kind = FaultKind::slow, .factor = 10})), plain * 10);
 }
@@ -157,7 +169,8 @@ TEST_F(FaultyNode, AFaultOfAllRoutesMeetsProbesToo) {
 TEST_F(FaultyNode, ChanceMeetsAboutItsShare) {
   fleet.set_fault("a", {.kind = FaultKind::error, .probability = 0.3});
   int failed = 0;
-  for (int i = 0; i < 100; ++i) failed += post(url, "/api/generate", {{"model", "llama3.2"}}).status == 500;
+  for (int i = 0; i < 100; ++i)
+    failed += post(url, "/api/generate", {{"model", "llama3.2"}}).status == 500;
   EXPECT_GT(failed, 15);  // the seed is fixed
   EXPECT_LT(failed, 45);
 }

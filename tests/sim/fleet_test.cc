@@ -32,15 +32,18 @@ TEST(Fleet, AnAddressThatIsTakenIsNamed) {
     Fleet second{{.nodes = {{.name = "b", .address = address}}}};
     FAIL() << "two nodes at " << address;
   } catch (const std::runtime_error& error) {
-    EXPECT_TRUE(std::string(error.what()).contains("node b: cannot listen at " + address)) << error.what();
+    EXPECT_TRUE(std::string(error.what()).contains("node b: cannot listen at " + address))
+        << error.what();
   }
 }
 
 TEST(Fleet, CountsWhatItIsAsked) {
   Fleet fleet{{.nodes = {{.name = "a", .models = {llama()}}}, .time_scale = 1000}};
-  post(fleet.url("a"), "/api/generate", {{"model", "llama3.2"}, {"prompt", "x"}, {"options", {{"num_predict", 4}}}});
+  post(fleet.url("a"), "/api/generate",
+       {{"model", "llama3.2"}, {"prompt", "x"}, {"options", {{"num_predict", 4}}}});
   get(fleet.url("a"), "/api/tags");
-  EXPECT_TRUE(fleet.wait_until([&] { return fleet.counters("a").completed == 1 && fleet.counters("a").open == 0; }));
+  EXPECT_TRUE(fleet.wait_until(
+      [&] { return fleet.counters("a").completed == 1 && fleet.counters("a").open == 0; }));
   const auto counters = fleet.counters("a");
   EXPECT_EQ(counters.of("POST /api/generate"), 1U);
   EXPECT_EQ(counters.total(), 2U);
@@ -69,12 +72,19 @@ TEST(Fleet, NodesOfOneDeviceSlowEachOtherDown) {
   apart.name = "apart";
   apart.host = "elsewhere";
   Fleet fleet{{.nodes = {a, b, apart}, .time_scale = 200}};
-  for (const auto& name : fleet.names()) post(fleet.url(name), "/api/generate", {{"model", "llama3.2"}});
-  TestConnection busy(fleet.url("a"));  // more tokens than the other request could outlast
-  busy.send({.path = "/api/generate", .body = R"({"model":"llama3.2","prompt":"x","raw":true,"format":{"type":"array","minItems":64,"items":{"type":"string","minLength":4000}}})"});
+  for (const auto& name : fleet.names())
+    post(fleet.url(name), "/api/generate", {{"model", "llama3.2"}});
+  fleet.set_fault("a", {.kind = FaultKind::stall_after_tokens, .tokens = 1});
+  TestConnection busy(fleet.url("a"));  // generates until it leaves
+  busy.send({.path = "/api/generate", .body = R"({"model":"llama3.2","prompt":"x"})"});
   ASSERT_TRUE(fleet.wait_until([&] { return fleet.counters("a").tokens > 0; }));
   const auto per_token = [&](std::string_view name) {
-    const auto end = post(fleet.url(name), "/api/generate", {{"model", "llama3.2"}, {"prompt", "y"}, {"stream", false}, {"options", {{"num_predict", 5}}}}).json();
+    const auto end = post(fleet.url(name), "/api/generate",
+                          {{"model", "llama3.2"},
+                           {"prompt", "y"},
+                           {"stream", false},
+                           {"options", {{"num_predict", 5}}}})
+                         .json();
     return end.at("eval_duration").as_int64() / end.at("eval_count").as_int64();
   };
   EXPECT_EQ(per_token("b"), 20'000'000);
@@ -96,7 +106,8 @@ models = ["llama3.2:latest", { name = "qwen3:4b", size = "2.5 GB", load_time = 1
 faults = ["die_after_tokens:7", { kind = "error", status = 503, count = 2, scope = "all" }]
 [[node]]
 models = [{ name = "llama3.2", decode_rate = 60 }]
-)", "f.toml");
+)",
+                                "f.toml");
   ASSERT_TRUE(fleet.has_value()) << fleet.error().detail;
   EXPECT_EQ(fleet->time_scale, 2);
   const auto& node = fleet->nodes.at(0);
@@ -124,24 +135,36 @@ TEST_P(BadFiles, AreRefusedWithLineFieldAndMend) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Table, BadFiles,
-    testing::Values(BadFile{"syntax", "[[node]\n", "f.toml:1: "},
-                    BadFile{"no_node", "seed = 1\n", "no node; begin with [[node]]"},
-                    BadFile{"unknown_field", "[[node]]\nslot = 1\n", "f.toml:2: a node has no field 'slot'; it has: "},
-                    BadFile{"wrong_type", "[[node]]\nslots = \"many\"\n", "f.toml:2: 'slots' must be a whole number"},
-                    BadFile{"negative", "[[node]]\nslots = -1\n", "f.toml:2: 'slots' must be a whole number, 0 or more"},
-                    BadFile{"size", "[[node]]\nmemory = \"24 gigs\"\n", "such as 2000000000, \"2 GB\""},
-                    BadFile{"time", "[[node]]\nkeep_alive = \"long\"\n", "a time such as 2.5 (seconds)"},
-                    BadFile{"fault", "[[node]]\nfaults = [\"explode\"]\n", "'explode' is no fault; one of: "},
-                    BadFile{"fault_kind", "[[node]]\nfaults = [{ kind = \"explode\" }]\n", "'kind' must be one of: "},
-                    BadFile{"model_name", "[[node]]\nmodels = [\"-\"]\n", "f.toml:2: a model needs a name"},
-                    BadFile{"digest", "[[node]]\nmodels = [{ name = \"a\", digest = \"12\" }]\n", "64 hexadecimal digits"},
-                    BadFile{"rate", "[[node]]\nmodels = [{ name = \"a\", decode_rate = 0 }]\n", "'decode_rate' must be greater than 0"},
-                    BadFile{"twice", "[[node]]\nname = \"a\"\n[[node]]\nname = \"a\"\n", "two nodes are called 'a'"}),
+    testing::Values(
+        BadFile{"syntax", "[[node]\n", "f.toml:1: "},
+        BadFile{"no_node", "seed = 1\n", "no node; begin with [[node]]"},
+        BadFile{"unknown_field", "[[node]]\nslot = 1\n",
+                "f.toml:2: a node has no field 'slot'; it has: "},
+        BadFile{"wrong_type", "[[node]]\nslots = \"many\"\n",
+                "f.toml:2: 'slots' must be a whole number"},
+        BadFile{"negative", "[[node]]\nslots = -1\n",
+                "f.toml:2: 'slots' must be a whole number, 0 or more"},
+        BadFile{"size", "[[node]]\nmemory = \"24 gigs\"\n", "such as 2000000000, \"2 GB\""},
+        BadFile{"time", "[[node]]\nkeep_alive = \"long\"\n", "a time such as 2.5 (seconds)"},
+        BadFile{"fault", "[[node]]\nfaults = [\"explode\"]\n", "'explode' is no fault; one of: "},
+        BadFile{"fault_kind", "[[node]]\nfaults = [{ kind = \"explode\" }]\n",
+                "'kind' must be one of: "},
+        BadFile{"model_name", "[[node]]\nmodels = [\"-\"]\n", "f.toml:2: a model needs a name"},
+        BadFile{"digest", "[[node]]\nmodels = [{ name = \"a\", digest = \"12\" }]\n",
+                "64 hexadecimal digits"},
+        BadFile{"rate", "[[node]]\nmodels = [{ name = \"a\", decode_rate = 0 }]\n",
+                "'decode_rate' must be greater than 0"},
+        BadFile{"twice", "[[node]]\nname = \"a\"\n[[node]]\nname = \"a\"\n",
+                "two nodes are called 'a'"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST(FleetFile, WhatIsWrittenReadsBackTheSame) {
   auto fleet = demo_fleet();
-  fleet.nodes[0].faults = {{.kind = FaultKind::error, .status = 503, .text = "a \"b\"", .count = 3, .scope = FaultScope::all}};
+  fleet.nodes[0].faults = {{.kind = FaultKind::error,
+                            .status = 503,
+                            .text = "a \"b\"",
+                            .count = 3,
+                            .scope = FaultScope::all}};
   fleet.nodes[1].network_delay = 20ms;
   const auto again = read_fleet(to_toml(fleet), "written");
   ASSERT_TRUE(again.has_value()) << again.error().detail;
@@ -155,7 +178,8 @@ TEST(FleetFile, TheManualNamesEveryField) {
   manual << file.rdbuf();
   const auto check = [&](auto spec) {
     visit_fields(spec, [&](std::string_view key, auto&&) {
-      EXPECT_TRUE(manual.str().contains("`" + std::string(key) + "`")) << key << " is missing in docs/sim.md";
+      EXPECT_TRUE(manual.str().contains("`" + std::string(key) + "`"))
+          << key << " is missing in docs/sim.md";
     });
   };
   check(ModelSpec{});

@@ -23,7 +23,8 @@ TEST(GoJson, BytesThatAreNoUtf8BecomeTheReplacementCharacter) {
 }
 
 TEST(GoJson, KeepsTheOrderOfFields) {
-  EXPECT_EQ(to_json({{"z", 1}, {"a", nullptr}, {"list", {true, 2.5}}}), R"({"z":1,"a":null,"list":[true,2.5]})");
+  EXPECT_EQ(to_json({{"z", 1}, {"a", nullptr}, {"list", {true, 2.5}}}),
+            R"({"z":1,"a":null,"list":[true,2.5]})");
 }
 
 struct Number {
@@ -38,7 +39,8 @@ TEST_P(GoNumber, IsWrittenAsGoWritesIt) {
 }
 INSTANTIATE_TEST_SUITE_P(Table, GoNumber,
                          testing::Values(Number{0, "0"}, Number{1, "1"}, Number{-0.25, "-0.25"},
-                                         Number{0.00001, "0.00001"}, Number{1e-7, "1e-7"}, Number{1e20, "100000000000000000000"},
+                                         Number{0.00001, "0.00001"}, Number{1e-7, "1e-7"},
+                                         Number{1e20, "100000000000000000000"},
                                          Number{1e21, "1e+21"}));
 
 struct BadText {
@@ -54,13 +56,15 @@ TEST_P(GoDecoder, RefusesInGoWords) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Table, GoDecoder,
-    testing::Values(BadText{"cut", "{\"model\":", "unexpected EOF"},
-                    BadText{"no_value", "x", "invalid character 'x' looking for beginning of value"},
-                    BadText{"bare_key", "{a:1}", "invalid character 'a' looking for beginning of object key string"},
-                    BadText{"no_colon", "{\"a\" 1}", "invalid character '1' after object key"},
-                    BadText{"no_comma", "{\"a\":1 2}", "invalid character '2' after object key:value pair"},
-                    BadText{"list", "[1 2]", "invalid character '2' after array element"},
-                    BadText{"word", "{\"a\":trux}", "invalid character 'x' in literal true (expecting 'e')"}),
+    testing::Values(
+        BadText{"cut", "{\"model\":", "unexpected EOF"},
+        BadText{"no_value", "x", "invalid character 'x' looking for beginning of value"},
+        BadText{"bare_key", "{a:1}",
+                "invalid character 'a' looking for beginning of object key string"},
+        BadText{"no_colon", "{\"a\" 1}", "invalid character '1' after object key"},
+        BadText{"no_comma", "{\"a\":1 2}", "invalid character '2' after object key:value pair"},
+        BadText{"list", "[1 2]", "invalid character '2' after array element"},
+        BadText{"word", "{\"a\":trux}", "invalid character 'x' in literal true (expecting 'e')"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST(GoDecoder, IgnoresWhatFollowsTheFirstValue) {
@@ -73,7 +77,8 @@ TEST(GoTimestamp, CutsTrailingZerosAndShowsTheOffset) {
   const WallTime at = std::chrono::sys_days{std::chrono::year{2026} / 8 / 21} + 10h + 123400us;
   EXPECT_EQ(go_timestamp(at), "2026-08-21T10:00:00.1234Z");
   EXPECT_EQ(go_timestamp(at, 120), "2026-08-21T12:00:00.1234+02:00");
-  EXPECT_EQ(go_timestamp(std::chrono::sys_days{std::chrono::year{2026} / 8 / 21}), "2026-08-21T00:00:00Z");
+  EXPECT_EQ(go_timestamp(std::chrono::sys_days{std::chrono::year{2026} / 8 / 21}),
+            "2026-08-21T00:00:00Z");
 }
 
 struct GoDuration {
@@ -81,10 +86,13 @@ struct GoDuration {
   Duration want;
 };
 class GoDurations : public testing::TestWithParam<GoDuration> {};
-TEST_P(GoDurations, AreRead) { EXPECT_EQ(parse_go_duration(GetParam().text).value(), GetParam().want); }
+TEST_P(GoDurations, AreRead) {
+  EXPECT_EQ(parse_go_duration(GetParam().text).value(), GetParam().want);
+}
 INSTANTIATE_TEST_SUITE_P(Table, GoDurations,
-                         testing::Values(GoDuration{"5m", 5min}, GoDuration{"1h30m", 90min}, GoDuration{"-1m", -1min},
-                                         GoDuration{"0", 0s}, GoDuration{"1.5s", 1500ms}, GoDuration{"250ms", 250ms}));
+                         testing::Values(GoDuration{"5m", 5min}, GoDuration{"1h30m", 90min},
+                                         GoDuration{"-1m", -1min}, GoDuration{"0", 0s},
+                                         GoDuration{"1.5s", 1500ms}, GoDuration{"250ms", 250ms}));
 
 TEST(GoDurations, NeedAUnit) {
   EXPECT_EQ(parse_go_duration("10").error().detail, "time: missing unit in duration \"10\"");

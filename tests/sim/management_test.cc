@@ -15,7 +15,8 @@ using namespace std::chrono_literals;
 
 class Management : public testing::Test {
  protected:
-  Fleet fleet{{.nodes = {{.name = "a", .models = {llama()}}, {.name = "b", .models = {nomic()}}}, .time_scale = 1000}};
+  Fleet fleet{{.nodes = {{.name = "a", .models = {llama()}}, {.name = "b", .models = {nomic()}}},
+               .time_scale = 1000}};
   std::string url = fleet.url("a");
 
   std::vector<std::string> names(std::string_view node) {
@@ -35,15 +36,20 @@ TEST_F(Management, APullReportsItsProgressInOrder) {
   EXPECT_EQ(layer.at("digest").as_string().size(), 71U);
   EXPECT_EQ(layer.at("total"), 274'302'450);
   std::vector<std::string> end;
-  for (std::size_t i = lines.size() - 3; i < lines.size(); ++i) end.emplace_back(lines[i].at("status").as_string());
-  EXPECT_EQ(end, (std::vector<std::string>{"verifying sha256 digest", "writing manifest", "success"}));
+  for (std::size_t i = lines.size() - 3; i < lines.size(); ++i)
+    end.emplace_back(lines[i].at("status").as_string());
+  EXPECT_EQ(end,
+            (std::vector<std::string>{"verifying sha256 digest", "writing manifest", "success"}));
 }
 
 TEST_F(Management, APulledModelOfTheFleetIsTheSameModel) {
-  EXPECT_EQ(post(url, "/api/pull", {{"name", "nomic-embed-text"}, {"stream", false}}).json().at("status"), "success");
+  EXPECT_EQ(
+      post(url, "/api/pull", {{"name", "nomic-embed-text"}, {"stream", false}}).json().at("status"),
+      "success");
   const auto digest = [&](std::string_view node) {
     for (const auto& model : get(fleet.url(node), "/api/tags").json().at("models").as_array()) {
-      if (model.at("name") == "nomic-embed-text:latest") return std::string(model.at("digest").as_string());
+      if (model.at("name") == "nomic-embed-text:latest")
+        return std::string(model.at("digest").as_string());
     }
     return std::string("absent");
   };
@@ -65,11 +71,14 @@ TEST_F(Management, ACopyIsAnotherNameOfTheSameModel) {
   post(url, "/api/generate", {{"model", "llama3.2"}});
   post(url, "/api/generate", {{"model", "me/mine"}});
   EXPECT_EQ(fleet.counters("a").model.loads, 1U);  // one runner for one blob
-  EXPECT_EQ(post(url, "/api/copy", {{"source", "zz"}, {"destination", "y"}}).error(), "model \"zz\" not found");
+  EXPECT_EQ(post(url, "/api/copy", {{"source", "zz"}, {"destination", "y"}}).error(),
+            "model \"zz\" not found");
 }
 
 TEST_F(Management, ADeletedModelIsGone) {
-  const auto remove = [&](std::string body) { return ask(url, {.method = "DELETE", .path = "/api/delete", .body = std::move(body)}); };
+  const auto remove = [&](std::string body) {
+    return ask(url, {.method = "DELETE", .path = "/api/delete", .body = std::move(body)});
+  };
   const auto removed = remove(R"({"name":"LLAMA3.2"})");
   EXPECT_EQ(removed.status, 200);
   EXPECT_EQ(removed.body, "");
@@ -89,19 +98,28 @@ TEST_F(Management, ABlobIsCheckedAndFoundOnItsNodeOnly) {
   EXPECT_EQ(ask(fleet.url("b"), {.method = "HEAD", .path = path}).status, 404);
   const auto wrong = ask(url, {.path = "/api/blobs/sha256-" + std::string(64, '0'), .body = "abc"});
   EXPECT_EQ(wrong.status, 400);
-  EXPECT_EQ(wrong.error(), "digest mismatch, expected \"sha256:" + std::string(64, '0') + "\", got \"sha256:" + sha256_hex("abc") + "\"");
-  EXPECT_EQ(ask(url, {.path = "/api/blobs/sha256:12", .body = "abc"}).error(), "invalid digest format");
+  EXPECT_EQ(wrong.error(), "digest mismatch, expected \"sha256:" + std::string(64, '0') +
+                               "\", got \"sha256:" + sha256_hex("abc") + "\"");
+  EXPECT_EQ(ask(url, {.path = "/api/blobs/sha256:12", .body = "abc"}).error(),
+            "invalid digest format");
 }
 
 TEST_F(Management, CreateMakesAModelFromAnotherOrFromBlobs) {
-  const auto lines = post(url, "/api/create", {{"model", "mine"}, {"from", "llama3.2"}, {"system", "Be brief."}}).lines();
+  const auto lines =
+      post(url, "/api/create", {{"model", "mine"}, {"from", "llama3.2"}, {"system", "Be brief."}})
+          .lines();
   EXPECT_EQ(lines.back().at("status"), "success");
   EXPECT_EQ(post(url, "/api/show", {{"model", "mine"}}).json().at("system"), "Be brief.");
   ask(url, {.path = "/api/blobs/sha256:" + sha256_hex("gguf"), .body = "gguf"});
   const json::object files = {{"m.gguf", "sha256:" + sha256_hex("gguf")}};
-  EXPECT_EQ(post(url, "/api/create", {{"model", "filed"}, {"files", files}, {"stream", false}}).json().at("status"), "success");
-  EXPECT_EQ(post(fleet.url("b"), "/api/create", {{"model", "filed"}, {"files", files}}).status, 400);
-  EXPECT_EQ(post(url, "/api/create", {{"model", "none"}}).error(), "neither 'from' or 'files' was specified");
+  EXPECT_EQ(post(url, "/api/create", {{"model", "filed"}, {"files", files}, {"stream", false}})
+                .json()
+                .at("status"),
+            "success");
+  EXPECT_EQ(post(fleet.url("b"), "/api/create", {{"model", "filed"}, {"files", files}}).status,
+            400);
+  EXPECT_EQ(post(url, "/api/create", {{"model", "none"}}).error(),
+            "neither 'from' or 'files' was specified");
 }
 
 TEST(Downloads, PullersOfOneBlobShareItsDownload) {

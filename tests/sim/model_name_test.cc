@@ -25,15 +25,18 @@ INSTANTIATE_TEST_SUITE_P(Table, Names,
                                          NameCase{"https://registry.ollama.ai/library/x:1", "x:1"},
                                          NameCase{"me/x", "me/x:latest"},
                                          NameCase{"hf.co/org/repo:Q4_K_M", "hf.co/org/repo:Q4_K_M"},
-                                         NameCase{"localhost:5000/me/x:1", "localhost:5000/me/x:1"}));
+                                         NameCase{"localhost:5000/me/x:1",
+                                                  "localhost:5000/me/x:1"}));
 
 class BadNames : public testing::TestWithParam<const char*> {};
 TEST_P(BadNames, AreRefused) { EXPECT_FALSE(ModelName::parse(GetParam()).has_value()); }
-INSTANTIATE_TEST_SUITE_P(Table, BadNames, testing::Values("", "model:", "-x", "a b", "me/", "a.b/c", "x:t/ag"));
+INSTANTIATE_TEST_SUITE_P(Table, BadNames,
+                         testing::Values("", "model:", "-x", "a b", "me/", "a.b/c", "x:t/ag"));
 
 TEST(ModelName, SpellingsOfOneNameHaveOneKey) {
   const auto key = ModelName::parse("llama3.2")->key();
-  for (const char* spelling : {"LLAMA3.2:Latest", "library/llama3.2", "registry.ollama.ai/library/llama3.2:latest"}) {
+  for (const char* spelling :
+       {"LLAMA3.2:Latest", "library/llama3.2", "registry.ollama.ai/library/llama3.2:latest"}) {
     EXPECT_EQ(ModelName::parse(spelling)->key(), key) << spelling;
   }
   EXPECT_NE(ModelName::parse("llama3.2:1b")->key(), key);

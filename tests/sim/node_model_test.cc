@@ -126,7 +126,8 @@ TEST(NodeModel, TheShortestKeepAliveIsEvictedAmongIdleModels) {
   small.max_loaded = 2;
   Lone lone(small);
   auto now = start;
-  for (const auto& [name, keep_alive] : {std::pair{"long", Duration{1h}}, std::pair{"short", Duration{30min}}}) {
+  for (const auto& [name, keep_alive] :
+       {std::pair{"long", Duration{1h}}, std::pair{"short", Duration{30min}}}) {
     const auto job = lone.admit(now, model(name), {}, keep_alive);
     now += load_time;
     lone.run_until(now);
@@ -161,7 +162,8 @@ TEST(NodeModel, KeepAliveCountsFromTheMomentTheRunnerGoesIdle) {
   Lone lone(spec());
   const auto job = lone.admit(start, model("a"), {}, 60s);
   lone.run_until(start + load_time);
-  EXPECT_EQ(lone.node.runners(start + 10s).at(0).expires_at, start + 70s);  // before the first idle: now + keep-alive
+  EXPECT_EQ(lone.node.runners(start + 10s).at(0).expires_at,
+            start + 70s);  // before the first idle: now + keep-alive
   lone.node.finish(start + 100s, job);
   EXPECT_EQ(lone.node.runners(start + 100s).at(0).expires_at, start + 160s);
   lone.run_until(start + 159s);

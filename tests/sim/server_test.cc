@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 #include <cmath>
 
 #include "sim/client.h"
@@ -64,11 +63,12 @@ TEST_P(PlainAnswers, ArePlainText) {
   EXPECT_EQ(reply.body, GetParam().text);
   EXPECT_EQ(reply.header("Content-Type"), "text/plain");
 }
-INSTANTIATE_TEST_SUITE_P(Table, PlainAnswers,
-                         testing::Values(PlainCase{"GET", "/api/nothing", 404, "404 page not found"},
-                                         PlainCase{"GET", "/v1/models/a/b", 404, "404 page not found"},
-                                         PlainCase{"GET", "/api/chat", 405, "405 method not allowed"},
-                                         PlainCase{"POST", "/api/tags", 405, "405 method not allowed"}));
+INSTANTIATE_TEST_SUITE_P(
+    Table, PlainAnswers,
+    testing::Values(PlainCase{"GET", "/api/nothing", 404, "404 page not found"},
+                    PlainCase{"GET", "/v1/models/a/b", 404, "404 page not found"},
+                    PlainCase{"GET", "/api/chat", 405, "405 method not allowed"},
+                    PlainCase{"POST", "/api/tags", 405, "405 method not allowed"}));
 
 struct ErrorCase {
   const char* name;
@@ -89,31 +89,41 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         ErrorCase{"empty", "/api/generate", "", 400, "missing request body"},
         ErrorCase{"cut", "/api/chat", "{\"model\":", 400, "unexpected EOF"},
-        ErrorCase{"no_json", "/api/chat", "hello", 400, "invalid character 'h' looking for beginning of value"},
+        ErrorCase{"no_json", "/api/chat", "hello", 400,
+                  "invalid character 'h' looking for beginning of value"},
         ErrorCase{"type", "/api/generate", R"({"model":1})", 400,
-                  "json: cannot unmarshal number into Go struct field GenerateRequest.model of type string"},
+                  "json: cannot unmarshal number into Go struct field GenerateRequest.model of "
+                  "type string"},
         ErrorCase{"no_model", "/api/generate", "{}", 404, "model '' not found"},
         ErrorCase{"chat_no_model", "/api/chat", "{}", 400, "model is required"},
-        ErrorCase{"absent", "/api/generate", R"({"model":"zz","prompt":"x"})", 404, "model 'zz' not found"},
-        ErrorCase{"bad_name", "/api/generate", R"({"model":"-x","prompt":"x"})", 400, "invalid model name"},
+        ErrorCase{"absent", "/api/generate", R"({"model":"zz","prompt":"x"})", 404,
+                  "model 'zz' not found"},
+        ErrorCase{"bad_name", "/api/generate", R"({"model":"-x","prompt":"x"})", 400,
+                  "invalid model name"},
         ErrorCase{"sources", "/api/generate", R"({"model":"a:cloud:local"})", 400,
                   "use either :local or :cloud, not both: \"a:cloud:local\""},
         ErrorCase{"embed_absent", "/api/embed", R"({"model":"zz","input":"x"})", 404,
                   "model \"zz\" not found, try pulling it first"},
-        ErrorCase{"embed_input", "/api/embed", R"({"model":"nomic-embed-text","input":[1]})", 400, "invalid input type"},
+        ErrorCase{"embed_input", "/api/embed", R"({"model":"nomic-embed-text","input":[1]})", 400,
+                  "invalid input type"},
         ErrorCase{"embed_long", "/api/embed",
-                  R"({"model":"nomic-embed-text","input":"a b c d e f","truncate":false,"options":{"num_ctx":4}})", 400,
-                  "the input length exceeds the context length"},
-        ErrorCase{"old_embeddings_case", "/api/embeddings", R"({"model":"Nomic-embed-text","prompt":"x"})", 404,
+                  R"({"model":"nomic-embed-text","input":"a b c d e f","truncate":false,
+                      "options":{"num_ctx":4}})",
+                  400, "the input length exceeds the context length"},
+        ErrorCase{"old_embeddings_case", "/api/embeddings",
+                  R"({"model":"Nomic-embed-text","prompt":"x"})", 404,
                   "model \"Nomic-embed-text\" not found, try pulling it first"},
-        ErrorCase{"show_absent", "/api/show", R"({"model":"zz"})", 404, "model 'zz:latest' not found"},
-        ErrorCase{"capability", "/api/generate", R"({"model":"nomic-embed-text","prompt":"x"})", 400,
-                  "\"nomic-embed-text\" does not support generate"},
-        ErrorCase{"think", "/api/generate", R"({"model":"llama3.2","prompt":"x","think":true})", 400,
-                  "\"llama3.2\" does not support thinking"},
-        ErrorCase{"raw", "/api/generate", R"({"model":"llama3.2","prompt":"x","raw":true,"system":"s"})", 400,
+        ErrorCase{"show_absent", "/api/show", R"({"model":"zz"})", 404,
+                  "model 'zz:latest' not found"},
+        ErrorCase{"capability", "/api/generate", R"({"model":"nomic-embed-text","prompt":"x"})",
+                  400, "\"nomic-embed-text\" does not support generate"},
+        ErrorCase{"think", "/api/generate", R"({"model":"llama3.2","prompt":"x","think":true})",
+                  400, "\"llama3.2\" does not support thinking"},
+        ErrorCase{"raw", "/api/generate",
+                  R"({"model":"llama3.2","prompt":"x","raw":true,"system":"s"})", 400,
                   "raw mode does not support template, system, or context"},
-        ErrorCase{"option", "/api/generate", R"({"model":"llama3.2","prompt":"x","options":{"num_ctx":"big"}})", 500,
+        ErrorCase{"option", "/api/generate",
+                  R"({"model":"llama3.2","prompt":"x","options":{"num_ctx":"big"}})", 500,
                   "option \"num_ctx\" must be of type integer"},
         ErrorCase{"keep_alive", "/api/generate", R"({"model":"llama3.2","keep_alive":"10"})", 400,
                   "time: missing unit in duration \"10\""}),
@@ -136,50 +146,61 @@ TEST_F(Server, StreamsOneRecordAChunk) {
 TEST_F(Server, AStreamedAnswerIsTheWholeAnswer) {
   const auto whole = generate({{"prompt", "Hi"}, {"stream", false}}).json();
   std::string joined;
-  for (const auto& line : generate({{"prompt", "Hi"}}).lines()) joined += line.at("response").as_string();
+  for (const auto& line : generate({{"prompt", "Hi"}}).lines())
+    joined += line.at("response").as_string();
   EXPECT_EQ(whole.at("response").as_string(), joined);
   EXPECT_FALSE(joined.empty());
 }
 
 TEST_F(Server, DurationsAddUpAndCountInNanoseconds) {
-  const auto last = generate({{"prompt", "Hi"}, {"stream", false}, {"options", {{"num_predict", 10}}}}).json();
+  const auto last =
+      generate({{"prompt", "Hi"}, {"stream", false}, {"options", {{"num_predict", 10}}}}).json();
   const auto of = [&](const char* key) { return last.at(key).as_int64(); };
   EXPECT_GE(of("load_duration"), 1'000'000'000);  // 2 GB at 2 GB/s
   EXPECT_EQ(of("eval_duration"), 100'000'000);    // ten tokens at 100 a second
   EXPECT_EQ(of("prompt_eval_duration"), of("prompt_eval_count") * 500'000);
-  EXPECT_EQ(of("total_duration"), of("load_duration") + of("prompt_eval_duration") + of("eval_duration"));
+  EXPECT_EQ(of("total_duration"),
+            of("load_duration") + of("prompt_eval_duration") + of("eval_duration"));
 }
 
 TEST_F(Server, WaitingForASlotShowsInTheTotalOnly) {
-  generate({{"prompt", "warm"}});
-  TestConnection first(url), second(url);
-  const auto slow = json::serialize(json::object{{"model", "llama3.2"}, {"prompt", "one"}, {"stream", false}});
-  first.send({.path = "/api/generate", .body = slow});
-  ASSERT_TRUE(fleet.wait_until([&] { return fleet.counters("a").in_flight == 1; }));
-  second.send({.path = "/api/generate", .body = slow});
-  const auto ahead = first.read().json();
-  const auto behind = second.read().json();
-  const auto of = [&](const char* key) { return behind.at(key).as_int64(); };
-  const auto waited = of("total_duration") - of("load_duration") - of("prompt_eval_duration") - of("eval_duration");
-  EXPECT_GT(waited, 0);
-  EXPECT_LE(waited, ahead.at("total_duration").as_int64());
+  fleet.set_fault("a", {.kind = FaultKind::stall_after_tokens, .tokens = 1, .count = 1});
+  TestConnection ahead(url), behind(url);  // the first keeps its slot until it leaves
+  const std::string body = R"({"model":"llama3.2","prompt":"one","stream":false})";
+  ahead.send({.path = "/api/generate", .body = body});
+  ASSERT_TRUE(fleet.wait_until([&] { return fleet.counters("a").tokens == 1; }));
+  behind.send({.path = "/api/generate", .body = body});
+  ASSERT_TRUE(fleet.wait_until([&] { return fleet.counters("a").in_flight == 2; }));
+  ahead.close();
+  const auto answer = behind.read().json();
+  const auto of = [&](const char* key) { return answer.at(key).as_int64(); };
+  EXPECT_GT(of("total_duration"),
+            of("load_duration") + of("prompt_eval_duration") + of("eval_duration"));
 }
 
 TEST_F(Server, ContinuesTheAnswerThatAnAssistantMessageBegins) {
   auto messages = user("Tell me a story");
-  const auto whole = std::string(chat({{"messages", messages}, {"stream", false}}).json().at("message").at("content").as_string());
+  const auto whole = std::string(chat({{"messages", messages}, {"stream", false}})
+                                     .json()
+                                     .at("message")
+                                     .at("content")
+                                     .as_string());
   for (const auto cut : {std::size_t{1}, whole.size() / 3, whole.size() / 2}) {
     if ((static_cast<unsigned char>(whole[cut]) & 0xc0) == 0x80) continue;  // inside a character
     auto begun = messages;
     begun.push_back({{"role", "assistant"}, {"content", whole.substr(0, cut)}});
     const auto rest = chat({{"messages", begun}, {"stream", false}}).json();
-    EXPECT_EQ(whole.substr(0, cut) + std::string(rest.at("message").at("content").as_string()), whole);
+    EXPECT_EQ(whole.substr(0, cut) + std::string(rest.at("message").at("content").as_string()),
+              whole);
   }
 }
 
 TEST_F(Server, ContinuesARawPrompt) {
   const auto raw = [&](const std::string& prompt) {
-    return std::string(generate({{"prompt", prompt}, {"raw", true}, {"stream", false}}).json().at("response").as_string());
+    return std::string(generate({{"prompt", prompt}, {"raw", true}, {"stream", false}})
+                           .json()
+                           .at("response")
+                           .as_string());
   };
   const auto whole = raw("Once upon");
   EXPECT_EQ(whole.substr(0, 7) + raw("Once upon" + whole.substr(0, 7)), whole);
@@ -187,7 +208,9 @@ TEST_F(Server, ContinuesARawPrompt) {
 
 TEST_F(Server, AGreedyAnswerDoesNotDependOnTheSeed) {
   const auto answer = [&](int seed, double temperature) {
-    return generate({{"prompt", "Hi"}, {"stream", false}, {"options", {{"seed", seed}, {"temperature", temperature}}}})
+    return generate({{"prompt", "Hi"},
+                     {"stream", false},
+                     {"options", {{"seed", seed}, {"temperature", temperature}}}})
         .json()
         .at("response");
   };
@@ -198,8 +221,10 @@ TEST_F(Server, AGreedyAnswerDoesNotDependOnTheSeed) {
 
 TEST_F(Server, JsonFollowsTheSchema) {
   const json::value schema = json::parse(
-      R"({"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer","minimum":18,"maximum":20},
-          "tags":{"type":"array","items":{"enum":["x","y"]},"minItems":2},"inner":{"$ref":"#/$defs/I"}},
+      R"({"type":"object","properties":{"name":{"type":"string"},
+          "age":{"type":"integer","minimum":18,"maximum":20},
+          "tags":{"type":"array","items":{"enum":["x","y"]},"minItems":2},
+          "inner":{"$ref":"#/$defs/I"}},
           "$defs":{"I":{"type":"object","properties":{"yes":{"type":"boolean"}}}}})");
   const auto reply = generate({{"prompt", "Hi"}, {"stream", false}, {"format", schema}}).json();
   const auto value = json::parse(reply.at("response").as_string());
@@ -225,7 +250,8 @@ TEST_F(Server, CallsAToolThatIsAskedForAndThenReadsItsResult) {
   EXPECT_TRUE(call.at("function").at("arguments").at("city").is_string());
   messages.push_back({{"role", "assistant"}, {"content", ""}, {"tool_calls", json::array{call}}});
   messages.push_back({{"role", "tool"}, {"content", "14 degrees"}});
-  const auto answer = chat({{"messages", messages}, {"tools", tools}, {"stream", false}}).json().at("message");
+  const auto answer =
+      chat({{"messages", messages}, {"tools", tools}, {"stream", false}}).json().at("message");
   EXPECT_FALSE(answer.as_object().contains("tool_calls"));
   EXPECT_FALSE(answer.at("content").as_string().empty());
 }
@@ -251,7 +277,8 @@ TEST_F(Server, PreloadsAndUnloads) {
   EXPECT_EQ(get(url, "/api/ps").json().at("models").as_array().size(), 1U);
   EXPECT_EQ(chat({{"keep_alive", 0}}).json().at("done_reason"), "unload");
   EXPECT_EQ(get(url, "/api/ps").json().at("models").as_array().size(), 0U);
-  EXPECT_EQ(generate({{"model", "nomic-embed-text"}, {"keep_alive", 0}}).json().at("done_reason"), "unload");
+  EXPECT_EQ(generate({{"model", "nomic-embed-text"}, {"keep_alive", 0}}).json().at("done_reason"),
+            "unload");
 }
 
 TEST_F(Server, PsShowsTheContextAndForeverAsAFarDate) {
@@ -283,7 +310,9 @@ TEST_F(Server, ShowTellsTheBlobAndTheTensors) {
 
 TEST_F(Server, EmbeddingsHaveUnitLengthAndTheAskedDimensions) {
   const auto reply =
-      post(url, "/api/embed", {{"model", "nomic-embed-text"}, {"input", {"one", "two"}}, {"dimensions", 16}}).json();
+      post(url, "/api/embed",
+           {{"model", "nomic-embed-text"}, {"input", {"one", "two"}}, {"dimensions", 16}})
+          .json();
   const auto vectors = reply.at("embeddings").as_array();
   ASSERT_EQ(vectors.size(), 2U);
   double square = 0;
@@ -291,8 +320,14 @@ TEST_F(Server, EmbeddingsHaveUnitLengthAndTheAskedDimensions) {
   EXPECT_EQ(vectors[0].as_array().size(), 16U);
   EXPECT_NEAR(square, 1, 1e-5);
   EXPECT_NE(vectors[0], vectors[1]);
-  EXPECT_EQ(post(url, "/api/embed", {{"model", "nomic-embed-text"}}).json().at("embeddings").as_array().size(), 0U);
-  const auto old = post(url, "/api/embeddings", {{"model", "nomic-embed-text"}, {"prompt", "one"}}).json();
+  EXPECT_EQ(post(url, "/api/embed", {{"model", "nomic-embed-text"}})
+                .json()
+                .at("embeddings")
+                .as_array()
+                .size(),
+            0U);
+  const auto old =
+      post(url, "/api/embeddings", {{"model", "nomic-embed-text"}, {"prompt", "one"}}).json();
   EXPECT_EQ(old.at("embedding").as_array().size(), 768U);
 }
 
@@ -316,7 +351,8 @@ TEST_F(Server, AClientThatLeavesFreesItsSlot) {
 }
 
 TEST_F(Server, AClientThatLeavesAColdModelThrowsItsLoadAway) {
-  Fleet slow({.nodes = {{.name = "a", .models = {llama()}}}, .time_scale = 0.01});  // a load of 100 real seconds
+  Fleet slow({.nodes = {{.name = "a", .models = {llama()}}},
+              .time_scale = 0.01});  // a load of 100 real seconds
   TestConnection leaving(slow.url("a"));
   leaving.send({.path = "/api/generate", .body = R"({"model":"llama3.2","prompt":"x"})"});
   ASSERT_TRUE(slow.wait_until([&] { return slow.counters("a").in_flight == 1; }));
@@ -326,14 +362,17 @@ TEST_F(Server, AClientThatLeavesAColdModelThrowsItsLoadAway) {
 }
 
 TEST_F(Server, AForeignHostOrOriginIsRefusedWithoutABody) {
-  for (const auto& header : {std::pair{"Host", "example.com"}, std::pair{"Origin", "https://example.com"}}) {
+  for (const auto& header :
+       {std::pair{"Host", "example.com"}, std::pair{"Origin", "https://example.com"}}) {
     const auto reply = ask(url, {.method = "GET", .path = "/api/tags", .headers = {header}});
     EXPECT_EQ(reply.status, 403) << header.first;
     EXPECT_EQ(reply.body, "");
   }
-  for (const auto& header : {std::pair{"Host", "node.local:1"}, std::pair{"Host", "192.168.1.4"},
-                             std::pair{"Origin", "http://localhost:3000"}, std::pair{"Origin", "app://x"}}) {
-    EXPECT_EQ(ask(url, {.method = "GET", .path = "/api/tags", .headers = {header}}).status, 200) << header.second;
+  for (const auto& header :
+       {std::pair{"Host", "node.local:1"}, std::pair{"Host", "192.168.1.4"},
+        std::pair{"Origin", "http://localhost:3000"}, std::pair{"Origin", "app://x"}}) {
+    EXPECT_EQ(ask(url, {.method = "GET", .path = "/api/tags", .headers = {header}}).status, 200)
+        << header.second;
   }
 }
 
@@ -346,7 +385,9 @@ TEST_F(Server, LargeAnswersAreChunkedSmallOnesHaveALength) {
 
 TEST_F(Server, OneConnectionTakesPipelinedRequests) {
   TestConnection connection(url);
-  connection.send_raw("GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  connection.send_raw(
+      "GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /api/version HTTP/1.1\r\nHost: "
+      "localhost\r\n\r\n");
   EXPECT_EQ(connection.read().body, "Ollama is running");
   EXPECT_EQ(connection.read().json().at("version"), "0.33.0");
   EXPECT_EQ(fleet.counters("a").accepted, 1U);
@@ -365,10 +406,13 @@ TEST_F(Server, AnAccountIsNeeded) {
 }
 
 TEST_F(Server, TheHeadOfARequestIsKeptAsItCame) {
-  ask(url, {.path = "/api/show?x=1", .body = R"({"model":"llama3.2"})", .headers = {{"X-Odd", "1"}, {"a-b", "2"}}});
+  ask(url, {.path = "/api/show?x=1",
+            .body = R"({"model":"llama3.2"})",
+            .headers = {{"X-Odd", "1"}, {"a-b", "2"}}});
   const auto seen = fleet.last_request("a", "/api/show");
   ASSERT_TRUE(seen.has_value());
-  EXPECT_TRUE(seen->head.starts_with("POST /api/show?x=1 HTTP/1.1\r\nX-Odd: 1\r\na-b: 2\r\nHost: ")) << seen->head;
+  EXPECT_TRUE(seen->head.starts_with("POST /api/show?x=1 HTTP/1.1\r\nX-Odd: 1\r\na-b: 2\r\nHost: "))
+      << seen->head;
   EXPECT_EQ(seen->body, R"({"model":"llama3.2"})");
 }
 

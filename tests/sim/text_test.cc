@@ -15,7 +15,8 @@ std::string whole(std::string_view context, std::uint64_t seed = 0) {
   return out;
 }
 
-RC_GTEST_PROP(TextStream, GoesOnWhereACutAnswerEnded, (const std::string& prompt, std::uint64_t seed)) {
+RC_GTEST_PROP(TextStream, GoesOnWhereACutAnswerEnded,
+              (const std::string& prompt, std::uint64_t seed)) {
   const auto context = prompt + "\n";
   const auto answer = whole(context, seed);
   const auto cut = *rc::gen::inRange<std::size_t>(0, answer.size() + 1);
