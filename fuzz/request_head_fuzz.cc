@@ -38,7 +38,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::require(whole.state == HeadParse::State::bad && part.status == whole.status);
   }
   if (http::parse_request_head(bytes, {}, *head).state != HeadParse::State::complete) return 0;
-  fuzz::require(whole.length <= bytes.size() && bytes.substr(0, whole.length).ends_with("\r\n\r\n"));
+  fuzz::require(whole.length <= bytes.size() &&
+                bytes.substr(0, whole.length).ends_with("\r\n\r\n"));
   fuzz::require(head->target == "*" || head->target.starts_with('/'));
   check_body(head->framing, bytes.substr(whole.length), data[1]);
   return 0;

@@ -1,4 +1,5 @@
-// What one choice costs, by policy and number of candidates (design §8: 1,000 nodes ≤ 1 µs, 10,000 ≤ 5 µs, median).
+// What one choice costs, by policy and number of candidates (design §8: 1,000 nodes ≤ 1 µs, 10,000
+// ≤ 5 µs, median).
 #include <benchmark/benchmark.h>
 
 #include <string>
@@ -12,13 +13,15 @@ namespace {
 
 constexpr std::uint64_t seed = 1;
 
-/// A fleet in service: speeds spread over a factor of ten, half of the places taken, a few nodes out.
+/// A fleet in service: speeds spread over a factor of ten, half of the places taken, a few nodes
+/// out.
 std::vector<Candidate> fleet(std::size_t size) {
   SeededRandom random(seed);
   std::vector<Candidate> candidates;
   for (std::size_t i = 0; i < size; ++i) {
     Candidate c{.node = NodeId{static_cast<std::uint32_t>(i)}};
-    c.availability = random.bits() % 32 == 0 ? cluster::Availability::down : cluster::Availability::healthy;
+    c.availability =
+        random.bits() % 32 == 0 ? cluster::Availability::down : cluster::Availability::healthy;
     c.limit = 4;
     c.in_flight = c.node_in_flight = random.bits() % 5;
     c.warmth = random.bits() % 4 == 0 ? Warmth::cold : Warmth::warm;
@@ -39,8 +42,8 @@ void choose_one(benchmark::State& state, Policy policy) {
   SeededRandom random(seed);
   std::optional<NodeId> after;
   for (auto _ : state) {
-    const auto choice = choose(policy, candidates, {.prompt_tokens = 500, .expected_tokens = 200}, TimePoint{},
-                               random.bits(), after);
+    const auto choice = choose(policy, candidates, {.prompt_tokens = 500, .expected_tokens = 200},
+                               TimePoint{}, random.bits(), after);
     after = choice->node;
     benchmark::DoNotOptimize(after);
   }

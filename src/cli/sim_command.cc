@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): sigtimedwait is POSIX
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
@@ -151,6 +152,14 @@ void wait_for_end(const sigset_t& signals, std::optional<Duration> limit) {
   sigtimedwait(&signals, nullptr, &timeout);
 }
 
+/// A connection is a file descriptor: takes as many as the system gives.
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int serve(const SimArguments& arguments, sim::FleetConfig config) {
   std::optional<Duration> limit;
   if (!arguments.duration.empty()) {
@@ -165,6 +174,7 @@ int serve(const SimArguments& arguments, sim::FleetConfig config) {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  raise_file_limit();
   try {
     sim::Fleet fleet(std::move(config));
     for (const auto& name : fleet.names())

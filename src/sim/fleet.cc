@@ -36,12 +36,16 @@ struct Fleet::Impl {
     const auto host = node.host.empty() ? "host of " + node.name : node.host;
     const auto device = host + "/" + (node.device.empty() ? "device of " + node.name : node.device);
     const NodeServer::Shared shared{clock, catalogue, devices[device], hosts[host], seed};
+    const auto fail = [&](std::string_view why) {
+      throw std::runtime_error(fmt::format("simulated node {}: cannot listen at {}: {}", node.name,
+                                           node.address.empty() ? "127.0.0.1" : node.address, why));
+    };
     try {
       servers.push_back(std::make_unique<NodeServer>(io, node, shared, [this] { note_change(); }));
-    } catch (const std::exception& error) {
-      throw std::runtime_error(fmt::format("simulated node {}: cannot listen at {}: {}", node.name,
-                                           node.address.empty() ? "127.0.0.1" : node.address,
-                                           error.what()));
+    } catch (const boost::system::system_error& error) {
+      fail(error.code().message());
+    } catch (const std::invalid_argument& error) {
+      fail(error.what());
     }
   }
 

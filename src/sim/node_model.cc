@@ -1,7 +1,7 @@
 #include "sim/node_model.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cassert>
 #include <utility>
 
 namespace sollol::sim {
@@ -149,6 +149,7 @@ void NodeModel::start(TimePoint now, JobId id, Runner& runner) {
       saved = common;
     }
   }
+  assert(best != nullptr);  // the callers have seen a free one
   best->job = id;
   job.started = now;
   const auto share = job.demand.prompt.empty() ? 0.0

@@ -21,7 +21,9 @@ NodeInfo info(std::string name, std::uint16_t port, std::uint32_t slots = 0) {
   return node;
 }
 
-ModelRecord model(std::string key, std::string digest = "d1") { return {key, key, digest, 5'000'000'000}; }
+ModelRecord model(std::string key, std::string digest = "d1") {
+  return {key, key, digest, 5'000'000'000};
+}
 
 struct TwoNodes : testing::Test {
   Cluster cluster{HealthOptions{}};

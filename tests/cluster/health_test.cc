@@ -152,7 +152,8 @@ TEST(Ejection, AnErrorRateBelowTheLimitNeverEjects) {
 
 TEST(Ejection, OldFaultsLeaveTheWindow) {
   NodeHealth node = healthy_node();
-  for (int i = 0; i < 18; ++i) node.on_request(i % 2 ? RequestOutcome::fault : RequestOutcome::ok, t0);
+  for (int i = 0; i < 18; ++i)
+    node.on_request(i % 2 ? RequestOutcome::fault : RequestOutcome::ok, t0);
   EXPECT_TRUE(node.under_watch());
   for (int i = 0; i < 20; ++i) node.on_request(RequestOutcome::ok, t0);
   EXPECT_FALSE(node.under_watch());
@@ -186,7 +187,8 @@ TEST(BackOff, IsForgottenAfterEnoughSuccessesWhichAreAskedForUntilThen) {
   EXPECT_EQ(node.back_off(), 2s);
   int successes = 1;
   // The gateway reports successes only of nodes under watch.
-  for (; node.under_watch() && successes < 1000; ++successes) node.on_request(RequestOutcome::ok, t0 + 2s);
+  for (; node.under_watch() && successes < 1000; ++successes)
+    node.on_request(RequestOutcome::ok, t0 + 2s);
   EXPECT_EQ(node.back_off(), 1s);
   EXPECT_EQ(successes, 50);
 }

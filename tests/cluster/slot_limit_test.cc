@@ -83,8 +83,8 @@ TEST(SlotLimit, NeverFallsBelowOneNorRisesAboveItsMost) {
   EXPECT_EQ(limit.limit(), SlotLimit::limit_max);
 }
 
-/// One model on one node with `slots` parallel slots and a queue, driven as the gateway does: as many requests in flight
-/// as the limit allows, more always waiting.
+/// One model on one node with `slots` parallel slots and a queue, driven as the gateway does: as
+/// many requests in flight as the limit allows, more always waiting.
 class ClosedLoop {
  public:
   ClosedLoop(std::uint32_t slots, std::uint64_t seed) : slots_(slots), random_(seed) {}
@@ -103,7 +103,8 @@ class ClosedLoop {
         waiting_.pop();
         start(next);
       }
-      limit_.observe({done.in_flight, (done.started - done.sent) + noise(), done.ends - done.started}, now_);
+      limit_.observe(
+          {done.in_flight, (done.started - done.sent) + noise(), done.ends - done.started}, now_);
       see(now_, limit_.limit());
     }
   }

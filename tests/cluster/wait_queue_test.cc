@@ -17,7 +17,8 @@ using enum Urgency;
 constexpr ModelId model{1};
 constexpr ModelId other_model{2};
 
-Ticket put(WaitQueue& queue, std::uint64_t client = 0, Urgency urgency = normal, ModelId of = model) {
+Ticket put(WaitQueue& queue, std::uint64_t client = 0, Urgency urgency = normal,
+           ModelId of = model) {
   return queue.enqueue({of, client, urgency, {}}).value();
 }
 
@@ -51,7 +52,8 @@ TEST(WaitQueue, OneClientIsServedFirstInFirstOut) {
 
 TEST(WaitQueue, ClientsTakeTurns) {
   WaitQueue queue({});
-  const auto a1 = put(queue, 1), a2 = put(queue, 1), a3 = put(queue, 1), b1 = put(queue, 2), c1 = put(queue, 3);
+  const auto a1 = put(queue, 1), a2 = put(queue, 1), a3 = put(queue, 1), b1 = put(queue, 2),
+             c1 = put(queue, 3);
   EXPECT_EQ(order(queue), (std::vector{a1, b1, c1, a2, a3}));
 }
 
@@ -153,14 +155,17 @@ RC_GTEST_PROP(AnyQueue, LosesNothingGrantsNothingTwiceAndKeepsEachClientsOrder, 
     const ModelId of{*rc::gen::inRange(0u, 2u)};
     const int action = *rc::gen::inRange(0, 10);
     if (action < 5) {
-      const Waiting wanted{of, *rc::gen::inRange<std::uint64_t>(0, 4),
-                           static_cast<Urgency>(*rc::gen::inRange(0, 3)), {}};
+      const Waiting wanted{of,
+                           *rc::gen::inRange<std::uint64_t>(0, 4),
+                           static_cast<Urgency>(*rc::gen::inRange(0, 3)),
+                           {}};
       if (const auto ticket = queue.enqueue(wanted)) {
         RC_ASSERT(all.emplace(*ticket, Known{wanted}).second);
         ++waiting;
       } else {
         const auto of_client = std::ranges::count_if(all, [&](const auto& entry) {
-          return entry.second.waiting.client == wanted.client && entry.second.grants == 0 && !entry.second.left;
+          return entry.second.waiting.client == wanted.client && entry.second.grants == 0 &&
+                 !entry.second.left;
         });
         RC_ASSERT(waiting == 40 || of_client == 15);
       }
@@ -172,10 +177,12 @@ RC_GTEST_PROP(AnyQueue, LosesNothingGrantsNothingTwiceAndKeepsEachClientsOrder, 
       waiting -= was_waiting ? 1 : 0;
     } else if (const auto ticket = grant(queue, of)) {
       Known& known = all.at(*ticket);
-      RC_ASSERT(known.waiting.model == of && !known.left && ++known.grants == 1);
+      RC_ASSERT(known.waiting.model == of);
+      RC_ASSERT(!known.left);
+      RC_ASSERT(++known.grants == 1);
       const auto lane = std::tuple(of, known.waiting.client, known.waiting.urgency);
       const auto before = last_granted.find(lane);
-      RC_ASSERT(before == last_granted.end() || before->second < *ticket);
+      if (before != last_granted.end()) RC_ASSERT(before->second < *ticket);
       last_granted.insert_or_assign(lane, *ticket);
       --waiting;
     }
@@ -184,10 +191,12 @@ RC_GTEST_PROP(AnyQueue, LosesNothingGrantsNothingTwiceAndKeepsEachClientsOrder, 
   for (const ModelId of : queue.models_waiting()) {
     const auto listed = order(queue, of);
     RC_ASSERT(std::set(listed.begin(), listed.end()).size() == listed.size());
-    for (auto ticket = grant(queue, of); ticket; ticket = grant(queue, of)) ++all.at(*ticket).grants;
+    for (auto ticket = grant(queue, of); ticket; ticket = grant(queue, of))
+      ++all.at(*ticket).grants;
   }
   RC_ASSERT(queue.size() == 0u);
-  RC_ASSERT(std::ranges::all_of(all, [](const auto& entry) { return entry.second.grants == 1 || entry.second.left; }));
+  RC_ASSERT(std::ranges::all_of(
+      all, [](const auto& entry) { return entry.second.grants == 1 || entry.second.left; }));
 }
 
 RC_GTEST_PROP(AnyQueue, NobodyWaitsForMoreThanOneTurnOfTheOtherClients, ()) {

@@ -56,9 +56,7 @@ std::vector<GoodCase> good_heads() {
       {.name = "close",
        .bytes = "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
        .keep_alive = false},
-      {.name = "old_closes",
-       .bytes = "GET / HTTP/1.0\r\nHost: a\r\n\r\n",
-       .keep_alive = false},
+      {.name = "old_closes", .bytes = "GET / HTTP/1.0\r\nHost: a\r\n\r\n", .keep_alive = false},
       {.name = "old_needs_no_host",
        .bytes = "GET / HTTP/1.0\r\n\r\n",
        .authority = "",
@@ -142,8 +140,7 @@ std::vector<BadCase> bad_heads() {
       {"coding_quoted", with_fields("Transfer-Encoding: \"chunked\"\r\n"), 501},
       {"coding_empty", with_fields("Transfer-Encoding:\r\n"), 501},
       {"coding_vertical_tab", with_fields("Transfer-Encoding: \vchunked\r\n")},
-      {"coding_in_http_1_0",
-       "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"},
+      {"coding_in_http_1_0", "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"},
       {"space_before_colon", with_fields("Content-Length : 3\r\n")},
       {"tab_before_colon", with_fields("Transfer-Encoding\t: chunked\r\n")},
       {"folded", with_fields("X: a\r\n b\r\n")},
@@ -251,7 +248,8 @@ TEST(RequestLimits, AnEndlessTargetIsRefused) {
 TEST(RequestFields, KeepTheirOrderAndTellWhatTheyAre) {
   RequestHead head;
   const std::string bytes = with_fields(
-      "X-Sollol-Node: n\r\nACCESS-CONTROL-REQUEST-METHOD: PUT\r\nKeep-Alive: 5\r\nX: 1\r\nX: 2\r\n");
+      "X-Sollol-Node: n\r\nACCESS-CONTROL-REQUEST-METHOD: PUT\r\nKeep-Alive: 5\r\nX: 1\r\nX: "
+      "2\r\n");
   ASSERT_EQ(parse(bytes, head).state, State::complete);
   const auto all = head.fields.all();
   ASSERT_EQ(all.size(), 6u);
@@ -277,8 +275,8 @@ TEST(RequestTarget, FallsIntoPathAndQuery) {
 
 /// A valid head of random methods, targets and fields.
 rc::Gen<std::string> any_head() {
-  const auto token = rc::gen::nonEmpty(rc::gen::container<std::string>(
-      rc::gen::elementOf("abcXYZ019-_."s)));
+  const auto token =
+      rc::gen::nonEmpty(rc::gen::container<std::string>(rc::gen::elementOf("abcXYZ019-_."s)));
   const auto value = rc::gen::container<std::string>(rc::gen::elementOf("ab ,;=\t\"\xc3\xa9"s));
   const auto field = rc::gen::map(rc::gen::pair(token, value), [](const auto& pair) {
     return "X-" + pair.first + ":" + pair.second + "\r\n";

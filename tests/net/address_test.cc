@@ -29,7 +29,8 @@ INSTANTIATE_TEST_SUITE_P(Table, ListenAddress,
                                          ListenCase{"star", "*:80", "0.0.0.0", 80},
                                          ListenCase{"localhost", "localhost:80", "127.0.0.1", 80},
                                          ListenCase{"any_port", "127.0.0.1:0", "127.0.0.1", 0},
-                                         ListenCase{"highest_port", "127.0.0.1:65535", "127.0.0.1", 65535}),
+                                         ListenCase{"highest_port", "127.0.0.1:65535", "127.0.0.1",
+                                                    65535}),
                          case_name);
 
 class BadListenAddress : public testing::TestWithParam<const char*> {};
@@ -42,8 +43,9 @@ TEST_P(BadListenAddress, IsRefusedWithTheMend) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, BadListenAddress,
-                         testing::Values("", "11434", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
-                                         "127.0.0.1:8x", "127.0.0.1: 80", "host:80", "256.0.0.1:80", "[::1:80"));
+                         testing::Values("", "11434", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536",
+                                         "127.0.0.1:-1", "127.0.0.1:8x", "127.0.0.1: 80", "host:80",
+                                         "256.0.0.1:80", "[::1:80"));
 
 TEST(IsLoopback, CoversAllOfTheNetwork) {
   EXPECT_TRUE(is_loopback({"127.0.0.1", 1}));

@@ -43,7 +43,8 @@ TEST(InputBuffer, IsFollowedByReadableBytes) {
   const std::span<char> room = buffer.prepare(10);
   std::ranges::fill(room, 'x');
   buffer.commit(room.size());
-  std::memset(room.data() + room.size(), 0, InputBuffer::padding);  // the address sanitizer would object
+  std::memset(room.data() + room.size(), 0,
+              InputBuffer::padding);  // the address sanitizer would object
   EXPECT_EQ(buffer.size(), room.size());
 }
 
@@ -65,7 +66,8 @@ RC_GTEST_PROP(AnyUse, KeepsTheBytesInOrder, ()) {
         want.erase(0, bytes);
         break;
       }
-      default: buffer.release();
+      default:
+        buffer.release();
     }
     RC_ASSERT(buffer.view() == want);
     RC_ASSERT(buffer.empty() == want.empty());

@@ -32,13 +32,11 @@ struct Loop {
   T run(Task<T> task) {
     std::optional<T> result;
     bool done = false;
-    asio::co_spawn(
-        context, std::move(task),
-        [&](std::exception_ptr problem, T value) {
-          if (problem) std::rethrow_exception(problem);
-          result = std::move(value);
-          done = true;
-        });
+    asio::co_spawn(context, std::move(task), [&](std::exception_ptr problem, T value) {
+      if (problem) std::rethrow_exception(problem);
+      result = std::move(value);
+      done = true;
+    });
     run_until([&] { return done; });
     return std::move(*result);
   }
@@ -76,7 +74,9 @@ inline Pair make_pair(Loop& loop) {
   return loop.run(std::move(connecting));
 }
 
-inline IoResult write_text(Stream& stream, std::string_view text) { return stream.write({&text, 1}); }
+inline IoResult write_text(Stream& stream, std::string_view text) {
+  return stream.write({&text, 1});
+}
 
 /// Reads until `bytes` have come or the stream ends.
 inline Task<std::string> read_text(Stream& stream, std::size_t bytes, TimePoint deadline) {

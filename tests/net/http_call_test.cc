@@ -55,7 +55,8 @@ Task<Answer> call(Loop& loop, Stream& stream, HttpScratch& scratch, Ask ask) {
 
 enum class Then : std::uint8_t { stay, close, reset };
 
-/// Plays a node: reads the request, sends the pieces one by one, each when the one before has arrived apart.
+/// Plays a node: reads the request, sends the pieces one by one, each when the one before has
+/// arrived apart.
 Task<bool> serve(Loop& loop, Stream& stream, std::vector<std::string> pieces, Then then) {
   std::string request;
   while (!request.contains("\r\n\r\n")) {
@@ -81,7 +82,8 @@ struct HttpCallOverTcp : testing::Test {
   HttpScratch scratch;
 
   Answer ask(std::vector<std::string> pieces, Then then = Then::stay, Ask what = {}) {
-    asio::co_spawn(loop.context, serve(loop, *pair.server, std::move(pieces), then), [](std::exception_ptr, bool) {});
+    asio::co_spawn(loop.context, serve(loop, *pair.server, std::move(pieces), then),
+                   [](std::exception_ptr, bool) {});
     auto calling = call(loop, *pair.client, scratch, std::move(what));
     return loop.run(std::move(calling));
   }
@@ -109,23 +111,53 @@ std::vector<AnswerCase> answer_table() {
   return {
       {"at_once", {sized + "hello"}, Then::stay, {}, 200, "hello"},
       {"head_and_body_apart", {sized, "hello"}, Then::stay, {}, 200, "hello"},
-      {"split_in_the_head", {sized.substr(0, 30), sized.substr(30) + "hel", "lo"}, Then::stay, {}, 200, "hello"},
+      {"split_in_the_head",
+       {sized.substr(0, 30), sized.substr(30) + "hel", "lo"},
+       Then::stay,
+       {},
+       200,
+       "hello"},
       {"byte_by_byte", bytes, Then::stay, {}, 200, "hello"},
       {"interim_first", {interim + sized + "hello"}, Then::stay, {}, 200, "hello"},
       {"interim_apart", {interim, sized + "hello"}, Then::stay, {}, 200, "hello"},
-      {"interim_in_pieces", {interim.substr(0, 20), interim.substr(20), sized + "hello"}, Then::stay, {}, 200, "hello"},
+      {"interim_in_pieces",
+       {interim.substr(0, 20), interim.substr(20), sized + "hello"},
+       Then::stay,
+       {},
+       200,
+       "hello"},
       {"two_interim_byte_by_byte", interim_bytes, Then::stay, {}, 200, "hello"},
-      {"interim_and_half_a_head", {interim + sized.substr(0, 30), sized.substr(30), "hello"}, Then::stay, {}, 200,
+      {"interim_and_half_a_head",
+       {interim + sized.substr(0, 30), sized.substr(30), "hello"},
+       Then::stay,
+       {},
+       200,
        "hello"},
       {"chunked", {chunked + "5\r\nhello\r\n0\r\n\r\n"}, Then::stay, {}, 200, "hello"},
-      {"chunked_in_pieces", {chunked, "5\r", "\nhel", "lo\r\n0\r\n", "\r\n"}, Then::stay, {}, 200, "hello"},
+      {"chunked_in_pieces",
+       {chunked, "5\r", "\nhel", "lo\r\n0\r\n", "\r\n"},
+       Then::stay,
+       {},
+       200,
+       "hello"},
       {"until_close", {until_close, "hel", "lo"}, Then::close, {}, 200, "hello", false},
       {"no_content", {"HTTP/1.1 204 No Content\r\nServer: s\r\n\r\n"}, Then::stay, {}, 204},
       {"head_request", {sized}, Then::stay, {.method = "HEAD"}, 200},
-      {"closing", {"HTTP/1.1 200 OK\r\nServer: s\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"}, Then::close,
-       {}, 200, "ok", false},
+      {"closing",
+       {"HTTP/1.1 200 OK\r\nServer: s\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"},
+       Then::close,
+       {},
+       200,
+       "ok",
+       false},
       {"more_than_announced", {sized + "hello!"}, Then::stay, {}, 200, "hello", false},
-      {"a_body_where_none_may_be", {"HTTP/1.1 204 No Content\r\nServer: s\r\n\r\noops"}, Then::stay, {}, 204, "", false},
+      {"a_body_where_none_may_be",
+       {"HTTP/1.1 204 No Content\r\nServer: s\r\n\r\noops"},
+       Then::stay,
+       {},
+       204,
+       "",
+       false},
   };
 }
 
@@ -174,19 +206,38 @@ std::vector<FailCase> fail_table() {
       {"closed_inside_the_head", {sized.substr(0, 20)}, Then::close, ErrorKind::reset},
       {"closed_after_an_interim", {"HTTP/1.1 100 Continue\r\n\r\n"}, Then::close, ErrorKind::reset},
       {"not_http", {"SSH-2.0-OpenSSH_9.2p1\r\n"}, Then::stay, ErrorKind::bad_reply},
-      {"two_lengths", {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"}, Then::stay,
+      {"two_lengths",
+       {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"},
+       Then::stay,
        ErrorKind::bad_reply},
       {"cut_body", {sized + "hel"}, Then::close, ErrorKind::bad_reply},
       {"cut_chunk", {chunked + "5\r\nhel"}, Then::close, ErrorKind::bad_reply},
       {"bad_chunk", {chunked + "zz\r\n"}, Then::stay, ErrorKind::bad_reply},
       {"reset_in_the_body", {sized + "hel"}, Then::reset, ErrorKind::reset},
-      {"too_large", {sized + "hello"}, Then::stay, ErrorKind::overloaded, Retry::never, {.body_max = 4}},
-      {"too_large_in_chunks", {chunked, "3\r\nabc\r\n", "3\r\nabc\r\n"}, Then::stay, ErrorKind::overloaded,
-       Retry::never, {.body_max = 4}},
+      {"too_large",
+       {sized + "hello"},
+       Then::stay,
+       ErrorKind::overloaded,
+       Retry::never,
+       {.body_max = 4}},
+      {"too_large_in_chunks",
+       {chunked, "3\r\nabc\r\n", "3\r\nabc\r\n"},
+       Then::stay,
+       ErrorKind::overloaded,
+       Retry::never,
+       {.body_max = 4}},
       {"silent", {}, Then::stay, ErrorKind::timeout, Retry::other_node, {.timeout = 50ms}},
-      {"silent_inside_the_head", {sized.substr(0, 20)}, Then::stay, ErrorKind::timeout, Retry::other_node,
+      {"silent_inside_the_head",
+       {sized.substr(0, 20)},
+       Then::stay,
+       ErrorKind::timeout,
+       Retry::other_node,
        {.timeout = 50ms}},
-      {"silent_inside_the_body", {sized + "hel"}, Then::stay, ErrorKind::timeout, Retry::other_node,
+      {"silent_inside_the_body",
+       {sized + "hel"},
+       Then::stay,
+       ErrorKind::timeout,
+       Retry::other_node,
        {.timeout = 50ms}},
   };
 }
@@ -194,9 +245,9 @@ std::vector<FailCase> fail_table() {
 INSTANTIATE_TEST_SUITE_P(Table, Failed, testing::ValuesIn(fail_table()), case_name);
 
 TEST_F(HttpCallOverTcp, CancellingTheStreamEndsTheCall) {
-  asio::co_spawn(loop.context, serve(loop, *pair.server, {}, Then::stay), [&](std::exception_ptr, bool) {
-    asio::post(loop.context, [&] { pair.client->cancel(); });
-  });
+  asio::co_spawn(
+      loop.context, serve(loop, *pair.server, {}, Then::stay),
+      [&](std::exception_ptr, bool) { asio::post(loop.context, [&] { pair.client->cancel(); }); });
   auto calling = call(loop, *pair.client, scratch, {});
   const Answer got = loop.run(std::move(calling));
   ASSERT_FALSE(got.status.has_value());
@@ -219,13 +270,19 @@ TEST_F(HttpCallOverTcp, CallOnceSendsAWholeRequestAndReadsTheReply) {
       auto reading = read_text(stream, 1, its.soon());
       request += co_await std::move(reading);
     }
-    write_text(stream, "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]");
+    write_text(
+        stream,
+        "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]");
     co_return request;
   };
   std::string request;
   asio::co_spawn(loop.context, serving(loop, *pair.server),
                  [&](std::exception_ptr, std::string got) { request = std::move(got); });
-  SimpleRequest wanted{.method = "POST", .target = "/api/show", .host_field = "n:1", .extra_fields = "X: y\r\n", .body = "{}"};
+  SimpleRequest wanted{.method = "POST",
+                       .target = "/api/show",
+                       .host_field = "n:1",
+                       .extra_fields = "X: y\r\n",
+                       .body = "{}"};
   auto calling = call_once(*pair.client, scratch, std::move(wanted), loop.soon());
   const auto got = loop.run(std::move(calling));
   ASSERT_TRUE(got.has_value()) << got.error().detail;

@@ -127,7 +127,8 @@ TEST_F(TcpPair, AForgottenWaitIsNotCalled) {
   client.on_ready(Direction::read, loop.scheduler.now() + 1ms, note(forgotten));
   client.forget(Direction::read);
   write_text(*pair.server, "x");
-  pair.server->on_ready(Direction::read, loop.scheduler.now() + 100ms, note(other));  // lets both pass
+  pair.server->on_ready(Direction::read, loop.scheduler.now() + 100ms,
+                        note(other));  // lets both pass
   await(other);
   EXPECT_FALSE(forgotten.has_value());
   EXPECT_EQ(wait_for(Direction::read, loop.soon()), Wake::ready);
@@ -228,7 +229,8 @@ TEST(Connect, WhereNothingListensIsRefused) {
   EXPECT_TRUE(got.error().detail.contains(to_string(to))) << got.error().detail;
 }
 
-/// A listener whose backlog is full: the kernel drops further attempts, as a machine that sleeps does.
+/// A listener whose backlog is full: the kernel drops further attempts, as a machine that sleeps
+/// does.
 class DeafListener {
  public:
   explicit DeafListener(Loop& loop) : acceptor_(loop.context) {
@@ -239,7 +241,8 @@ class DeafListener {
       fillers_.emplace_back(loop.context, asio::ip::tcp::v4());
       fillers_.back().native_non_blocking(true);
       const auto to = acceptor_.local_endpoint();
-      ::connect(fillers_.back().native_handle(), to.data(), static_cast<socklen_t>(to.size()));  // in progress
+      ::connect(fillers_.back().native_handle(), to.data(),
+                static_cast<socklen_t>(to.size()));  // in progress
     }
   }
   Address address() const { return {"127.0.0.1", acceptor_.local_endpoint().port()}; }
@@ -285,7 +288,8 @@ TEST(ConnectAny, WithoutAnAddressIsRefused) {
 
 TEST(Listener, ATakenAddressIsRefusedByName) {
   Loop loop;
-  TcpAcceptor other(loop.context, {asio::ip::address_v4::loopback(), 0});  // as Ollama listens: not shared
+  TcpAcceptor other(loop.context,
+                    {asio::ip::address_v4::loopback(), 0});  // as Ollama listens: not shared
   const Address taken{"127.0.0.1", other.local_endpoint().port()};
   const auto got = TcpListener::open(loop.context, taken);
   ASSERT_FALSE(got.has_value());

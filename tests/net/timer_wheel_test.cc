@@ -179,7 +179,8 @@ RC_GTEST_PROP(AnySchedule, NeverFiresEarlyNorMoreThanTwoTicksLate, ()) {
         for (int ticks = *rc::gen::inRange(1, 60); ticks > 0; --ticks) {
           now += std::chrono::milliseconds(*rc::gen::inRange(1, 21));
           wheel.advance(now);
-          for (const Armed& each : entries) RC_ASSERT(!each.expected || now < each.deadline + 2 * tick);
+          for (const Armed& each : entries)
+            RC_ASSERT(!each.expected || now < each.deadline + 2 * tick);
         }
     }
   }

@@ -1,4 +1,5 @@
-// Three nodes, one of them bad, under every policy: health and policy together keep it from attracting traffic.
+// Three nodes, one of them bad, under every policy: health and policy together keep it from
+// attracting traffic.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -49,7 +50,8 @@ class Fleet {
     while (now_ < end) {
       if (now_ >= next_tick_) control();
       while (running_.size() < clients && send(begin, shares)) continue;
-      const TimePoint next = running_.empty() ? next_tick_ : std::min(next_tick_, running_.top().ends);
+      const TimePoint next =
+          running_.empty() ? next_tick_ : std::min(next_tick_, running_.top().ends);
       now_ = next;
       while (!running_.empty() && running_.top().ends <= now_) finish();
     }
@@ -88,7 +90,8 @@ class Fleet {
       const cluster::NodeLive& live = *snapshot_->nodes[replica.node].live;
       Candidate c = node(snapshot_->nodes[replica.node].id.value());
       c.availability = live.availability;
-      if (c.availability == Availability::trial && !live.trial_free) c.availability = Availability::ejected;
+      if (c.availability == Availability::trial && !live.trial_free)
+        c.availability = Availability::ejected;
       c.in_flight = c.node_in_flight = replica.live->in_flight;
       c.limit = replica.live->limit;
       c.service_s = replica.live->service_s;
@@ -106,10 +109,11 @@ class Fleet {
       shares.bad += choice->index == 0 ? 1 : 0;
     }
     if (is_bad(choice->index)) {
-      running_.push({now_ + 2ms, choice->index, fault_ == Fault::refuses ? RequestOutcome::refused : RequestOutcome::fault});
+      running_.push({now_ + 2ms, choice->index,
+                     fault_ == Fault::refuses ? RequestOutcome::refused : RequestOutcome::fault});
     } else {
-      running_.push({now_ + from_seconds(0.5 + static_cast<double>(random_.bits() % 1000) / 1000), choice->index,
-                     RequestOutcome::ok});
+      running_.push({now_ + from_seconds(0.5 + static_cast<double>(random_.bits() % 1000) / 1000),
+                     choice->index, RequestOutcome::ok});
     }
     return true;
   }
@@ -122,7 +126,8 @@ class Fleet {
     --replica.in_flight;
     if (done.outcome == RequestOutcome::ok) cluster::smooth(replica.service_s, 1.0);
     if (done.outcome == RequestOutcome::ok && !node.live->wants_outcomes) return;
-    cluster_.update_health(node.id, now_, [&](cluster::NodeHealth& health) { health.on_request(done.outcome, now_); });
+    cluster_.update_health(
+        node.id, now_, [&](cluster::NodeHealth& health) { health.on_request(done.outcome, now_); });
   }
 
   Policy policy_;
@@ -158,7 +163,9 @@ TEST_P(BadNode, IsUsedAgainWhenMended) {
 INSTANTIATE_TEST_SUITE_P(Every, BadNode,
                          testing::Combine(testing::ValuesIn(all_policies),
                                           testing::Values(Fault::refuses, Fault::resets)),
-                         [](const auto& row) { return case_name(std::get<0>(row.param), std::get<1>(row.param)); });
+                         [](const auto& row) {
+                           return case_name(std::get<0>(row.param), std::get<1>(row.param));
+                         });
 
 }  // namespace
 }  // namespace sollol::routing

@@ -39,14 +39,17 @@ struct Scene {
   std::uint64_t draw;
   std::optional<NodeId> after;
 
-  Result<Choice> chosen() const { return choose(policy, candidates, shape, TimePoint{}, draw, after); }
+  Result<Choice> chosen() const {
+    return choose(policy, candidates, shape, TimePoint{}, draw, after);
+  }
 };
 
 Scene any_scene() {
   Scene scene;
   scene.candidates = *rc::gen::container<std::vector<Candidate>>(any_candidate());
   for (std::size_t i = 0; i < scene.candidates.size(); ++i) {
-    scene.candidates[i].node = NodeId{static_cast<std::uint32_t>(i * 7919 % 104729)};  // distinct, in no order
+    scene.candidates[i].node =
+        NodeId{static_cast<std::uint32_t>(i * 7919 % 104729)};  // distinct, in no order
   }
   scene.policy = *rc::gen::elementOf(all_policies);
   scene.shape = {*rc::gen::element(0.0, 1.0, 100000.0), *rc::gen::element(0.0, 1.0, 4000.0)};
@@ -56,10 +59,12 @@ Scene any_scene() {
 }
 
 bool serving(const Candidate& c) {
-  return !c.excluded && (c.availability == Availability::healthy || c.availability == Availability::trial);
+  return !c.excluded &&
+         (c.availability == Availability::healthy || c.availability == Availability::trial);
 }
 bool doubtful(const Candidate& c) {
-  return !c.excluded && (c.availability == Availability::suspect || c.availability == Availability::unknown);
+  return !c.excluded &&
+         (c.availability == Availability::suspect || c.availability == Availability::unknown);
 }
 bool has_room(const Candidate& c) { return c.in_flight < c.limit; }
 
@@ -87,8 +92,10 @@ RC_GTEST_PROP(AnyChoice, IsOfTheBestTierThatIsFree, ()) {
 RC_GTEST_PROP(AnyChoice, IsMadeWheneverAHealthyNodeIsFree, ()) {
   const Scene scene = any_scene();
   const auto got = scene.chosen();
-  const bool free = std::ranges::any_of(scene.candidates, [](const auto& c) { return serving(c) && has_room(c); });
-  const bool waits = std::ranges::any_of(scene.candidates, [](const auto& c) { return serving(c) || doubtful(c); });
+  const bool free = std::ranges::any_of(scene.candidates,
+                                        [](const auto& c) { return serving(c) && has_room(c); });
+  const bool waits = std::ranges::any_of(scene.candidates,
+                                         [](const auto& c) { return serving(c) || doubtful(c); });
   RC_ASSERT(!free || got.has_value());
   if (!got) RC_ASSERT((got.error().kind == ErrorKind::overloaded) == waits);
 }

@@ -13,7 +13,8 @@ namespace {
 constexpr std::uint64_t seed = 20;
 
 /// How often each node is chosen in `rounds` independent choices.
-std::map<std::uint32_t, int> draws(Policy policy, const std::vector<Candidate>& candidates, int rounds) {
+std::map<std::uint32_t, int> draws(Policy policy, const std::vector<Candidate>& candidates,
+                                   int rounds) {
   SeededRandom random(seed);
   std::map<std::uint32_t, int> counts;
   std::optional<NodeId> after;
@@ -51,12 +52,16 @@ TEST(Distribution, PowerOfTwoIsUniformAmongEqualsAndNeverPicksTheWorst) {
 }
 
 TEST(Distribution, RoundRobinAndPriorityAreExact) {
-  EXPECT_EQ(draws(Policy::round_robin, {node(0), node(1)}, 1000), (std::map<std::uint32_t, int>{{0, 500}, {1, 500}}));
-  EXPECT_EQ(draws(Policy::priority, {node(0), node(1)}, 1000), (std::map<std::uint32_t, int>{{0, 1000}}));
+  EXPECT_EQ(draws(Policy::round_robin, {node(0), node(1)}, 1000),
+            (std::map<std::uint32_t, int>{{0, 500}, {1, 500}}));
+  EXPECT_EQ(draws(Policy::priority, {node(0), node(1)}, 1000),
+            (std::map<std::uint32_t, int>{{0, 1000}}));
 }
 
-/// Closed loop: as many requests as all places together, each node takes time by its speed, which is learnt.
-std::map<std::uint32_t, int> loop(Policy policy, const std::vector<double>& speeds, std::size_t clients, int requests) {
+/// Closed loop: as many requests as all places together, each node takes time by its speed, which
+/// is learnt.
+std::map<std::uint32_t, int> loop(Policy policy, const std::vector<double>& speeds,
+                                  std::size_t clients, int requests) {
   struct Running {
     double ends;
     std::size_t node;

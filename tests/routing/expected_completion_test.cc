@@ -9,7 +9,9 @@ namespace {
 
 constexpr Priors priors{.prefill_tokens_per_s = 1000, .decode_tokens_per_s = 50};
 
-Cost cost_of(const Candidate& c, RequestShape shape = chat) { return expected_completion(c, shape, priors); }
+Cost cost_of(const Candidate& c, RequestShape shape = chat) {
+  return expected_completion(c, shape, priors);
+}
 
 TEST(ExpectedCompletion, IsPrefillAndDecodeAtTheMeasuredRates) {
   Candidate c = node_of_speed(1, 10);
@@ -76,7 +78,8 @@ TEST(ExpectedCompletion, WholeRequestsStandInWhereAnApiReportsNoRates) {
   Candidate slower = node(2);
   slower.service_s = 14;
   const std::vector<Candidate> candidates{slower, c};
-  EXPECT_EQ(choose(Policy::expected_completion, candidates, chat, TimePoint{}, no_trial, {})->node, NodeId{1});
+  EXPECT_EQ(choose(Policy::expected_completion, candidates, chat, TimePoint{}, no_trial, {})->node,
+            NodeId{1});
 }
 
 TEST(ExpectedCompletion, AnUnknownNodeIsNoWorseThanTheBestKnownOne) {
