@@ -32,8 +32,8 @@ std::string_view value_after(std::string_view rest) noexcept {
   return rest;
 }
 
-/// Gives each wanted key the number after its last `"key":` in the text, in one pass from the end. Inside a JSON string
-/// the quotes of a key are escaped, so generated text cannot be taken for one.
+/// Gives each wanted key the number after its last `"key":` in the text, in one pass from the end.
+/// Inside a JSON string the quotes of a key are escaped, so generated text cannot be taken for one.
 void last_numbers(std::string_view text, std::span<Wanted> wanted) noexcept {
   std::size_t missing = wanted.size();
   for (auto end = last_quote(text, text.size()); end != std::string_view::npos && missing > 0;) {
@@ -78,7 +78,8 @@ Usage native_usage(std::string_view text) noexcept {
   return usage;
 }
 
-Usage token_counts(std::string_view text, std::string_view prompt, std::string_view output) noexcept {
+Usage token_counts(std::string_view text, std::string_view prompt,
+                   std::string_view output) noexcept {
   Usage usage;
   Wanted wanted[]{{prompt, usage.prompt_tokens}, {output, usage.output_tokens}};
   last_numbers(text, wanted);

@@ -21,7 +21,8 @@ class ProcessEnvironment final : public Environment {
 
 class MapEnvironment final : public Environment {
  public:
-  explicit MapEnvironment(std::map<std::string, std::string, std::less<>> values) : values_(std::move(values)) {}
+  explicit MapEnvironment(std::map<std::string, std::string, std::less<>> values)
+      : values_(std::move(values)) {}
   std::optional<std::string> get(std::string_view name) const override;
 
  private:

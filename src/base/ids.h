@@ -18,12 +18,15 @@ class StrongId {
   Rep value_;
 };
 
-using NodeId = StrongId<struct NodeTag>;  // index given at registration; never reused while the process lives
+using NodeId =
+    StrongId<struct NodeTag>;  // index given at registration; never reused while the process lives
 using ModelId = StrongId<struct ModelTag>;  // index of a canonical model name; never reused either
 
 }  // namespace sollol
 
 template <class Tag, class Rep>
 struct std::hash<sollol::StrongId<Tag, Rep>> {
-  std::size_t operator()(sollol::StrongId<Tag, Rep> id) const noexcept { return std::hash<Rep>{}(id.value()); }
+  std::size_t operator()(sollol::StrongId<Tag, Rep> id) const noexcept {
+    return std::hash<Rep>{}(id.value());
+  }
 };

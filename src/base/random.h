@@ -11,8 +11,9 @@ class Random {
   virtual std::uint64_t bits() = 0;
 };
 
-/// SplitMix64: 64 well-mixed bits a call, equal seed, equal sequence. Not for secrets. One thread at a time.
-/// Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+/// SplitMix64: 64 well-mixed bits a call, equal seed, equal sequence. Not for secrets. One thread
+/// at a time. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA
+/// 2014.
 class SeededRandom final : public Random {
  public:
   explicit SeededRandom(std::uint64_t seed) noexcept : state_(seed) {}

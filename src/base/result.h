@@ -14,11 +14,15 @@ enum class ErrorKind : std::uint8_t {
   bad_reply,     // the peer answered something that is not the protocol
   no_candidate,  // no usable node
   not_found,     // a named thing (model, node, file) does not exist
-  bad_input,     // a request, flag or file that cannot be understood; the detail names field and mend
-  cancelled,     // whoever asked has left
+  bad_input,  // a request, flag or file that cannot be understood; the detail names field and mend
+  cancelled,  // whoever asked has left
 };
 enum class Origin : std::uint8_t { client, node, gateway };
-enum class Retry : std::uint8_t { never, other_node, later };  // other_node: nothing has reached the client yet
+enum class Retry : std::uint8_t {
+  never,
+  other_node,
+  later
+};  // other_node: nothing has reached the client yet
 
 /// An expected failure: what went wrong, whose fault it is and what may be done about it.
 struct [[nodiscard]] Error {

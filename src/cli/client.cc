@@ -45,7 +45,8 @@ class Exchange {
   net::Task<Result<ClientReply>> work() {
     const std::size_t authority = request_.url.find("://") + 3;
     const std::size_t slash = std::min(request_.url.find('/', authority), request_.url.size());
-    const auto node = discovery::parse_node_url(request_.url.substr(0, slash), discovery::MissingPort::web);
+    const auto node =
+        discovery::parse_node_url(request_.url.substr(0, slash), discovery::MissingPort::web);
     if (!node) co_return std::unexpected(node.error());
     const TimePoint deadline = scheduler_.now() + timeout_;
     auto resolving = net::resolve(context_, node->host, node->port);
@@ -56,10 +57,10 @@ class Exchange {
     if (!stream) co_return std::unexpected(stream.error());
     net::HttpCall call(**stream, scratch_);
     const std::string target = slash < request_.url.size() ? request_.url.substr(slash) : "/";
-    const std::string head =
-        fmt::format("{} {} HTTP/1.1\r\nHost: {}:{}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-                    "Content-Length: {}\r\n\r\n",
-                    request_.method, target, node->host, node->port, request_.body.size());
+    const std::string head = fmt::format(
+        "{} {} HTTP/1.1\r\nHost: {}:{}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        "Content-Length: {}\r\n\r\n",
+        request_.method, target, node->host, node->port, request_.body.size());
     auto sending = call.send(head, request_.body, deadline);
     const Result<void> sent = co_await std::move(sending);
     if (!sent) co_return std::unexpected(sent.error());
@@ -67,7 +68,9 @@ class Exchange {
     auto receiving = call.receive_head(request_.method, limit);
     const auto received = co_await std::move(receiving);
     if (!received) co_return std::unexpected(received.error());
-    ClientReply reply{.status = (*received)->status, .body = {}, .node = std::string((*received)->fields.find("x-sollol-node"))};
+    ClientReply reply{.status = (*received)->status,
+                      .body = {},
+                      .node = std::string((*received)->fields.find("x-sollol-node"))};
     if (!on_piece_ || reply.status >= 400) {
       auto reading = call.receive_body(reply_max, limit);
       auto body = co_await std::move(reading);
@@ -82,7 +85,8 @@ class Exchange {
       call.body().feed(*piece, on_piece_);
     }
     if (!call.body().done()) {
-      co_return std::unexpected(Error{ErrorKind::bad_reply, Origin::node, Retry::later, "the answer broke off"});
+      co_return std::unexpected(
+          Error{ErrorKind::bad_reply, Origin::node, Retry::later, "the answer broke off"});
     }
     co_return reply;
   }
@@ -110,7 +114,8 @@ std::string gateway_url(const std::string& flag) {
     return node ? node->url : flag;
   }
   const ProcessEnvironment environment;
-  if (const auto set = environment.get("SOLLOL_GATEWAY"); set && !set->empty()) return gateway_url(*set);
+  if (const auto set = environment.get("SOLLOL_GATEWAY"); set && !set->empty())
+    return gateway_url(*set);
   if (const auto host = environment.get("OLLAMA_HOST"); host && !host->empty()) {
     if (const auto node = discovery::parse_ollama_host(*host)) return node->url;
   }

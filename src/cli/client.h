@@ -21,12 +21,14 @@ struct ClientReply {
   std::string node;  // X-Sollol-Node
 };
 
-/// Sends one request and waits for the answer. With `on_piece` each piece of a successful answer's body is handed over as
-/// it comes; `timeout` then bounds only the connect. Error: refused, timeout, bad_reply, naming the address.
+/// Sends one request and waits for the answer. With `on_piece` each piece of a successful answer's
+/// body is handed over as it comes; `timeout` then bounds only the connect. Error: refused,
+/// timeout, bad_reply, naming the address.
 Result<ClientReply> fetch(const ClientRequest& request, Duration timeout,
                           const std::function<void(std::string_view)>& on_piece = {});
 
-/// Where the gateway is: `--gateway`, else SOLLOL_GATEWAY, else OLLAMA_HOST, else http://127.0.0.1:11434.
+/// Where the gateway is: `--gateway`, else SOLLOL_GATEWAY, else OLLAMA_HOST, else
+/// http://127.0.0.1:11434.
 std::string gateway_url(const std::string& flag);
 
 }  // namespace sollol::cli

@@ -11,7 +11,8 @@ enum ExitCode : int { exit_done = 0, exit_failed = 1, exit_wrong_usage = 2, exit
 /// What the chosen command runs; returns the exit code.
 using Action = std::function<int()>;
 
-/// Each command registers its flags on `root` and, when the user chose it, stores what to run in `chosen`.
+/// Each command registers its flags on `root` and, when the user chose it, stores what to run in
+/// `chosen`.
 void add_up_command(CLI::App& root, Action& chosen);
 void add_sim_command(CLI::App& root, Action& chosen);
 void add_nodes_command(CLI::App& root, Action& chosen);

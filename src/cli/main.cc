@@ -8,7 +8,8 @@
 namespace {
 
 constexpr std::string_view about =
-    "SOLLOL turns the machines that run Ollama into one inference service: one port that speaks Ollama's, OpenAI's and\n"
+    "SOLLOL turns the machines that run Ollama into one inference service: one port that speaks "
+    "Ollama's, OpenAI's and\n"
     "Anthropic's API and sends every request where it will finish first.\n\n"
     "Start here:\n"
     "  sollol up --node http://192.168.1.20:11434 --node http://192.168.1.21:11434\n"

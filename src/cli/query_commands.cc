@@ -22,14 +22,17 @@ struct Asking {
 };
 
 void add_asking_flags(CLI::App& app, Asking& asking) {
-  app.add_option("--gateway", asking.gateway,
-                 "Where the gateway is; default SOLLOL_GATEWAY, OLLAMA_HOST, http://127.0.0.1:11434")
+  app.add_option(
+         "--gateway", asking.gateway,
+         "Where the gateway is; default SOLLOL_GATEWAY, OLLAMA_HOST, http://127.0.0.1:11434")
       ->type_name("URL");
   app.add_flag("--json", asking.as_json, "Print the gateway's own JSON");
 }
 
 int complain(const std::string& gateway, const Error& error) {
-  fmt::print(stderr, "sollol: no gateway answers at {}: {}\n  start one with `sollol up`, or name it with --gateway URL\n",
+  fmt::print(stderr,
+             "sollol: no gateway answers at {}: {}\n  start one with `sollol up`, or name it with "
+             "--gateway URL\n",
              gateway, error.detail);
   return exit_failed;
 }
@@ -39,7 +42,8 @@ std::string error_of(const std::string& body) {
   boost::system::error_code bad;
   const json::value parsed = json::parse(body, bad);
   if (!bad && parsed.is_object()) {
-    if (const auto* error = parsed.as_object().if_contains("error"); error != nullptr && error->is_string()) {
+    if (const auto* error = parsed.as_object().if_contains("error");
+        error != nullptr && error->is_string()) {
       return std::string(error->as_string());
     }
   }
@@ -48,13 +52,17 @@ std::string error_of(const std::string& body) {
 
 /// Asks, complains about what goes wrong, and hands a good answer to `print`.
 template <class Print>
-int ask(const Asking& asking, std::string method, const std::string& path, std::string body, Print&& print) {
+int ask(const Asking& asking, std::string method, const std::string& path, std::string body,
+        Print&& print) {
   const std::string gateway = gateway_url(asking.gateway);
-  const auto reply = fetch({.method = std::move(method), .url = gateway + path, .body = std::move(body)}, answer_limit);
+  const auto reply = fetch(
+      {.method = std::move(method), .url = gateway + path, .body = std::move(body)}, answer_limit);
   if (!reply) return complain(gateway, reply.error());
   if (reply->status >= 400) {
-    const bool foreign = reply->status == 404 && path.starts_with("/sollol/") && reply->body.contains("404 page");
-    fmt::print(stderr, "sollol: {}\n", foreign ? gateway + " is not a SOLLOL gateway" : error_of(reply->body));
+    const bool foreign =
+        reply->status == 404 && path.starts_with("/sollol/") && reply->body.contains("404 page");
+    fmt::print(stderr, "sollol: {}\n",
+               foreign ? gateway + " is not a SOLLOL gateway" : error_of(reply->body));
     return exit_failed;
   }
   if (asking.as_json) {
@@ -66,7 +74,8 @@ int ask(const Asking& asking, std::string method, const std::string& path, std::
 
 std::string_view text_of(const json::object& object, std::string_view key) {
   const auto* value = object.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string_view(value->as_string()) : std::string_view{};
+  return value != nullptr && value->is_string() ? std::string_view(value->as_string())
+                                                : std::string_view{};
 }
 
 double number_of(const json::object& object, std::string_view key) {
@@ -80,8 +89,8 @@ int print_nodes(const json::object& answer) {
     fmt::print("no nodes; add one with `sollol nodes add http://HOST:11434`\n");
     return exit_no_node;
   }
-  fmt::print("{:<20} {:<28} {:>8} {:<9} {:>7} {:>9} {:>7} {:>6}  {}\n", "NAME", "URL", "PRIORITY", "STATE", "VERSION",
-             "IN FLIGHT", "SERVED", "FAILED", "MODELS (* loaded)");
+  fmt::print("{:<20} {:<28} {:>8} {:<9} {:>7} {:>9} {:>7} {:>6}  {}\n", "NAME", "URL", "PRIORITY",
+             "STATE", "VERSION", "IN FLIGHT", "SERVED", "FAILED", "MODELS (* loaded)");
   for (const json::value& value : nodes) {
     const json::object& node = value.as_object();
     std::string models;
@@ -91,20 +100,24 @@ int print_nodes(const json::object& answer) {
                             model.at("loaded").as_bool() ? "*" : "");
     }
     const bool drained = text_of(node, "admin") != "enabled";
-    fmt::print("{:<20} {:<28} {:>8} {:<9} {:>7} {:>9} {:>7} {:>6}  {}\n", text_of(node, "name"), text_of(node, "url"),
-               number_of(node, "priority"), drained ? text_of(node, "admin") : text_of(node, "state"),
-               text_of(node, "version"), number_of(node, "in_flight"), number_of(node, "requests"),
+    fmt::print("{:<20} {:<28} {:>8} {:<9} {:>7} {:>9} {:>7} {:>6}  {}\n", text_of(node, "name"),
+               text_of(node, "url"), number_of(node, "priority"),
+               drained ? text_of(node, "admin") : text_of(node, "state"), text_of(node, "version"),
+               number_of(node, "in_flight"), number_of(node, "requests"),
                number_of(node, "failures"), models);
-    if (const auto reason = text_of(node, "reason"); !reason.empty()) fmt::print("{:<20} {}\n", "", reason);
+    if (const auto reason = text_of(node, "reason"); !reason.empty())
+      fmt::print("{:<20} {}\n", "", reason);
   }
   return exit_done;
 }
 
 int print_status(const json::object& status) {
-  fmt::print("nodes      {} of {} healthy\nmodels     {}\nin flight  {}\nqueued     {}\npolicy     {}\nworkers    {}\nup         {:.0f} s\n",
-             number_of(status, "nodes_healthy"), number_of(status, "nodes"), number_of(status, "models"),
-             number_of(status, "in_flight"), number_of(status, "queued"), text_of(status, "policy"),
-             number_of(status, "workers"), number_of(status, "uptime_s"));
+  fmt::print(
+      "nodes      {} of {} healthy\nmodels     {}\nin flight  {}\nqueued     {}\npolicy     "
+      "{}\nworkers    {}\nup         {:.0f} s\n",
+      number_of(status, "nodes_healthy"), number_of(status, "nodes"), number_of(status, "models"),
+      number_of(status, "in_flight"), number_of(status, "queued"), text_of(status, "policy"),
+      number_of(status, "workers"), number_of(status, "uptime_s"));
   return number_of(status, "nodes_healthy") > 0 ? exit_done : exit_no_node;
 }
 
@@ -122,7 +135,8 @@ class AnswerPrinter {
   explicit AnswerPrinter(bool raw) : raw_(raw) {}
   void piece(std::string_view bytes) {
     pending_.append(bytes);
-    for (std::size_t end = pending_.find('\n'); end != std::string::npos; end = pending_.find('\n')) {
+    for (std::size_t end = pending_.find('\n'); end != std::string::npos;
+         end = pending_.find('\n')) {
       line(std::string_view(pending_).substr(0, end));
       pending_.erase(0, end + 1);
     }
@@ -154,13 +168,15 @@ int run_prompt(const RunArguments& arguments) {
   json::object body{{"model", arguments.model}, {"prompt", arguments.prompt}, {"stream", true}};
   if (!arguments.system.empty()) body["system"] = arguments.system;
   AnswerPrinter printer(arguments.asking.as_json);
-  const auto reply = fetch({.method = "POST", .url = gateway + "/api/generate", .body = json::serialize(body)},
-                           answer_limit, [&](std::string_view bytes) { printer.piece(bytes); });
+  const auto reply =
+      fetch({.method = "POST", .url = gateway + "/api/generate", .body = json::serialize(body)},
+            answer_limit, [&](std::string_view bytes) { printer.piece(bytes); });
   if (!reply) return complain(gateway, reply.error());
   if (reply->status >= 400 || !printer.error().empty() || !printer.done()) {
     fmt::print(stderr, "{}sollol: {}\n", reply->status < 400 ? "\n" : "",
-               reply->status >= 400 ? error_of(reply->body)
-               : printer.error().empty() ? "the answer broke off" : printer.error());
+               reply->status >= 400      ? error_of(reply->body)
+               : printer.error().empty() ? "the answer broke off"
+                                         : printer.error());
     return reply->status == 503 ? exit_no_node : exit_failed;
   }
   if (!arguments.asking.as_json) fmt::print("\n");
@@ -171,10 +187,13 @@ int run_prompt(const RunArguments& arguments) {
 }  // namespace
 
 void add_nodes_command(CLI::App& root, Action& chosen) {
-  CLI::App* nodes = root.add_subcommand("nodes", "The nodes of a running gateway: list, add, remove, drain");
+  CLI::App* nodes =
+      root.add_subcommand("nodes", "The nodes of a running gateway: list, add, remove, drain");
   nodes->description(
-      "The nodes of a running gateway. Without a further word it lists them: state, load, models.\n\n"
-      "Examples:\n  sollol nodes\n  sollol nodes add http://192.168.1.22:11434 --name attic --priority 1\n"
+      "The nodes of a running gateway. Without a further word it lists them: state, load, "
+      "models.\n\n"
+      "Examples:\n  sollol nodes\n  sollol nodes add http://192.168.1.22:11434 --name attic "
+      "--priority 1\n"
       "  sollol nodes drain attic     finishes what it has, takes nothing new");
   auto asking = std::make_shared<Asking>();
   add_asking_flags(*nodes, *asking);
@@ -200,24 +219,30 @@ void add_nodes_command(CLI::App& root, Action& chosen) {
   add->add_option("--slots", added->slots, "Concurrent requests per model; default: learnt");
   add->callback([&chosen, asking, added] {
     chosen = [asking, added] {
-      json::object body{{"url", added->url}, {"name", added->name}, {"priority", added->priority}, {"slots", added->slots}};
-      return ask(*asking, "POST", "/sollol/v1/nodes", json::serialize(body), [](const json::object& answer) {
-        fmt::print("added {} ({})\n", text_of(answer, "name"), text_of(answer, "url"));
-        return int{exit_done};
-      });
+      json::object body{{"url", added->url},
+                        {"name", added->name},
+                        {"priority", added->priority},
+                        {"slots", added->slots}};
+      return ask(*asking, "POST", "/sollol/v1/nodes", json::serialize(body),
+                 [](const json::object& answer) {
+                   fmt::print("added {} ({})\n", text_of(answer, "name"), text_of(answer, "url"));
+                   return int{exit_done};
+                 });
     };
   });
 
-  const auto by_name = [&](const char* verb, const char* what, std::string method, std::string suffix) {
+  const auto by_name = [&](const char* verb, const char* what, std::string method,
+                           std::string suffix) {
     auto name = std::make_shared<std::string>();
     CLI::App* command = nodes->add_subcommand(verb, what);
     command->add_option("name", *name, "The node's name, as `sollol nodes` lists it")->required();
     command->callback([&chosen, asking, name, method, suffix] {
       chosen = [asking, name, method, suffix] {
-        return ask(*asking, method, "/sollol/v1/nodes/" + *name + suffix, {}, [](const json::object& answer) {
-          fmt::print("{}: {}\n", text_of(answer, "name"), text_of(answer, "done"));
-          return int{exit_done};
-        });
+        return ask(*asking, method, "/sollol/v1/nodes/" + *name + suffix, {},
+                   [](const json::object& answer) {
+                     fmt::print("{}: {}\n", text_of(answer, "name"), text_of(answer, "done"));
+                     return int{exit_done};
+                   });
       };
     });
   };
@@ -237,12 +262,15 @@ void add_status_command(CLI::App& root, Action& chosen) {
 }
 
 void add_run_command(CLI::App& root, Action& chosen) {
-  CLI::App* run = root.add_subcommand("run", "Send one prompt through the gateway and print the answer");
-  run->description("Sends one prompt through a running gateway and prints the answer as it comes.\n\n"
-                   "Example:\n  sollol run llama3.2 \"Why is the sky blue?\"");
+  CLI::App* run =
+      root.add_subcommand("run", "Send one prompt through the gateway and print the answer");
+  run->description(
+      "Sends one prompt through a running gateway and prints the answer as it comes.\n\n"
+      "Example:\n  sollol run llama3.2 \"Why is the sky blue?\"");
   auto arguments = std::make_shared<RunArguments>();
   add_asking_flags(*run, arguments->asking);
-  run->add_option("model", arguments->model, "The model's name, as `ollama list` shows it")->required();
+  run->add_option("model", arguments->model, "The model's name, as `ollama list` shows it")
+      ->required();
   run->add_option("prompt", arguments->prompt, "What to ask")->required();
   run->add_option("--system", arguments->system, "A system prompt");
   run->add_flag("--show-node", arguments->show_node, "Say on standard error which node answered");

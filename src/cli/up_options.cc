@@ -11,7 +11,8 @@
 
 namespace sollol::cli {
 
-Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& arguments, const Environment& environment) {
+Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& arguments,
+                               const Environment& environment) {
   KnownNodes known;
   discovery::NodeSources sources;
   for (const std::string& flag : arguments.nodes) {
@@ -36,13 +37,18 @@ Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& argu
   std::ranges::move(from_environment.warnings, std::back_inserter(known.warnings));
   known.nodes = discovery::merge_nodes(sources);
 
-  // OLLAMA_HOST often names this very gateway, for the clients of the same shell: it is no node then.
+  // OLLAMA_HOST often names this very gateway, for the clients of the same shell: it is no node
+  // then.
   if (const auto listen = parse_listen(settings.listen)) {
     std::erase_if(known.nodes, [&](const discovery::NodeSpec& node) {
-      const bool loopback = node.host == "localhost" || node.host.starts_with("127.") || node.host == "::1";
+      const bool loopback =
+          node.host == "localhost" || node.host.starts_with("127.") || node.host == "::1";
       const bool everywhere = listen->host == "0.0.0.0" || listen->host == "::";
-      const bool same = node.port == listen->port && (node.host == listen->host || (everywhere && loopback));
-      if (same) known.warnings.push_back(node.url + " (" + node.origin + ") is this gateway's own address: left out");
+      const bool same =
+          node.port == listen->port && (node.host == listen->host || (everywhere && loopback));
+      if (same)
+        known.warnings.push_back(node.url + " (" + node.origin +
+                                 ") is this gateway's own address: left out");
       return same;
     });
   }
@@ -64,18 +70,21 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   const auto policy = routing::parse_policy(settings.policy);
   if (!policy) return std::unexpected(policy.error());
   options.policy = *policy;
-  options.queue = {.waiting_max = static_cast<std::uint32_t>(settings.queue.max_waiting),
-                   .waiting_per_client_max = static_cast<std::uint32_t>(settings.queue.max_waiting_per_client),
-                   .wait_max = settings.queue.max_wait};
-  options.client = {.head = {.bytes_max = settings.limits.head_bytes, .fields_max = settings.limits.headers},
-                    .head_timeout = settings.limits.head_timeout,
-                    .idle_timeout = settings.limits.idle_timeout,
-                    .stall_timeout = settings.limits.body_idle_timeout,
-                    .body_max = settings.limits.intent_body_bytes,
-                    .connections_max = static_cast<std::uint32_t>(settings.limits.connections)};
+  options.queue = {
+      .waiting_max = static_cast<std::uint32_t>(settings.queue.max_waiting),
+      .waiting_per_client_max = static_cast<std::uint32_t>(settings.queue.max_waiting_per_client),
+      .wait_max = settings.queue.max_wait};
+  options.client = {
+      .head = {.bytes_max = settings.limits.head_bytes, .fields_max = settings.limits.headers},
+      .head_timeout = settings.limits.head_timeout,
+      .idle_timeout = settings.limits.idle_timeout,
+      .stall_timeout = settings.limits.body_idle_timeout,
+      .body_max = settings.limits.intent_body_bytes,
+      .connections_max = static_cast<std::uint32_t>(settings.limits.connections)};
   options.upstream.connect_timeout = settings.upstream.connect_timeout;
   options.upstream.response_timeout = settings.upstream.response_timeout;
-  options.upstream.idle_connections_max = static_cast<std::uint32_t>(settings.upstream.idle_connections);
+  options.upstream.idle_connections_max =
+      static_cast<std::uint32_t>(settings.upstream.idle_connections);
   options.upstream.idle_timeout = settings.upstream.idle_timeout;
   options.retry = {.attempts_max = static_cast<std::uint32_t>(settings.retry.attempts),
                    .budget_percent = static_cast<std::uint32_t>(settings.retry.budget_percent)};

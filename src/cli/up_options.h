@@ -16,13 +16,15 @@ struct UpArguments {
   bool demo = false;
 };
 
-/// Nodes of all sources in their order of precedence (docs/configuration.md), and what was wrong with some.
+/// Nodes of all sources in their order of precedence (docs/configuration.md), and what was wrong
+/// with some.
 struct KnownNodes {
   std::vector<discovery::NodeSpec> nodes;
   std::vector<std::string> warnings;
 };
 /// Error: bad_input for a bad --node; a bad node file or variable is a warning.
-Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& arguments, const Environment& environment);
+Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& arguments,
+                               const Environment& environment);
 
 /// The gateway's options from the settings. Error: bad_input, naming the setting.
 Result<gateway::Options> gateway_options(const Settings& settings);

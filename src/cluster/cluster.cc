@@ -9,7 +9,8 @@ std::string host_field(const NodeInfo& info) { return to_string(Address{info.hos
 Result<NodeId> Cluster::add(NodeInfo info) {
   for (const auto& [id, entry] : entries_) {
     if (entry.info.name == info.name) {
-      return std::unexpected(bad_input("name: a node called '" + info.name + "' exists; choose another name"));
+      return std::unexpected(
+          bad_input("name: a node called '" + info.name + "' exists; choose another name"));
     }
     if (entry.info.host == info.host && entry.info.port == info.port) {
       return std::unexpected(
@@ -17,7 +18,10 @@ Result<NodeId> Cluster::add(NodeInfo info) {
     }
   }
   const NodeId id{next_node_++};
-  entries_.emplace(id, Entry{std::move(info), NodeHealth(health_options_), std::make_shared<NodeLive>(), {}, {}, {}});
+  entries_.emplace(
+      id,
+      Entry{
+          std::move(info), NodeHealth(health_options_), std::make_shared<NodeLive>(), {}, {}, {}});
   snapshot_ = nullptr;
   return id;
 }
@@ -25,7 +29,8 @@ Result<NodeId> Cluster::add(NodeInfo info) {
 bool Cluster::remove(NodeId id) {
   const auto it = entries_.find(id);
   if (it == entries_.end()) return false;
-  it->second.live->admin = Admin::disabled;  // requests that hold an older snapshot must not choose it
+  it->second.live->admin =
+      Admin::disabled;  // requests that hold an older snapshot must not choose it
   entries_.erase(it);
   snapshot_ = nullptr;
   return true;
@@ -51,7 +56,8 @@ void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
   const auto repeated = std::ranges::unique(models, {}, &ModelRecord::key);
   models.erase(repeated.begin(), repeated.end());
   const auto same = [](const ModelRecord& a, const ModelRecord& b) {
-    return a.key == b.key && a.name == b.name && a.digest == b.digest && a.size_bytes == b.size_bytes;
+    return a.key == b.key && a.name == b.name && a.digest == b.digest &&
+           a.size_bytes == b.size_bytes;
   };
   if (std::ranges::equal(entry.models, models, same)) return;
   entry.models = std::move(models);
@@ -60,7 +66,8 @@ void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
     if (live == nullptr) live = std::make_shared<ReplicaLive>(entry.info.slots);
   }
   std::erase_if(entry.replicas, [&](const auto& replica) {
-    return std::ranges::none_of(entry.models, [&](const auto& m) { return m.key == replica.first; });
+    return std::ranges::none_of(entry.models,
+                                [&](const auto& m) { return m.key == replica.first; });
   });
   snapshot_ = nullptr;
 }
@@ -80,7 +87,8 @@ void Cluster::set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded, Tim
   }
 }
 
-void Cluster::update_health(NodeId id, TimePoint now, const std::function<void(NodeHealth&)>& change) {
+void Cluster::update_health(NodeId id, TimePoint now,
+                            const std::function<void(NodeHealth&)>& change) {
   const auto it = entries_.find(id);
   if (it == entries_.end()) return;
   change(it->second.health);
@@ -89,7 +97,8 @@ void Cluster::update_health(NodeId id, TimePoint now, const std::function<void(N
 
 void Cluster::free_trial(NodeId id) {
   const auto it = entries_.find(id);
-  if (it != entries_.end() && it->second.live->availability == Availability::trial) it->second.live->trial_free = true;
+  if (it != entries_.end() && it->second.live->availability == Availability::trial)
+    it->second.live->trial_free = true;
 }
 
 void Cluster::note_round_trip(NodeId id, Duration round_trip) {
@@ -141,14 +150,16 @@ std::shared_ptr<const Snapshot> Cluster::snapshot() {
   built->nodes.reserve(entries_.size());
   for (const auto& [id, entry] : entries_) {
     for (const ModelRecord& record : entry.models) {
-      auto [it, fresh] = built->models.try_emplace(record.key, Model{ModelId{0}, record.key, record.name, {}, {}});
+      auto [it, fresh] =
+          built->models.try_emplace(record.key, Model{ModelId{0}, record.key, record.name, {}, {}});
       Model& model = it->second;
       if (fresh) {
         const KnownModel& known = known_model(record.key);
         model.id = known.id;
         model.live = known.live;
       }
-      model.replicas.push_back({built->nodes.size(), entry.replicas.at(record.key), record.digest, record.size_bytes});
+      model.replicas.push_back(
+          {built->nodes.size(), entry.replicas.at(record.key), record.digest, record.size_bytes});
     }
     built->nodes.push_back({id, entry.info, host_field(entry.info), entry.addresses, entry.live});
   }

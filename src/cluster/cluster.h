@@ -12,8 +12,8 @@
 
 namespace sollol::cluster {
 
-/// All known nodes and what is learnt about them. Owned by one thread, which is told everything and the time; others see
-/// it through `snapshot()` and the live state behind it.
+/// All known nodes and what is learnt about them. Owned by one thread, which is told everything and
+/// the time; others see it through `snapshot()` and the live state behind it.
 class Cluster {
  public:
   struct LoadedRecord {
@@ -30,8 +30,8 @@ class Cluster {
   void set_addresses(NodeId id, std::vector<Address> addresses);
   /// What `/api/tags` said. Replicas keep their live state while the model stays.
   void set_models(NodeId id, std::vector<ModelRecord> models);
-  /// What `/api/ps`, asked at `asked`, said. A model with work of ours in flight or done since counts as loaded whatever it
-  /// says: a loading model is not listed (reference §8).
+  /// What `/api/ps`, asked at `asked`, said. A model with work of ours in flight or done since
+  /// counts as loaded whatever it says: a loading model is not listed (reference §8).
   void set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded, TimePoint asked);
 
   /// Runs `change` on the node's health and publishes the availability that follows.
@@ -43,7 +43,8 @@ class Cluster {
   void tick(TimePoint now);
 
   /// Availability as last published, before and after the change; called on every transition.
-  using Transition = std::function<void(NodeId, Availability from, Availability to, std::string_view reason)>;
+  using Transition =
+      std::function<void(NodeId, Availability from, Availability to, std::string_view reason)>;
   void on_transition(Transition listener) { transition_ = std::move(listener); }
 
   const NodeHealth* health(NodeId id) const;

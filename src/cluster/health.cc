@@ -6,19 +6,27 @@ namespace sollol::cluster {
 namespace {
 
 constexpr unsigned exponent_max = 16;
-constexpr unsigned successes_to_forget = 50;  // after these in a row an ejection no longer lengthens the next
+constexpr unsigned successes_to_forget =
+    50;  // after these in a row an ejection no longer lengthens the next
 
 }  // namespace
 
 std::string_view text(Availability availability) noexcept {
   switch (availability) {
-    case Availability::unknown: return "unknown";
-    case Availability::healthy: return "healthy";
-    case Availability::suspect: return "suspect";
-    case Availability::trial: return "on trial";
-    case Availability::starting: return "starting";
-    case Availability::ejected: return "ejected";
-    case Availability::down: return "down";
+    case Availability::unknown:
+      return "unknown";
+    case Availability::healthy:
+      return "healthy";
+    case Availability::suspect:
+      return "suspect";
+    case Availability::trial:
+      return "on trial";
+    case Availability::starting:
+      return "starting";
+    case Availability::ejected:
+      return "ejected";
+    case Availability::down:
+      return "down";
   }
   return "unknown";
 }
@@ -47,9 +55,11 @@ void NodeHealth::on_probe(ProbeOutcome outcome, TimePoint) {
       break;
     case ProbeOutcome::silent:
       // Connected and silent: booting, unless it was answering a moment ago.
-      reach_ = reach_ == Reach::answering || reach_ == Reach::late || reach_ == Reach::silent ? Reach::silent
-                                                                                            : Reach::starting;
-      reason_ = reach_ == Reach::starting ? "accepts connections and does not answer yet" : "does not answer";
+      reach_ = reach_ == Reach::answering || reach_ == Reach::late || reach_ == Reach::silent
+                   ? Reach::silent
+                   : Reach::starting;
+      reason_ = reach_ == Reach::starting ? "accepts connections and does not answer yet"
+                                          : "does not answer";
       break;
     case ProbeOutcome::bad_reply:
       reach_ = Reach::refused;
@@ -60,7 +70,8 @@ void NodeHealth::on_probe(ProbeOutcome outcome, TimePoint) {
 
 void NodeHealth::on_request(RequestOutcome outcome, TimePoint now) {
   switch (outcome) {
-    case RequestOutcome::neutral: return;
+    case RequestOutcome::neutral:
+      return;
     case RequestOutcome::refused:
       reach_ = Reach::refused;
       reason_ = "connection refused or unreachable";
@@ -114,14 +125,19 @@ Duration NodeHealth::back_off() const noexcept {
 
 Availability NodeHealth::availability(TimePoint now) const noexcept {
   switch (reach_) {
-    case Reach::unknown: return Availability::unknown;
-    case Reach::starting: return Availability::starting;
+    case Reach::unknown:
+      return Availability::unknown;
+    case Reach::starting:
+      return Availability::starting;
     case Reach::refused:
-    case Reach::silent: return Availability::down;
+    case Reach::silent:
+      return Availability::down;
     case Reach::answering:
-    case Reach::late: break;
+    case Reach::late:
+      break;
   }
-  if (phase_ == Phase::open) return now < ejected_until_ ? Availability::ejected : Availability::trial;
+  if (phase_ == Phase::open)
+    return now < ejected_until_ ? Availability::ejected : Availability::trial;
   return reach_ == Reach::late ? Availability::suspect : Availability::healthy;
 }
 

@@ -21,7 +21,7 @@ struct HealthOptions {
 
 /// Whether requests may go to a node.
 enum class Availability : std::uint8_t {
-  unknown,   // never probed: the last resort
+  unknown,  // never probed: the last resort
   healthy,
   suspect,   // a probe has been unanswered for `suspect_after`: the last resort
   trial,     // half-open: exactly one request may go through
@@ -34,8 +34,8 @@ std::string_view text(Availability availability) noexcept;
 
 enum class ProbeOutcome : std::uint8_t {
   ok,
-  refused,    // or unreachable
-  silent,     // connected, no answer in time
+  refused,  // or unreachable
+  silent,   // connected, no answer in time
   bad_reply,
 };
 
@@ -46,11 +46,12 @@ enum class RequestOutcome : std::uint8_t {
   neutral,  // the client's own doing: never counts
 };
 
-/// The health of one node: active probes, passive outlier ejection, and the half-open trial that ends one.
+/// The health of one node: active probes, passive outlier ejection, and the half-open trial that
+/// ends one.
 ///
-/// A refusal is final at once; the next good probe undoes it. Silence makes a node suspect, then down. Faults of real
-/// requests eject it for `ejection_base` × 2^n, and only a real request, the trial, ends that: a node that lies answers
-/// probes well. Told the time; no clock, no lock.
+/// A refusal is final at once; the next good probe undoes it. Silence makes a node suspect, then
+/// down. Faults of real requests eject it for `ejection_base` × 2^n, and only a real request, the
+/// trial, ends that: a node that lies answers probes well. Told the time; no clock, no lock.
 class NodeHealth {
  public:
   static constexpr unsigned window_max = 64;
@@ -68,7 +69,8 @@ class NodeHealth {
   Duration back_off() const noexcept;
   /// Why it is not healthy, for a human; empty when it is.
   std::string_view reason() const noexcept { return reason_; }
-  /// Whether it failed lately, so that successes matter too: they end a trial and, enough of them, forget an ejection.
+  /// Whether it failed lately, so that successes matter too: they end a trial and, enough of them,
+  /// forget an ejection.
   bool under_watch() const noexcept {
     return phase_ != Phase::closed || ejections_ > 0 || consecutive_ > 0 || window_failures_ > 0;
   }

@@ -14,12 +14,13 @@ namespace sollol::cluster {
 /// What an operator decided about a node, whatever its health.
 enum class Admin : std::uint8_t { enabled, draining, disabled };
 
-/// The changing state of one node, shared by every snapshot that knows it. Workers read it on every choice, so it is
-/// atomics only; the control thread alone writes `availability` and `admin`.
+/// The changing state of one node, shared by every snapshot that knows it. Workers read it on every
+/// choice, so it is atomics only; the control thread alone writes `availability` and `admin`.
 struct NodeLive {
   std::atomic<Availability> availability{Availability::unknown};
   std::atomic<Admin> admin{Admin::enabled};
-  std::atomic<bool> wants_outcomes{false};  // successes are reported too: it failed lately, or is on trial
+  std::atomic<bool> wants_outcomes{
+      false};  // successes are reported too: it failed lately, or is on trial
   std::atomic<bool> trial_free{false};  // half-open: taken by exactly one request
   std::atomic<std::uint32_t> in_flight{0};
   std::atomic<double> round_trip_s{0};  // smoothed, of liveness probes
@@ -29,21 +30,23 @@ struct NodeLive {
   std::atomic<std::uint64_t> output_tokens{0};
 };
 
-/// The changing state of one model on one node: the scheduling unit. Atomics for what a choice reads.
+/// The changing state of one model on one node: the scheduling unit. Atomics for what a choice
+/// reads.
 struct ReplicaLive {
-  explicit ReplicaLive(std::uint32_t configured_slots) : slots(configured_slots), limit(slots.limit()) {}
+  explicit ReplicaLive(std::uint32_t configured_slots)
+      : slots(configured_slots), limit(slots.limit()) {}
 
   std::mutex slots_mutex;  // taken once at the end of a request that brought durations: uncontended
   SlotLimit slots;
   std::atomic<std::uint32_t> limit;
   std::atomic<std::uint32_t> in_flight{0};
 
-  std::atomic<bool> loaded{false};                 // /api/ps lists it, or we sent it work since
-  std::atomic<std::int64_t> used_at_ns{0};         // of Clock's epoch: last sent to or answered
-  std::atomic<std::uint32_t> loaded_context{0};    // context_length of /api/ps; 0 unknown
-  std::atomic<std::uint64_t> runner_key{0};        // runner options of the last request sent; 0 none
-  // A model that fails to load here, or that the node lists and does not have, is avoided here for a while; the node
-  // itself may be fine.
+  std::atomic<bool> loaded{false};               // /api/ps lists it, or we sent it work since
+  std::atomic<std::int64_t> used_at_ns{0};       // of Clock's epoch: last sent to or answered
+  std::atomic<std::uint32_t> loaded_context{0};  // context_length of /api/ps; 0 unknown
+  std::atomic<std::uint64_t> runner_key{0};      // runner options of the last request sent; 0 none
+  // A model that fails to load here, or that the node lists and does not have, is avoided here for
+  // a while; the node itself may be fine.
   std::atomic<std::int64_t> avoid_until_ns{0};  // of Clock's epoch
   std::atomic<std::uint32_t> failures{0};       // in a row
   // Smoothed from final records; 0 unknown.
@@ -59,7 +62,8 @@ struct ModelLive {
   std::atomic<std::uint32_t> last_node{none};
 };
 
-/// The longest that a failing model is avoided on one node, and the first such time; doubled by each failure.
+/// The longest that a failing model is avoided on one node, and the first such time; doubled by
+/// each failure.
 inline constexpr Duration avoid_max = std::chrono::seconds(60);
 inline constexpr Duration avoid_base = std::chrono::seconds(1);
 
@@ -74,7 +78,8 @@ inline void note_replica_success(ReplicaLive& replica) noexcept {
   replica.avoid_until_ns.store(0, std::memory_order_relaxed);
 }
 
-/// Moves a smoothed value towards a sample with weight 1/4. Concurrent updates may lose one sample: harmless.
+/// Moves a smoothed value towards a sample with weight 1/4. Concurrent updates may lose one sample:
+/// harmless.
 inline void smooth(std::atomic<double>& value, double sample) noexcept {
   const double old = value.load(std::memory_order_relaxed);
   value.store(old == 0 ? sample : old + (sample - old) / 4, std::memory_order_relaxed);

@@ -6,8 +6,8 @@
 
 namespace sollol::cluster {
 
-/// Bounds retries to a share of the requests, so that a failing fleet is not asked twice for everything. A reserve lets a
-/// lone user's first failures be retried. Any thread; no lock.
+/// Bounds retries to a share of the requests, so that a failing fleet is not asked twice for
+/// everything. A reserve lets a lone user's first failures be retried. Any thread; no lock.
 ///
 /// Source: token buckets of Finagle's RetryBudget (20 % by default, a reserve of some retries).
 class RetryBudget {
@@ -18,12 +18,14 @@ class RetryBudget {
       : deposit_(percent), most_(reserve * retry_cost * 10), balance_(reserve * retry_cost) {}
 
   void on_request() noexcept {
-    if (balance_.load(std::memory_order_relaxed) < most_) balance_.fetch_add(deposit_, std::memory_order_relaxed);
+    if (balance_.load(std::memory_order_relaxed) < most_)
+      balance_.fetch_add(deposit_, std::memory_order_relaxed);
   }
   bool try_retry() noexcept {
     std::int64_t balance = balance_.load(std::memory_order_relaxed);
     while (balance >= retry_cost) {
-      if (balance_.compare_exchange_weak(balance, balance - retry_cost, std::memory_order_relaxed)) return true;
+      if (balance_.compare_exchange_weak(balance, balance - retry_cost, std::memory_order_relaxed))
+        return true;
     }
     return false;
   }

@@ -14,7 +14,8 @@ void SlotLimit::observe(const SlotObservation& seen, TimePoint now) {
   if (configured_ > 0) return;
   const std::uint32_t in_flight = std::max(1u, seen.in_flight_at_dispatch);
   const auto tolerated = std::max<Duration>(
-      wait_ignored, std::chrono::duration_cast<Duration>(seen.service_time * (wait_share_ignored / in_flight)));
+      wait_ignored,
+      std::chrono::duration_cast<Duration>(seen.service_time * (wait_share_ignored / in_flight)));
   const bool waited = seen.slot_wait > tolerated;
   if (in_flight > limit_) {
     exploring_ = false;
@@ -26,7 +27,8 @@ void SlotLimit::observe(const SlotObservation& seen, TimePoint now) {
       waited_at_.reset();
     }
   } else if (in_flight == limit_) {
-    // Sent as the k-th and waited: at most k − 1 slots. One below the limit may only mean that earlier ones ran long.
+    // Sent as the k-th and waited: at most k − 1 slots. One below the limit may only mean that
+    // earlier ones ran long.
     waits_ = waited ? waits_ + 1 : 0;
     if (waits_ < waits_to_lower || limit_ == 1) return;
     --limit_;

@@ -62,12 +62,15 @@ struct Model {
   std::shared_ptr<ModelLive> live;
 };
 
-/// One immutable view of the cluster: which nodes there are and what they have. What changes by the second (health,
-/// in-flight, rates) lives behind the `live` pointers and is read at the moment of choosing.
+/// One immutable view of the cluster: which nodes there are and what they have. What changes by the
+/// second (health, in-flight, rates) lives behind the `live` pointers and is read at the moment of
+/// choosing.
 struct Snapshot {
   struct KeyHash {
     using is_transparent = void;
-    std::size_t operator()(std::string_view key) const noexcept { return std::hash<std::string_view>{}(key); }
+    std::size_t operator()(std::string_view key) const noexcept {
+      return std::hash<std::string_view>{}(key);
+    }
   };
 
   std::uint64_t version = 0;

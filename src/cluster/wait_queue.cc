@@ -7,7 +7,9 @@
 namespace sollol::cluster {
 namespace {
 
-Error full(std::string what) { return {ErrorKind::overloaded, Origin::gateway, Retry::later, std::move(what)}; }
+Error full(std::string what) {
+  return {ErrorKind::overloaded, Origin::gateway, Retry::later, std::move(what)};
+}
 
 }  // namespace
 
@@ -67,8 +69,8 @@ void WaitQueue::remove(std::unordered_map<Ticket, Item>::iterator it, bool serve
   if (--lane->second.waiting == 0) lanes_.erase(lane);
 }
 
-/// The classes of a lane in the order in which they are served now: the most urgent first, unless lower ones are
-/// overdue: then the most urgent of those.
+/// The classes of a lane in the order in which they are served now: the most urgent first, unless
+/// lower ones are overdue: then the most urgent of those.
 std::array<std::size_t, urgency_count> WaitQueue::class_order(const Lane& lane) {
   std::array<std::size_t, urgency_count> order{0, 1, 2};
   for (std::size_t lower = 1; lower < urgency_count; ++lower) {
@@ -88,7 +90,8 @@ void WaitQueue::for_each_in_order(ModelId model, std::size_t most,
   for (const std::size_t index : class_order(lane->second)) {
     // Rounds over the clients: the first of each, then the second of each …
     const auto& turns = lane->second.classes[index].turns;
-    std::vector<std::pair<std::list<Ticket>::const_iterator, std::list<Ticket>::const_iterator>> cursors;
+    std::vector<std::pair<std::list<Ticket>::const_iterator, std::list<Ticket>::const_iterator>>
+        cursors;
     for (const Turn& turn : turns) cursors.emplace_back(turn.tickets.begin(), turn.tickets.end());
     for (bool more = true; more;) {
       more = false;

@@ -32,11 +32,13 @@ struct QueueLimits {
   std::uint32_t waiting_per_client_max = 256;
 };
 
-/// Requests that are admitted and not yet sent, in lanes by model: a slot that comes free serves only its model.
+/// Requests that are admitted and not yet sent, in lanes by model: a slot that comes free serves
+/// only its model.
 ///
-/// Inside a lane a more urgent class goes first, but a class that was passed over `overtaken_max` times while it waited
-/// gets the next grant; inside a class clients take turns; one client's requests keep their order. O(log n) each, but for
-/// `for_each_in_order`, which is O(visited + clients). Not thread-safe; told the time.
+/// Inside a lane a more urgent class goes first, but a class that was passed over `overtaken_max`
+/// times while it waited gets the next grant; inside a class clients take turns; one client's
+/// requests keep their order. O(log n) each, but for `for_each_in_order`, which is O(visited +
+/// clients). Not thread-safe; told the time.
 class WaitQueue {
  public:
   static constexpr unsigned overtaken_max = 8;
@@ -47,9 +49,10 @@ class WaitQueue {
   Result<Ticket> enqueue(const Waiting& waiting);
   /// Takes a request out because it left; false when it is no longer there.
   bool cancel(Ticket ticket);
-  /// Visits requests of the model in the order in which they would be served, at most `most`, until the visitor says
-  /// false. The queue must not be changed meanwhile.
-  void for_each_in_order(ModelId model, std::size_t most, const std::function<bool(Ticket)>& visitor) const;
+  /// Visits requests of the model in the order in which they would be served, at most `most`, until
+  /// the visitor says false. The queue must not be changed meanwhile.
+  void for_each_in_order(ModelId model, std::size_t most,
+                         const std::function<bool(Ticket)>& visitor) const;
   /// Takes a request out because it was given its place: its client goes to the end of the turn.
   void take(Ticket ticket);
 

@@ -16,15 +16,19 @@ namespace sollol::gateway {
 
 Result<std::unique_ptr<AccessLogFile>> AccessLogFile::open(const Options& options) {
   switch (options.access_log) {
-    case AccessLog::off: return std::make_unique<AccessLogFile>(-1, false);
-    case AccessLog::to_stderr: return std::make_unique<AccessLogFile>(STDERR_FILENO, false);
-    case AccessLog::to_file: break;
+    case AccessLog::off:
+      return std::make_unique<AccessLogFile>(-1, false);
+    case AccessLog::to_stderr:
+      return std::make_unique<AccessLogFile>(STDERR_FILENO, false);
+    case AccessLog::to_file:
+      break;
   }
   const int descriptor =
       ::open(options.access_log_file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
   if (descriptor < 0) {
-    return std::unexpected(bad_input(fmt::format("log.access: cannot open '{}': {}; name a writable file, on or off",
-                                                 options.access_log_file, std::strerror(errno))));
+    return std::unexpected(
+        bad_input(fmt::format("log.access: cannot open '{}': {}; name a writable file, on or off",
+                              options.access_log_file, std::strerror(errno))));
   }
   return std::make_unique<AccessLogFile>(descriptor, true);
 }
@@ -39,7 +43,8 @@ void AccessLogFile::append(std::string_view lines) {
     const ssize_t written = ::write(descriptor_, lines.data(), lines.size());
     if (written < 0) {
       if (errno == EINTR) continue;
-      if (!std::exchange(failed_, true)) spdlog::error("access log: {}; lines are being lost", std::strerror(errno));
+      if (!std::exchange(failed_, true))
+        spdlog::error("access log: {}; lines are being lost", std::strerror(errno));
       return;
     }
     lines.remove_prefix(static_cast<std::size_t>(written));
@@ -76,7 +81,8 @@ void append_access_line(std::string& out, const Request& request, TimePoint now)
   text("reason", outcome.reason);
   fmt::format_to(to, ",\"status\":{},\"duration_s\":{:.6f},\"queued_s\":{:.6f}", outcome.status,
                  to_seconds(now - request.arrived), to_seconds(outcome.queued));
-  if (outcome.first_byte.count() > 0) fmt::format_to(to, ",\"ttft_s\":{:.6f}", to_seconds(outcome.first_byte));
+  if (outcome.first_byte.count() > 0)
+    fmt::format_to(to, ",\"ttft_s\":{:.6f}", to_seconds(outcome.first_byte));
   if (outcome.prompt_tokens > 0) fmt::format_to(to, ",\"prompt_tokens\":{}", outcome.prompt_tokens);
   if (outcome.output_tokens > 0) fmt::format_to(to, ",\"output_tokens\":{}", outcome.output_tokens);
   if (outcome.output_tokens > 0 && outcome.decode.count() > 0) {

@@ -11,7 +11,8 @@ namespace sollol::gateway {
 
 struct Request;
 
-/// Where access lines go: a file opened for appending (reopened by `reopen` after rotation), standard error or nowhere.
+/// Where access lines go: a file opened for appending (reopened by `reopen` after rotation),
+/// standard error or nowhere.
 class AccessLogFile {
  public:
   static Result<std::unique_ptr<AccessLogFile>> open(const Options& options);
@@ -47,7 +48,8 @@ class AccessLogBuffer {
   std::string lines_;
 };
 
-/// One request as a JSON line: id, client, method, path, model, node, reason, status, times in seconds, tokens, rate.
+/// One request as a JSON line: id, client, method, path, model, node, reason, status, times in
+/// seconds, tokens, rate.
 void append_access_line(std::string& out, const Request& request, TimePoint now);
 
 }  // namespace sollol::gateway

@@ -42,14 +42,18 @@ json::object model_json(const cluster::Model& model, const cluster::Replica& rep
 
 std::string_view admin_text(cluster::Admin admin) {
   switch (admin) {
-    case cluster::Admin::enabled: return "enabled";
-    case cluster::Admin::draining: return "draining";
-    case cluster::Admin::disabled: return "disabled";
+    case cluster::Admin::enabled:
+      return "enabled";
+    case cluster::Admin::draining:
+      return "draining";
+    case cluster::Admin::disabled:
+      return "disabled";
   }
   return "enabled";
 }
 
-json::object node_json(const FleetView& view, std::size_t index, const std::vector<Control::NodeHealthReport>& health) {
+json::object node_json(const FleetView& view, std::size_t index,
+                       const std::vector<Control::NodeHealthReport>& health) {
   const cluster::Node& node = view.cluster->nodes[index];
   json::array models;
   for (const auto& [key, model] : view.cluster->models) {
@@ -92,7 +96,8 @@ net::Task<void> list_nodes(Connection& client) {
   const auto health = co_await std::move(asking);
   const auto view = client.worker().view();
   json::array nodes;
-  for (std::size_t i = 0; i < view->cluster->nodes.size(); ++i) nodes.push_back(node_json(*view, i, health));
+  for (std::size_t i = 0; i < view->cluster->nodes.size(); ++i)
+    nodes.push_back(node_json(*view, i, health));
   auto answering = answer_json(client, json::object{{"nodes", std::move(nodes)}});
   co_await std::move(answering);
 }
@@ -107,21 +112,23 @@ net::Task<void> show_status(Connection& client) {
     in_flight += node.live->in_flight;
   }
   auto answering = answer_json(
-      client, json::object{{"nodes", view->cluster->nodes.size()},
-                           {"nodes_healthy", up},
-                           {"models", view->cluster->models.size()},
-                           {"in_flight", in_flight},
-                           {"queued", worker.shared().admission.waiting()},
-                           {"policy", routing::name(worker.options().policy)},
-                           {"workers", worker.shared().workers.size()},
-                           {"uptime_s", to_seconds(worker.scheduler().now() - worker.shared().started)}});
+      client,
+      json::object{{"nodes", view->cluster->nodes.size()},
+                   {"nodes_healthy", up},
+                   {"models", view->cluster->models.size()},
+                   {"in_flight", in_flight},
+                   {"queued", worker.shared().admission.waiting()},
+                   {"policy", routing::name(worker.options().policy)},
+                   {"workers", worker.shared().workers.size()},
+                   {"uptime_s", to_seconds(worker.scheduler().now() - worker.shared().started)}});
   co_await std::move(answering);
 }
 
 net::Task<void> list_decisions(Connection& client) {
   std::vector<DecisionRecord> records;
   for (const auto& worker : client.worker().shared().workers) {
-    for (DecisionRecord& record : worker->decisions().newest_first()) records.push_back(std::move(record));
+    for (DecisionRecord& record : worker->decisions().newest_first())
+      records.push_back(std::move(record));
   }
   std::ranges::sort(records, std::greater{}, &DecisionRecord::when);
   json::array decisions;
@@ -156,14 +163,17 @@ Result<cluster::NodeInfo> parse_node(std::string_view body) {
   if (!spec) return std::unexpected(spec.error());
   cluster::NodeInfo info = to_node_info(*spec);
   info.origin = "admin";
-  if (const auto* name = fields.if_contains("name"); name != nullptr && name->is_string() && !name->as_string().empty()) {
+  if (const auto* name = fields.if_contains("name");
+      name != nullptr && name->is_string() && !name->as_string().empty()) {
     info.name = std::string(name->as_string());
   }
-  for (const auto& [key, target] : {std::pair{"priority", &info.tier}, std::pair{"slots", &info.slots}}) {
+  for (const auto& [key, target] :
+       {std::pair{"priority", &info.tier}, std::pair{"slots", &info.slots}}) {
     const auto* value = fields.if_contains(key);
     if (value == nullptr) continue;
     if (!value->is_int64() || value->as_int64() < 0 || value->as_int64() > 1'000'000) {
-      return std::unexpected(bad_input(fmt::format("{}: must be a whole number of at least 0", key)));
+      return std::unexpected(
+          bad_input(fmt::format("{}: must be a whole number of at least 0", key)));
     }
     *target = static_cast<std::uint32_t>(value->as_int64());
   }
@@ -211,39 +221,47 @@ net::Task<void> change_node(Connection& client, std::string rest) {
   const auto view = client.worker().view();
   const cluster::Node* node = view->cluster->find_node(name);
   if (node == nullptr) {
-    auto answering = answer_error(client, 404, fmt::format("no node is called '{}'; `sollol nodes` lists them", name));
+    auto answering = answer_error(
+        client, 404, fmt::format("no node is called '{}'; `sollol nodes` lists them", name));
     co_await std::move(answering);
     co_return;
   }
   Control& control = client.worker().shared().control;
-  auto changing = drains ? control.set_admin(node->id, verb == "drain" ? cluster::Admin::draining : cluster::Admin::enabled)
+  auto changing = drains ? control.set_admin(node->id, verb == "drain" ? cluster::Admin::draining
+                                                                       : cluster::Admin::enabled)
                          : control.remove_node(node->id);
   auto spawned = asio::co_spawn(control.context(), std::move(changing), net::use_task);
   co_await std::move(spawned);
-  auto answering = answer_json(client, json::object{{"name", node->info.name},
-                                                    {"done", drains ? verb : std::string("removed")},
-                                                    {"in_flight", node->live->in_flight.load()}});
+  auto answering =
+      answer_json(client, json::object{{"name", node->info.name},
+                                       {"done", drains ? verb : std::string("removed")},
+                                       {"in_flight", node->live->in_flight.load()}});
   co_await std::move(answering);
 }
 
 }  // namespace
 
-bool is_own_route(std::string_view path) noexcept { return path == "/metrics" || path.starts_with("/sollol/"); }
+bool is_own_route(std::string_view path) noexcept {
+  return path == "/metrics" || path.starts_with("/sollol/");
+}
 
 net::Task<void> serve_own_route(Connection& client) {
   const Request& request = client.request();
   const std::string_view path = request.path();
   const bool get = request.method == "GET" || request.method == "HEAD";
   if (path == "/metrics" && get) {
-    return client.answer(200, "text/plain; version=0.0.4; charset=utf-8", metrics_text(client.worker()));
+    return client.answer(200, "text/plain; version=0.0.4; charset=utf-8",
+                         metrics_text(client.worker()));
   }
-  const std::string_view rest = path.starts_with(base) ? path.substr(base.size()) : std::string_view{};
+  const std::string_view rest =
+      path.starts_with(base) ? path.substr(base.size()) : std::string_view{};
   if (rest == "nodes" && get) return list_nodes(client);
   if (rest == "nodes" && request.method == "POST") return add_node(client);
   if (rest == "status" && get) return show_status(client);
   if (rest == "decisions" && get) return list_decisions(client);
   if (rest.starts_with("nodes/")) return change_node(client, std::string(rest.substr(6)));
-  const bool known = path == "/metrics" || rest == "nodes" || rest == "status" || rest == "decisions";
+  const bool known =
+      path == "/metrics" || rest == "nodes" || rest == "status" || rest == "decisions";
   return client.answer(known ? api::plain_405() : api::plain_404());
 }
 

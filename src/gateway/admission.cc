@@ -12,12 +12,14 @@ namespace asio = net::asio;
 
 namespace {
 
-/// Waiters looked at for one freed place: the first may be barred from it by an earlier failure there.
+/// Waiters looked at for one freed place: the first may be barred from it by an earlier failure
+/// there.
 constexpr std::size_t looked_at_max = 16;
 
 }  // namespace
 
-/// A request in the queue; lives in its coroutine. All but `result` and `resume` is fixed while it is queued.
+/// A request in the queue; lives in its coroutine. All but `result` and `resume` is fixed while it
+/// is queued.
 struct Admission::Waiter {
   Work& work;
   Worker& worker;
@@ -35,7 +37,8 @@ Admission::Admission(const Options& options, ViewSource& views, const net::Sched
       random_(entropy_seed()) {}
 
 Result<Slot> Admission::place_now(Worker& worker, const Work& work) {
-  return placement_.place(work, worker.candidates(), worker.scheduler().now(), worker.random().bits());
+  return placement_.place(work, worker.candidates(), worker.scheduler().now(),
+                          worker.random().bits());
 }
 
 net::Task<Result<Slot>> Admission::admit(Connection& client, Work& work) {
@@ -46,13 +49,15 @@ net::Task<Result<Slot>> Admission::admit(Connection& client, Work& work) {
     if (placed || placed.error().kind != ErrorKind::overloaded) co_return placed;
     explore(work, worker.scheduler().now());
     placed = place_now(worker, work);
-    if (placed || placed.error().kind != ErrorKind::overloaded || work.model == nullptr) co_return placed;
+    if (placed || placed.error().kind != ErrorKind::overloaded || work.model == nullptr)
+      co_return placed;
   }
   auto waiting = wait_for_place(client, work);
   co_return co_await std::move(waiting);
 }
 
-/// Tells the replicas that are full that there is more to do: those that learn their limit may try one more.
+/// Tells the replicas that are full that there is more to do: those that learn their limit may try
+/// one more.
 void Admission::explore(const Work& work, TimePoint now) const {
   for (const cluster::Replica& replica : work.model->replicas) {
     cluster::ReplicaLive& live = *replica.live;
@@ -75,15 +80,17 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
   } timer;
   timer.action = [&] {
     give_up(*ticket, Error{ErrorKind::timeout, Origin::gateway, Retry::later,
-                           fmt::format("no node had a free slot for {} within {:.0f} s", work.model->name,
-                                       to_seconds(options_.queue.wait_max))});
+                           fmt::format("no node had a free slot for {} within {:.0f} s",
+                                       work.model->name, to_seconds(options_.queue.wait_max))});
   };
 
   auto enqueue = [&](auto handler) {
     waiter.resume = [handler = std::move(handler)]() mutable { std::move(handler)(); };
     const std::scoped_lock lock(mutex_);
-    const Result<cluster::Ticket> queued =
-        queue_.enqueue({.model = work.model->id, .client = work.client, .urgency = work.urgency, .deadline = deadline});
+    const Result<cluster::Ticket> queued = queue_.enqueue({.model = work.model->id,
+                                                           .client = work.client,
+                                                           .urgency = work.urgency,
+                                                           .deadline = deadline});
     if (!queued) {
       waiter.result = std::unexpected(queued.error());
       asio::post(worker.context(), std::move(waiter.resume));
@@ -99,7 +106,9 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
   worker.scheduler().arm(timer, deadline);
   auto waiting = asio::async_initiate<decltype(net::use_task), void()>(enqueue, net::use_task);
   client.on_leave([&] {
-    if (ticket) give_up(*ticket, Error{ErrorKind::cancelled, Origin::client, Retry::never, "the client left the queue"});
+    if (ticket)
+      give_up(*ticket, Error{ErrorKind::cancelled, Origin::client, Retry::never,
+                             "the client left the queue"});
   });
   co_await std::move(waiting);
   timer.disarm();
@@ -131,12 +140,14 @@ void Admission::serve_waiting(ModelId model) {
     queue_.for_each_in_order(model, looked_at_max, [&](cluster::Ticket ticket) {
       Work& work = waiters_.at(ticket)->work;
       if (!work.renew(view)) {
-        settled.emplace(ticket, std::unexpected(Error{ErrorKind::not_found, Origin::client, Retry::never,
-                                                      "the model was removed meanwhile"}));
+        settled.emplace(ticket,
+                        std::unexpected(Error{ErrorKind::not_found, Origin::client, Retry::never,
+                                              "the model was removed meanwhile"}));
         return false;
       }
       Result<Slot> placed = placement_.place(work, scratch_, now, random_.bits());
-      if (!placed && placed.error().kind == ErrorKind::overloaded) return true;  // perhaps the next one can
+      if (!placed && placed.error().kind == ErrorKind::overloaded)
+        return true;  // perhaps the next one can
       settled.emplace(ticket, std::move(placed));
       return false;
     });

@@ -15,16 +15,16 @@ namespace sollol::gateway {
 
 /// Where requests get their place at a node, or wait for one.
 ///
-/// While nobody waits for a model, admission is a choice and a compare-and-swap. The queue is one for all workers, since
-/// order and fairness are the whole gateway's; its lock is taken only when there is no free place, and waiting for a
-/// model takes seconds.
+/// While nobody waits for a model, admission is a choice and a compare-and-swap. The queue is one
+/// for all workers, since order and fairness are the whole gateway's; its lock is taken only when
+/// there is no free place, and waiting for a model takes seconds.
 class Admission {
  public:
   /// `clock` is only asked for the time, from any thread.
   Admission(const Options& options, ViewSource& views, const net::Scheduler& clock);
 
-  /// A place for `work`, waiting in the queue if need be. Errors: overloaded (queue full), timeout (waited too long),
-  /// no_candidate, cancelled (the client left).
+  /// A place for `work`, waiting in the queue if need be. Errors: overloaded (queue full), timeout
+  /// (waited too long), no_candidate, cancelled (the client left).
   net::Task<Result<Slot>> admit(Connection& client, Work& work);
 
   /// Any thread: something changed that may let waiters go.

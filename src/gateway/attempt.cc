@@ -51,8 +51,9 @@ net::Task<Verdict> Attempt::run(Plan plan) {
 
 net::Task<Result<void>> Attempt::open() {
   worker_.metrics().upstream_connects.add();
-  auto connecting = net::connect_any(worker_.connector(), node_.addresses,
-                                     worker_.scheduler().now() + worker_.options().upstream.connect_timeout);
+  auto connecting =
+      net::connect_any(worker_.connector(), node_.addresses,
+                       worker_.scheduler().now() + worker_.options().upstream.connect_timeout);
   auto connected = co_await std::move(connecting);
   if (!connected) co_return std::unexpected(connected.error());
   stream_ = std::move(*connected);
@@ -69,9 +70,10 @@ std::string Attempt::upstream_head(std::size_t body_size) const {
     fmt::format_to(std::back_inserter(head), "Content-Length: {}\r\n", body_size);
   }
   const auto append = [&head](auto... parts) { (head.append(parts), ...); };
-  append("X-Forwarded-For: ", std::string_view(request.forwarded_for), request.forwarded_for.empty() ? "" : ", ",
-         std::string_view(request.client));
-  if (!request.authority.empty()) append("\r\nX-Forwarded-Host: ", std::string_view(request.authority));
+  append("X-Forwarded-For: ", std::string_view(request.forwarded_for),
+         request.forwarded_for.empty() ? "" : ", ", std::string_view(request.client));
+  if (!request.authority.empty())
+    append("\r\nX-Forwarded-Host: ", std::string_view(request.authority));
   append("\r\nX-Forwarded-Proto: http\r\nX-Request-Id: ", std::string_view(request.id), "\r\n\r\n");
   return head;
 }
@@ -91,11 +93,13 @@ net::Task<Result<void>> Attempt::exchange_heads(std::string_view head, std::stri
       if (!opened) co_return opened;
     }
     if (client_.client_gone()) {
-      co_return std::unexpected(Error{ErrorKind::cancelled, Origin::client, Retry::never, "the client left"});
+      co_return std::unexpected(
+          Error{ErrorKind::cancelled, Origin::client, Retry::never, "the client left"});
     }
     client_.cancel_on_leave(stream_.get());
     call_.emplace(*stream_, worker_.scratch(), worker_.options().upstream.head);
-    auto sending = call_->send(head, body, worker_.scheduler().now() + worker_.options().client.stall_timeout);
+    auto sending =
+        call_->send(head, body, worker_.scheduler().now() + worker_.options().client.stall_timeout);
     Result<void> done = co_await std::move(sending);
     if (done) {
       auto receiving = call_->receive_head(client_.request().method, response_deadline());
@@ -107,8 +111,10 @@ net::Task<Result<void>> Attempt::exchange_heads(std::string_view head, std::stri
       }
       done = std::unexpected(received.error());
     }
-    // A kept connection that the node had closed meanwhile says nothing about the node: once more on a fresh one.
-    const bool stale = reused_ && done.error().kind == ErrorKind::reset && !call_->received_anything();
+    // A kept connection that the node had closed meanwhile says nothing about the node: once more
+    // on a fresh one.
+    const bool stale =
+        reused_ && done.error().kind == ErrorKind::reset && !call_->received_anything();
     if (!stale) co_return done;
     client_.cancel_on_leave(nullptr);
     call_.reset();
@@ -140,9 +146,14 @@ Verdict Attempt::failure(Error error) {
              fmt::format("{} no longer answers", node_.info.name)};
   }
   switch (error.kind) {
-    case ErrorKind::refused: verdict.health = RequestOutcome::refused; break;
-    case ErrorKind::overloaded: verdict.health = RequestOutcome::neutral; break;
-    default: verdict.health = abandoned_ ? RequestOutcome::neutral : RequestOutcome::fault;
+    case ErrorKind::refused:
+      verdict.health = RequestOutcome::refused;
+      break;
+    case ErrorKind::overloaded:
+      verdict.health = RequestOutcome::neutral;
+      break;
+    default:
+      verdict.health = abandoned_ ? RequestOutcome::neutral : RequestOutcome::fault;
   }
   error.detail = fmt::format("{}: {}", node_.info.name, error.detail);
   verdict.error = std::move(error);

@@ -35,9 +35,10 @@ struct Verdict {
 
 /// One request sent to one node, and its answer relayed to the client as it comes.
 ///
-/// The request head is written anew, the body goes as it is. The answer's payload passes as raw bytes: a stream piece by
-/// piece as it arrives, anything else in one go once it is complete (up to `whole_max`), so that a node that dies inside
-/// a short answer costs nothing but another try. Nothing reaches the client before the first byte of payload.
+/// The request head is written anew, the body goes as it is. The answer's payload passes as raw
+/// bytes: a stream piece by piece as it arrives, anything else in one go once it is complete (up to
+/// `whole_max`), so that a node that dies inside a short answer costs nothing but another try.
+/// Nothing reaches the client before the first byte of payload.
 class Attempt {
  public:
   static constexpr std::size_t whole_max = 1 << 20;
@@ -48,9 +49,11 @@ class Attempt {
     std::string_view body;
     api::StreamForm form = api::StreamForm::opaque;
     enum class Refusals : std::uint8_t { hold, relay };
-    Refusals refusals = Refusals::hold;  // hold: error answers come back in the verdict, for the caller to judge
+    Refusals refusals =
+        Refusals::hold;  // hold: error answers come back in the verdict, for the caller to judge
     enum class Payload : std::uint8_t { any, json };
-    Payload payload = Payload::any;  // json: a success that is not JSON (or a stream of it) is the node's fault
+    Payload payload =
+        Payload::any;  // json: a success that is not JSON (or a stream of it) is the node's fault
   };
 
   Attempt(Connection& client, const cluster::Node& node);
@@ -101,7 +104,7 @@ class Attempt {
   // The answer's body.
   api::StreamWatcher watcher_{api::StreamForm::opaque};
   OutFraming out_ = OutFraming::chunks;
-  std::string carry_;  // raw bytes of an unfinished chunk, held back
+  std::string carry_;   // raw bytes of an unfinished chunk, held back
   bool begun_ = false;  // the client has been given the head
 };
 

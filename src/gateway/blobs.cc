@@ -25,23 +25,26 @@ struct Upload {
 
 /// Framing of the upload towards a node: the client's own length, or chunks.
 std::string framing_field(const http::Framing& framing) {
-  return framing.kind == http::Framing::Kind::chunked ? std::string("Transfer-Encoding: chunked\r\n")
-                                                      : fmt::format("Content-Length: {}\r\n", framing.length);
+  return framing.kind == http::Framing::Kind::chunked
+             ? std::string("Transfer-Encoding: chunked\r\n")
+             : fmt::format("Content-Length: {}\r\n", framing.length);
 }
 
-net::Task<void> open_uploads(Connection& client, const Targets& targets, std::vector<Upload>& uploads) {
+net::Task<void> open_uploads(Connection& client, const Targets& targets,
+                             std::vector<Upload>& uploads) {
   const Request& request = client.request();
   for (const cluster::Node* node : targets.nodes) {
     Upload& upload = uploads.emplace_back();
     upload.call = std::make_unique<NodeCall>(client.worker(), *node);
-    auto sending =
-        upload.call->send(request.method, request.target, request.pass_fields + framing_field(request.framing), {});
+    auto sending = upload.call->send(request.method, request.target,
+                                     request.pass_fields + framing_field(request.framing), {});
     const Result<void> sent = co_await std::move(sending);
     if (!sent) upload.failure = sent.error().detail;
   }
 }
 
-/// Passes the body on. A node that stops taking it may have answered already (it has the blob): that is read later.
+/// Passes the body on. A node that stops taking it may have answered already (it has the blob):
+/// that is read later.
 net::Task<Result<void>> pass_body(Connection& client, std::vector<Upload>& uploads) {
   const bool chunked = client.request().framing.kind == http::Framing::Kind::chunked;
   while (true) {
@@ -85,7 +88,8 @@ net::Task<void> answer_uploads(Connection& client, const std::vector<Upload>& up
   int status = 200;
   for (const Upload& upload : uploads) {
     if (upload.failure) {
-      failures += fmt::format("{}{}: {}", failures.empty() ? "" : "; ", upload.call->node().info.name, *upload.failure);
+      failures += fmt::format("{}{}: {}", failures.empty() ? "" : "; ",
+                              upload.call->node().info.name, *upload.failure);
     } else if (upload.status >= 400) {
       // The content is at fault, so any node's word will do.
       auto answering = client.answer(upload.status, api::json_content_type, upload.body);
@@ -97,7 +101,8 @@ net::Task<void> answer_uploads(Connection& client, const std::vector<Upload>& up
   }
   if (!failures.empty()) {
     client.request().outcome.problem = failures;
-    api::Reply reply = api::error_reply(api::Dialect::native, 502, "the blob did not reach every node: " + failures);
+    api::Reply reply = api::error_reply(api::Dialect::native, 502,
+                                        "the blob did not reach every node: " + failures);
     auto answering = client.answer(std::move(reply));
     co_await std::move(answering);
     co_return;

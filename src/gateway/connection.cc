@@ -14,10 +14,12 @@ using net::Wake;
 
 namespace {
 
-constexpr std::size_t read_size = 4096;             // first read of a request: fits nearly all heads with small bodies
-constexpr std::size_t read_size_max = 256 * 1024;   // a read inside a large body
-constexpr std::size_t spare_for_watch = 1024;       // pipelined bytes kept while a request is served
-constexpr std::size_t drain_max = 1 << 20;          // unread body that is thrown away to keep the connection
+constexpr std::size_t read_size =
+    4096;  // first read of a request: fits nearly all heads with small bodies
+constexpr std::size_t read_size_max = 256 * 1024;  // a read inside a large body
+constexpr std::size_t spare_for_watch = 1024;      // pipelined bytes kept while a request is served
+constexpr std::size_t drain_max = 1
+                                  << 20;  // unread body that is thrown away to keep the connection
 constexpr Duration drain_limit = 2s;
 
 }  // namespace
@@ -109,12 +111,14 @@ net::Task<bool> Connection::read_request() {
         co_await std::move(refusing);
         co_return false;
       }
-      if (head_deadline == net::no_deadline) head_deadline = worker_.scheduler().now() + limits.head_timeout;
+      if (head_deadline == net::no_deadline)
+        head_deadline = worker_.scheduler().now() + limits.head_timeout;
     } else {
       input_.release();
     }
     const bool idle = head_deadline == net::no_deadline;
-    auto filling = fill(read_size, idle ? worker_.scheduler().now() + limits.idle_timeout : head_deadline);
+    auto filling =
+        fill(read_size, idle ? worker_.scheduler().now() + limits.idle_timeout : head_deadline);
     const Wake wake = co_await std::move(filling);
     if (wake == Wake::timed_out && !idle) {
       auto refusing = refuse(408, "the request head took too long");
@@ -124,8 +128,8 @@ net::Task<bool> Connection::read_request() {
   }
 }
 
-/// Reads on for a moment after an early answer: closing on unread bytes would reset the connection, and the client
-/// might lose the answer (RFC 9112 §9.6).
+/// Reads on for a moment after an early answer: closing on unread bytes would reset the connection,
+/// and the client might lose the answer (RFC 9112 §9.6).
 net::Task<void> Connection::linger() {
   stream_->shutdown_write();
   const TimePoint deadline = worker_.scheduler().now() + drain_limit;
@@ -164,11 +168,13 @@ net::Task<bool> Connection::send_continue() {
 namespace {
 
 Error too_large(std::size_t bytes_max) {
-  return bad_input(fmt::format("the request body is larger than {} bytes (limits.intent_body_bytes)", bytes_max));
+  return bad_input(fmt::format(
+      "the request body is larger than {} bytes (limits.intent_body_bytes)", bytes_max));
 }
 
 Error left_early() {
-  return {ErrorKind::cancelled, Origin::client, Retry::never, "the client left before its request was complete"};
+  return {ErrorKind::cancelled, Origin::client, Retry::never,
+          "the client left before its request was complete"};
 }
 
 }  // namespace
@@ -206,7 +212,8 @@ net::Task<Result<std::string_view>> Connection::read_body(std::size_t bytes_max)
     const Wake wake = co_await std::move(filling);
     if (wake == Wake::timed_out) {
       close_after_ = true;
-      co_return std::unexpected(Error{ErrorKind::timeout, Origin::client, Retry::never, "the request body stalled"});
+      co_return std::unexpected(
+          Error{ErrorKind::timeout, Origin::client, Retry::never, "the request body stalled"});
     }
     if (wake != Wake::ready) co_return std::unexpected(left_early());
   }
@@ -243,7 +250,8 @@ net::Task<Result<std::string_view>> Connection::read_body_piece() {
       if (!decoded_.empty()) co_return decoded_.view();
       continue;
     }
-    auto filling = fill(64 * 1024, worker_.scheduler().now() + worker_.options().client.stall_timeout);
+    auto filling =
+        fill(64 * 1024, worker_.scheduler().now() + worker_.options().client.stall_timeout);
     const Wake wake = co_await std::move(filling);
     if (wake != Wake::ready) co_return std::unexpected(left_early());
   }
@@ -289,7 +297,8 @@ void Connection::watch() {
 void Connection::on_readable(Wake wake) {
   if (wake != Wake::ready) return;
   // Only into room that is there: the body that a handler has been shown must not move.
-  const std::span<char> room = input_.prepare(body_in_input_ == 0 && input_.empty() ? spare_for_watch : 0);
+  const std::span<char> room =
+      input_.prepare(body_in_input_ == 0 && input_.empty() ? spare_for_watch : 0);
   if (room.empty()) return;
   const IoResult got = stream_->read(room);
   if (got.status == IoResult::Status::end || got.status == IoResult::Status::error) {
@@ -309,14 +318,17 @@ void Connection::left() {
 
 // ---- answers
 
-std::string Connection::head_text(int status, std::string_view reason, std::string_view framing_fields) {
+std::string Connection::head_text(int status, std::string_view reason,
+                                  std::string_view framing_fields) {
   Outcome& outcome = request_.outcome;
   outcome.status = status;
   std::string head;
   head.reserve(512);
   const auto out = std::back_inserter(head);
-  fmt::format_to(out, "HTTP/1.1 {} {}\r\n{}X-Request-Id: {}\r\nX-Sollol-Node: {}\r\n", status, reason, framing_fields,
-                 request_.id, outcome.node.empty() ? std::string_view("gateway") : std::string_view(outcome.node));
+  fmt::format_to(
+      out, "HTTP/1.1 {} {}\r\n{}X-Request-Id: {}\r\nX-Sollol-Node: {}\r\n", status, reason,
+      framing_fields, request_.id,
+      outcome.node.empty() ? std::string_view("gateway") : std::string_view(outcome.node));
   if (request_.wants_reason && !outcome.reason.empty()) {
     fmt::format_to(out, "X-Sollol-Reason: {}\r\n", outcome.reason);
   }
@@ -341,7 +353,8 @@ net::Task<void> Connection::answer(int status, std::string_view content_type, st
   if (status != 204) framing += fmt::format("Content-Length: {}\r\n", body.size());
   framing += fields;
   const std::string head = head_text(status, http::reason_phrase(status), framing);
-  const std::array<std::string_view, 2> slices{head, request_.is_head() ? std::string_view{} : std::string_view(body)};
+  const std::array<std::string_view, 2> slices{
+      head, request_.is_head() ? std::string_view{} : std::string_view(body)};
   write(slices);
   auto flushing = flush();
   co_await std::move(flushing);
@@ -373,8 +386,8 @@ bool Connection::write(std::span<const std::string_view> slices) {
 
 net::Task<bool> Connection::flush() {
   while (!held_.empty() && !gone_) {
-    auto waiting =
-        net::wait(*stream_, Direction::write, worker_.scheduler().now() + worker_.options().client.stall_timeout);
+    auto waiting = net::wait(*stream_, Direction::write,
+                             worker_.scheduler().now() + worker_.options().client.stall_timeout);
     const Wake wake = co_await std::move(waiting);
     if (wake != Wake::ready) {
       request_.outcome.problem = "the client stopped reading";

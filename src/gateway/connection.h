@@ -17,10 +17,11 @@ namespace sollol::gateway {
 
 class Worker;
 
-/// One client connection: reads requests, hands each to its handler, writes answers, keeps the connection.
+/// One client connection: reads requests, hands each to its handler, writes answers, keeps the
+/// connection.
 ///
-/// While a handler waits for a node, the connection watches its client: pipelined bytes are kept (bounded), a client
-/// that leaves cancels the stream that the handler named. One worker thread.
+/// While a handler waits for a node, the connection watches its client: pipelined bytes are kept
+/// (bounded), a client that leaves cancels the stream that the handler named. One worker thread.
 class Connection {
  public:
   Connection(Worker& worker, std::unique_ptr<net::Stream> stream);
@@ -33,8 +34,9 @@ class Connection {
   Request& request() noexcept { return request_; }
   bool client_gone() const noexcept { return gone_; }
 
-  /// Receives the whole body, decoded. The view is followed by net::InputBuffer::padding readable bytes and stays valid
-  /// until `release_body` or the end of the request. Error: bad_input (too large, bad framing), cancelled, timeout.
+  /// Receives the whole body, decoded. The view is followed by net::InputBuffer::padding readable
+  /// bytes and stays valid until `release_body` or the end of the request. Error: bad_input (too
+  /// large, bad framing), cancelled, timeout.
   net::Task<Result<std::string_view>> read_body(std::size_t bytes_max);
   /// The next piece of the body, decoded; empty at its end. Valid until the next call.
   net::Task<Result<std::string_view>> read_body_piece();
@@ -47,13 +49,17 @@ class Connection {
   using OnLeave = std::move_only_function<void()>;
   void on_leave(OnLeave callback) { on_leave_ = std::move(callback); }
 
-  /// Writes a whole answer with Content-Length. `content_type` must outlive the call; `fields`: extra lines with CRLF.
-  net::Task<void> answer(int status, std::string_view content_type, std::string body, std::string fields = {});
+  /// Writes a whole answer with Content-Length. `content_type` must outlive the call; `fields`:
+  /// extra lines with CRLF.
+  net::Task<void> answer(int status, std::string_view content_type, std::string body,
+                         std::string fields = {});
   net::Task<void> answer(api::Reply reply, std::string fields = {});
 
-  /// The head of an answer, with the fields that every answer carries; `framing_fields` are whole lines.
+  /// The head of an answer, with the fields that every answer carries; `framing_fields` are whole
+  /// lines.
   std::string head_text(int status, std::string_view reason, std::string_view framing_fields);
-  /// Writes now what the client takes and holds the rest; false when something is held: `flush` before writing more.
+  /// Writes now what the client takes and holds the rest; false when something is held: `flush`
+  /// before writing more.
   bool write(std::span<const std::string_view> slices);
   /// Waits until all that is held is written; false when the client has gone or stalls.
   net::Task<bool> flush();
@@ -77,7 +83,7 @@ class Connection {
   Worker& worker_;
   std::unique_ptr<net::Stream> stream_;
   net::InputBuffer input_;
-  net::InputBuffer decoded_;     // a chunked body that is wanted whole
+  net::InputBuffer decoded_;       // a chunked body that is wanted whole
   std::size_t body_in_input_ = 0;  // bytes at the start of input_ that a handler has been shown
   http::BodyWatcher body_;
   Request request_;

@@ -46,17 +46,20 @@ Control::Control(const Options& options, ViewSource& views)
       scheduler_(context_),
       connector_(context_, scheduler_),
       cluster_(options.health) {
-  cluster_.on_transition([this](NodeId id, Availability from, Availability to, std::string_view reason) {
-    const cluster::NodeInfo* info = cluster_.info(id);
-    spdlog::info("node {}: {} -> {}{}{}", info->name, text(from), text(to), reason.empty() ? "" : ": ", reason);
-    if (to == Availability::down && node_down_) node_down_(id);
-    const bool usable = to == Availability::healthy || to == Availability::trial || to == Availability::suspect;
-    if (usable && changed_) changed_();
-    const auto probe = probes_.find(id);
-    if (to == Availability::healthy && probe != probes_.end()) {
-      spawn(context_, "probe", fetch_models_and_loaded(probe->second));
-    }
-  });
+  cluster_.on_transition(
+      [this](NodeId id, Availability from, Availability to, std::string_view reason) {
+        const cluster::NodeInfo* info = cluster_.info(id);
+        spdlog::info("node {}: {} -> {}{}{}", info->name, text(from), text(to),
+                     reason.empty() ? "" : ": ", reason);
+        if (to == Availability::down && node_down_) node_down_(id);
+        const bool usable =
+            to == Availability::healthy || to == Availability::trial || to == Availability::suspect;
+        if (usable && changed_) changed_();
+        const auto probe = probes_.find(id);
+        if (to == Availability::healthy && probe != probes_.end()) {
+          spawn(context_, "probe", fetch_models_and_loaded(probe->second));
+        }
+      });
 }
 
 Control::~Control() { stop(); }
@@ -88,7 +91,8 @@ void Control::report(NodeId node, RequestOutcome outcome) {
     cluster_.update_health(node, scheduler_.now(), [&](cluster::NodeHealth& health) {
       health.on_request(outcome, scheduler_.now());
     });
-    if (outcome == RequestOutcome::neutral) cluster_.free_trial(node);  // it told nothing: the next one is the trial
+    if (outcome == RequestOutcome::neutral)
+      cluster_.free_trial(node);  // it told nothing: the next one is the trial
   });
 }
 
@@ -100,7 +104,8 @@ net::Task<void> Control::refresh_models(Duration limit) {
   last_refresh_ = began;
   for (const auto& [id, probe] : probes_) spawn(context_, "refresh", fetch_models_only(probe));
   const auto under_way = [this] {
-    return std::ranges::any_of(probes_, [](const auto& item) { return item.second->models_under_way; });
+    return std::ranges::any_of(probes_,
+                               [](const auto& item) { return item.second->models_under_way; });
   };
   while (scheduler_.now() - began < limit && under_way()) {
     auto pause = scheduler_.sleep_until(scheduler_.now() + 2ms);
@@ -183,7 +188,8 @@ net::Task<void> Control::watch_liveness(std::shared_ptr<Probe> probe) {
       probe->pending_since = scheduler_.now();
       auto probing = probe_version(probe);
       outcome = co_await std::move(probing);
-      if (outcome == ProbeOutcome::ok) cluster_.note_round_trip(probe->id, scheduler_.now() - probe->pending_since);
+      if (outcome == ProbeOutcome::ok)
+        cluster_.note_round_trip(probe->id, scheduler_.now() - probe->pending_since);
       probe->pending_since = {};
     }
     if (probe->gone) co_return;
@@ -200,10 +206,11 @@ net::Task<void> Control::watch_models(std::shared_ptr<Probe> probe) {
   while (!probe->gone) {
     auto fetching = fetch_models(probe);
     const bool fetched = co_await std::move(fetching);
-    // A node that has not told yet is asked again at the liveness pace: it is of no use until it has.
+    // A node that has not told yet is asked again at the liveness pace: it is of no use until it
+    // has.
     const bool known = fetched || probe->listing->listed;
-    auto pause = scheduler_.sleep_until(scheduler_.now() +
-                                        (known ? options_.probe.tags_interval : options_.probe.interval));
+    auto pause = scheduler_.sleep_until(
+        scheduler_.now() + (known ? options_.probe.tags_interval : options_.probe.interval));
     co_await std::move(pause);
   }
 }
@@ -211,7 +218,8 @@ net::Task<void> Control::watch_models(std::shared_ptr<Probe> probe) {
 net::Task<void> Control::watch_loaded(std::shared_ptr<Probe> probe) {
   while (!probe->gone) {
     auto fetching = fetch_loaded(probe);
-    co_await std::move(fetching);  // a node that does not answer is skipped, never judged (reference §8)
+    co_await std::move(
+        fetching);  // a node that does not answer is skipped, never judged (reference §8)
     auto pause = scheduler_.sleep_until(scheduler_.now() + options_.probe.ps_interval);
     co_await std::move(pause);
   }
@@ -247,14 +255,16 @@ net::Task<bool> Control::resolve(std::shared_ptr<Probe> probe) {
 net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
   const TimePoint deadline = scheduler_.now() + options_.probe.timeout;
   const std::string path = probe->info.path_prefix + "/api/version";
-  // A kept connection may have been closed since the last probe: that alone says nothing, so a fresh one is tried.
+  // A kept connection may have been closed since the last probe: that alone says nothing, so a
+  // fresh one is tried.
   for (const bool kept : {true, false}) {
     if (kept && !probe->liveness) continue;
     if (!probe->liveness) {
       auto connecting = net::connect_any(connector_, probe->addresses, deadline);
       auto connected = co_await std::move(connecting);
       if (!connected) {
-        co_return connected.error().kind == ErrorKind::timeout ? ProbeOutcome::silent : ProbeOutcome::refused;
+        co_return connected.error().kind == ErrorKind::timeout ? ProbeOutcome::silent
+                                                               : ProbeOutcome::refused;
       }
       probe->liveness = std::move(*connected);
     }
@@ -277,7 +287,8 @@ net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
   co_return ProbeOutcome::bad_reply;
 }
 
-net::Task<Result<net::HttpReply>> Control::get(std::shared_ptr<Probe> probe, std::string path, TimePoint deadline) {
+net::Task<Result<net::HttpReply>> Control::get(std::shared_ptr<Probe> probe, std::string path,
+                                               TimePoint deadline) {
   auto connecting = net::connect_any(connector_, probe->addresses, deadline);
   auto stream = co_await std::move(connecting);
   if (!stream) co_return std::unexpected(stream.error());
@@ -328,7 +339,8 @@ net::Task<bool> Control::fetch_loaded(std::shared_ptr<Probe> probe) {
   auto loaded = api::parse_ps(reply->body);
   if (!loaded) co_return false;
   std::vector<cluster::Cluster::LoadedRecord> records;
-  for (const api::LoadedModel& model : *loaded) records.push_back({model.key, model.context_length});
+  for (const api::LoadedModel& model : *loaded)
+    records.push_back({model.key, model.context_length});
   cluster_.set_loaded(probe->id, records, asked);
   update_listing(*probe, [&](NodeListing& listing) { listing.loaded = std::move(*loaded); });
   co_return true;

@@ -20,8 +20,8 @@ namespace sollol::gateway {
 
 /// The control thread: owns the cluster, probes every node, judges health, and publishes views.
 ///
-/// Workers report what they see and read what is published. Everything public but `start`, `stop` and `report` is a
-/// coroutine to be run on `context()`.
+/// Workers report what they see and read what is published. Everything public but `start`, `stop`
+/// and `report` is a coroutine to be run on `context()`.
 class Control {
  public:
   /// Told on the control thread when a node must not be waited for any longer.
@@ -44,8 +44,8 @@ class Control {
   /// Any thread: the node's list of models is not what we think.
   void refresh_soon(NodeId node);
 
-  /// Asks every node for its models now; returns when all have answered or `limit` has passed. Calls within half a
-  /// second of the last share its answer.
+  /// Asks every node for its models now; returns when all have answered or `limit` has passed.
+  /// Calls within half a second of the last share its answer.
   net::Task<void> refresh_models(Duration limit);
   /// Asks one node for its models and loaded models now.
   net::Task<void> refresh_node(NodeId node);
@@ -74,7 +74,8 @@ class Control {
   net::Task<bool> fetch_loaded(std::shared_ptr<Probe> probe);
   net::Task<void> fetch_models_only(std::shared_ptr<Probe> probe);
   net::Task<void> fetch_models_and_loaded(std::shared_ptr<Probe> probe);
-  net::Task<Result<net::HttpReply>> get(std::shared_ptr<Probe> probe, std::string path, TimePoint deadline);
+  net::Task<Result<net::HttpReply>> get(std::shared_ptr<Probe> probe, std::string path,
+                                        TimePoint deadline);
   void start_probe(NodeId node);
   void update_listing(Probe& probe, const std::function<void(NodeListing&)>& change);
   void publish();

@@ -17,13 +17,13 @@ struct DecisionRecord {
   std::string node;
   std::string reason;
   std::string explanation;  // of every candidate, when the request asked for it
-  double cost_s = 0;       // what the policy expected; 0 when it does not estimate
+  double cost_s = 0;        // what the policy expected; 0 when it does not estimate
   unsigned candidates = 0;
   unsigned attempt = 1;
 };
 
-/// The last decisions of one worker, in a ring whose strings keep their memory. Locked because people read it from
-/// another worker; the owner's lock is uncontended.
+/// The last decisions of one worker, in a ring whose strings keep their memory. Locked because
+/// people read it from another worker; the owner's lock is uncontended.
 class DecisionLog {
  public:
   explicit DecisionLog(std::size_t kept) : ring_(kept) {}
@@ -38,7 +38,8 @@ class DecisionLog {
     const std::scoped_lock lock(mutex_);
     std::vector<DecisionRecord> records;
     const std::size_t count = next_ < ring_.size() ? next_ : ring_.size();
-    for (std::size_t back = 1; back <= count; ++back) records.push_back(ring_[(next_ - back) % ring_.size()]);
+    for (std::size_t back = 1; back <= count; ++back)
+      records.push_back(ring_[(next_ - back) % ring_.size()]);
     return records;
   }
 

@@ -33,28 +33,38 @@ net::Task<bool> pass_origin(Connection& client) {
     co_return false;
   }
   if (request.method != "OPTIONS") co_return true;
-  auto answering = client.answer(204, {}, {},
-                                 fmt::format("Access-Control-Allow-Methods: {}\r\nAccess-Control-Allow-Headers: {}\r\n"
-                                             "Access-Control-Max-Age: 43200\r\n",
-                                             api::cors_allowed_methods, api::cors_allowed_headers));
+  auto answering = client.answer(
+      204, {}, {},
+      fmt::format("Access-Control-Allow-Methods: {}\r\nAccess-Control-Allow-Headers: {}\r\n"
+                  "Access-Control-Max-Age: 43200\r\n",
+                  api::cors_allowed_methods, api::cors_allowed_headers));
   co_await std::move(answering);
   co_return false;
 }
 
 net::Task<void> serve_route(Connection& client) {
   switch (client.request().route.route_class) {
-    case RouteClass::inference: return serve_inference(client);
-    case RouteClass::aggregate: return serve_aggregate(client);
-    case RouteClass::local: return serve_local(client);
-    case RouteClass::cloud: return serve_any_node(client);
+    case RouteClass::inference:
+      return serve_inference(client);
+    case RouteClass::aggregate:
+      return serve_aggregate(client);
+    case RouteClass::local:
+      return serve_local(client);
+    case RouteClass::cloud:
+      return serve_any_node(client);
     case RouteClass::node_state:
       switch (client.request().route.operation) {
-        case Operation::blob_upload: return serve_blob_upload(client);
-        case Operation::blob_check: return serve_blob_check(client);
-        default: return serve_fanout(client);
+        case Operation::blob_upload:
+          return serve_blob_upload(client);
+        case Operation::blob_check:
+          return serve_blob_check(client);
+        default:
+          return serve_fanout(client);
       }
-    case RouteClass::unknown_path: return client.answer(api::plain_404());
-    case RouteClass::wrong_method: return client.answer(api::plain_405());
+    case RouteClass::unknown_path:
+      return client.answer(api::plain_404());
+    case RouteClass::wrong_method:
+      return client.answer(api::plain_405());
   }
   return client.answer(api::plain_404());
 }

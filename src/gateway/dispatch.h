@@ -4,8 +4,8 @@
 
 namespace sollol::gateway {
 
-/// Serves the connection's request: origin check, our own routes, then Ollama's route table (reference §2). Whatever
-/// happens, the client has been answered or has left when this returns.
+/// Serves the connection's request: origin check, our own routes, then Ollama's route table
+/// (reference §2). Whatever happens, the client has been answered or has left when this returns.
 net::Task<void> dispatch(Connection& client);
 
 }  // namespace sollol::gateway

@@ -21,7 +21,8 @@ using api::Operation;
 
 namespace {
 
-constexpr std::size_t unread_max = 256 * 1024;  // merged lines waiting for a slow client, before progress is skipped
+constexpr std::size_t unread_max =
+    256 * 1024;  // merged lines waiting for a slow client, before progress is skipped
 constexpr std::size_t reply_max = 1 << 20;
 
 /// The text of a node's `{"error":…}`, else the body itself.
@@ -29,7 +30,8 @@ std::string error_text(const std::string& body, int status) {
   boost::system::error_code bad;
   const boost::json::value parsed = boost::json::parse(body, bad);
   if (!bad && parsed.is_object()) {
-    if (const auto* error = parsed.as_object().if_contains("error"); error != nullptr && error->is_string()) {
+    if (const auto* error = parsed.as_object().if_contains("error");
+        error != nullptr && error->is_string()) {
       return std::string(error->as_string());
     }
   }
@@ -81,7 +83,8 @@ net::Task<void> Fanout::run() {
   client_.release_body();
   calls_.resize(targets_.nodes.size());
   running_ = targets_.nodes.size();
-  for (std::size_t i = 0; i < targets_.nodes.size(); ++i) spawn(worker_.context(), "fan-out", ask(i));
+  for (std::size_t i = 0; i < targets_.nodes.size(); ++i)
+    spawn(worker_.context(), "fan-out", ask(i));
   client_.on_leave([this] {
     for (NodeCall* call : calls_) {
       if (call != nullptr) call->cancel();
@@ -120,7 +123,9 @@ void Fanout::begin_stream() {
   begun_ = true;
   const std::string head = client_.head_text(
       200, "OK",
-      fmt::format("Date: {}\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n", worker_.http_date()));
+      fmt::format(
+          "Date: {}\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n",
+          worker_.http_date()));
   const std::string_view bytes = head;
   client_.write({&bytes, 1});
 }
@@ -141,8 +146,9 @@ net::Task<void> Fanout::ask(std::size_t index) {
   const Request& request = client_.request();
   NodeCall call(worker_, *targets_.nodes[index]);
   calls_[index] = &call;
-  auto sending = call.send(request.method, request.target,
-                           fmt::format("{}Content-Length: {}\r\n", request.pass_fields, body_.size()), body_);
+  auto sending =
+      call.send(request.method, request.target,
+                fmt::format("{}Content-Length: {}\r\n", request.pass_fields, body_.size()), body_);
   const Result<void> sent = co_await std::move(sending);
   if (sent) {
     auto following = follow(index, call);
@@ -163,7 +169,8 @@ net::Task<void> Fanout::follow(std::size_t index, NodeCall& call) {
     co_return;
   }
   const int status = (*head)->status;
-  const bool lines = (*head)->fields.find(http::FieldId::content_type).starts_with("application/x-ndjson");
+  const bool lines =
+      (*head)->fields.find(http::FieldId::content_type).starts_with("application/x-ndjson");
   if (status >= 400 || !lines) {
     auto reading = call.call().receive_body(reply_max, net::no_deadline);
     const Result<std::string> body = co_await std::move(reading);
@@ -206,13 +213,14 @@ net::Task<void> Fanout::follow(std::size_t index, NodeCall& call) {
 net::Task<void> Fanout::refresh() {
   Control& control = worker_.shared().control;
   for (const cluster::Node* node : targets_.nodes) {
-    auto refreshing = asio::co_spawn(control.context(), control.refresh_node(node->id), net::use_task);
+    auto refreshing =
+        asio::co_spawn(control.context(), control.refresh_node(node->id), net::use_task);
     co_await std::move(refreshing);
   }
 }
 
-/// Leaves only the nodes that have the model, for operations on a model that must be there; false, changing nothing,
-/// when none has it.
+/// Leaves only the nodes that have the model, for operations on a model that must be there; false,
+/// changing nothing, when none has it.
 bool keep_owners(Targets& targets, std::string_view model) {
   const auto key = api::ModelKey::from(model);
   if (!key) return false;
@@ -220,7 +228,8 @@ bool keep_owners(Targets& targets, std::string_view model) {
   if (known == nullptr) return false;
   const auto owns = [&](const cluster::Node* node) {
     const auto& all = targets.view->cluster->nodes;
-    return std::ranges::any_of(known->replicas, [&](const auto& replica) { return &all[replica.node] == node; });
+    return std::ranges::any_of(known->replicas,
+                               [&](const auto& replica) { return &all[replica.node] == node; });
   };
   if (std::ranges::none_of(targets.nodes, owns)) return false;
   std::erase_if(targets.nodes, [&](const cluster::Node* node) { return !owns(node); });
@@ -240,12 +249,14 @@ Targets targets_of(Connection& client) {
   for (const cluster::Node& node : targets.view->cluster->nodes) {
     const cluster::Availability availability = node.live->availability;
     const bool named = wishes.pinned == node.id;
-    const bool usable = node.live->admin == cluster::Admin::enabled && availability != cluster::Availability::down;
+    const bool usable =
+        node.live->admin == cluster::Admin::enabled && availability != cluster::Availability::down;
     if (wishes.pinned ? named : usable) targets.nodes.push_back(&node);
   }
   if (targets.nodes.empty()) {
-    targets.answer = api::error_reply(request.route.dialect, 503,
-                                      "no Ollama node is usable at present; `sollol nodes` says why", request.id);
+    targets.answer = api::error_reply(
+        request.route.dialect, 503, "no Ollama node is usable at present; `sollol nodes` says why",
+        request.id);
   }
   return targets;
 }
@@ -264,8 +275,10 @@ net::Task<void> serve_fanout(Connection& client) {
   const Result<api::Intent> intent = client.worker().intents().scan(*body, operation);
   if (intent) request.outcome.model = intent->model;
   if (!targets.answer) {
-    const bool needs_owner = operation == Operation::push || operation == Operation::copy || operation == Operation::remove;
-    // A body that no node will accept, a model that none has and a push concern one node, in its own words.
+    const bool needs_owner = operation == Operation::push || operation == Operation::copy ||
+                             operation == Operation::remove;
+    // A body that no node will accept, a model that none has and a push concern one node, in its
+    // own words.
     const bool owned = !needs_owner || (intent && keep_owners(targets, intent->model));
     if (!intent || !owned || operation == Operation::push) targets.nodes.resize(1);
   }
@@ -284,13 +297,14 @@ net::Task<void> serve_fanout(Connection& client) {
   Work work;
   work.view = targets.view;
   work.pinned = targets.nodes.front()->id;
-  auto serving = serve_work(client, std::move(work),
-                            {.body = *body, .form = api::stream_form(operation, intent && intent->stream)});
+  auto serving =
+      serve_work(client, std::move(work),
+                 {.body = *body, .form = api::stream_form(operation, intent && intent->stream)});
   co_await std::move(serving);
   // Known before this client's next request is read.
   Control& control = client.worker().shared().control;
-  auto refreshing =
-      asio::co_spawn(control.context(), control.refresh_node(targets.nodes.front()->id), net::use_task);
+  auto refreshing = asio::co_spawn(control.context(),
+                                   control.refresh_node(targets.nodes.front()->id), net::use_task);
   co_await std::move(refreshing);
 }
 

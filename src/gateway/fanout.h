@@ -8,12 +8,13 @@
 
 namespace sollol::gateway {
 
-/// `pull`, `push`, `create`, `copy` and `delete`: to the node that the client named, else to every node that the
-/// operation concerns, with their progress merged into one answer. One node alone is relayed as it is.
+/// `pull`, `push`, `create`, `copy` and `delete`: to the node that the client named, else to every
+/// node that the operation concerns, with their progress merged into one answer. One node alone is
+/// relayed as it is.
 net::Task<void> serve_fanout(Connection& client);
 
-/// The nodes that a request without a named node concerns: enabled and not down, in the order of the snapshot.
-/// With a named node: that one. An answer instead when there is none.
+/// The nodes that a request without a named node concerns: enabled and not down, in the order of
+/// the snapshot. With a named node: that one. An answer instead when there is none.
 struct Targets {
   std::vector<const cluster::Node*> nodes;  // in `view`
   std::shared_ptr<const FleetView> view;

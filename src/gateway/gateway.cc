@@ -36,9 +36,9 @@ Result<Address> Gateway::start() {
   impl.control = std::make_unique<Control>(impl.options, impl.views);
   impl.admission = std::make_unique<Admission>(impl.options, impl.views, impl.control->scheduler());
   impl.retries = std::make_unique<cluster::RetryBudget>(impl.options.retry.budget_percent);
-  impl.shared = std::make_unique<Shared>(Shared{impl.options, impl.views, *impl.control, *impl.admission,
-                                                *impl.retries, *impl.access_log, impl.workers,
-                                                impl.control->scheduler().now()});
+  impl.shared = std::make_unique<Shared>(Shared{impl.options, impl.views, *impl.control,
+                                                *impl.admission, *impl.retries, *impl.access_log,
+                                                impl.workers, impl.control->scheduler().now()});
   Address at = impl.options.listen;
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options.workers; ++i) {
@@ -51,7 +51,8 @@ Result<Address> Gateway::start() {
   impl.control->start(
       [&impl](NodeId node) {
         for (const auto& worker : impl.workers) {
-          boost::asio::post(worker->context(), [&pool = worker->pool(), node] { pool.node_down(node); });
+          boost::asio::post(worker->context(),
+                            [&pool = worker->pool(), node] { pool.node_down(node); });
         }
       },
       [&impl] { impl.admission->kick(); });

@@ -15,7 +15,8 @@ class Gateway {
   explicit Gateway(Options options);
   ~Gateway();
 
-  /// Binds, starts all threads and returns the bound address. Error: refused, when the address cannot be had.
+  /// Binds, starts all threads and returns the bound address. Error: refused, when the address
+  /// cannot be had.
   Result<Address> start();
   /// Ends all threads; connections are closed.
   void stop();

@@ -21,8 +21,8 @@ using cluster::RequestOutcome;
 namespace {
 
 constexpr Duration refresh_limit = 1s;
-constexpr double bytes_per_token = 4;            // English text in common tokenizers
-constexpr double tokens_when_unknown = 128;      // a short answer
+constexpr double bytes_per_token = 4;             // English text in common tokenizers
+constexpr double tokens_when_unknown = 128;       // a short answer
 constexpr std::int64_t tokens_assumed_max = 512;  // limits are set far above what is used
 
 routing::RequestShape shape_of(const api::Intent& intent) {
@@ -98,8 +98,8 @@ net::Task<void> answer_verdict(Connection& client, Verdict verdict) {
     co_await std::move(answering);
     co_return;
   }
-  api::Reply reply = api::error_reply(request.route.dialect, 502, "no node could answer: " + verdict.error->detail,
-                                      request.id);
+  api::Reply reply = api::error_reply(request.route.dialect, 502,
+                                      "no node could answer: " + verdict.error->detail, request.id);
   auto answering = client.answer(std::move(reply));
   co_await std::move(answering);
 }
@@ -125,11 +125,12 @@ net::Task<void> answer_no_place(Connection& client, Error error) {
   if (error.kind == ErrorKind::cancelled) co_return;
   client.request().outcome.problem = error.detail;
   const bool no_nodes = client.worker().view()->cluster->nodes.empty();
-  std::string message =
-      no_nodes ? "no Ollama node is known: start `sollol up` with --node http://HOST:11434, add one with "
-                 "`sollol nodes add URL`, or list it in the node file"
-               : error.detail;
-  auto answering = answer_unavailable(client, std::move(message), error.kind == ErrorKind::no_candidate ? 2s : 1s);
+  std::string message = no_nodes ? "no Ollama node is known: start `sollol up` with --node "
+                                   "http://HOST:11434, add one with "
+                                   "`sollol nodes add URL`, or list it in the node file"
+                                 : error.detail;
+  auto answering = answer_unavailable(client, std::move(message),
+                                      error.kind == ErrorKind::no_candidate ? 2s : 1s);
   co_await std::move(answering);
 }
 
@@ -139,7 +140,8 @@ net::Task<void> answer_unavailable(Connection& client, std::string message, Dura
   const Request& request = client.request();
   api::Reply reply = api::error_reply(request.route.dialect, 503, message, request.id);
   auto answering =
-      client.answer(std::move(reply), fmt::format("Retry-After: {:.0f}\r\n", std::max(1.0, to_seconds(retry_after))));
+      client.answer(std::move(reply),
+                    fmt::format("Retry-After: {:.0f}\r\n", std::max(1.0, to_seconds(retry_after))));
   co_await std::move(answering);
 }
 
@@ -147,7 +149,9 @@ net::Task<void> answer_body_error(Connection& client, Error error) {
   if (error.kind == ErrorKind::cancelled) co_return;
   const Request& request = client.request();
   client.request().outcome.problem = error.detail;
-  const int status = error.kind == ErrorKind::timeout ? 408 : error.detail.contains("larger") ? 413 : 400;
+  const int status = error.kind == ErrorKind::timeout  ? 408
+                     : error.detail.contains("larger") ? 413
+                                                       : 400;
   client.close_after();
   api::Reply reply = api::error_reply(request.route.dialect, status, error.detail, request.id);
   auto answering = client.answer(std::move(reply));
@@ -165,10 +169,11 @@ std::optional<api::Reply> apply_wishes(Connection& client, Work& work) {
     work.pinned = node->id;
     return std::nullopt;
   }
-  return api::error_reply(request.route.dialect, 400,
-                          fmt::format("X-Sollol-Node: no node is called '{}'; `sollol nodes` lists them",
-                                      request.wanted_node),
-                          request.id);
+  return api::error_reply(
+      request.route.dialect, 400,
+      fmt::format("X-Sollol-Node: no node is called '{}'; `sollol nodes` lists them",
+                  request.wanted_node),
+      request.id);
 }
 
 net::Task<const cluster::Model*> find_model(Connection& client, Work& work, std::string key) {
@@ -177,7 +182,8 @@ net::Task<const cluster::Model*> find_model(Connection& client, Work& work, std:
   const cluster::Model* model = work.view->cluster->find_model(key);
   if (model == nullptr && !work.view->cluster->nodes.empty()) {
     Control& control = worker.shared().control;
-    auto refreshing = asio::co_spawn(control.context(), control.refresh_models(refresh_limit), net::use_task);
+    auto refreshing =
+        asio::co_spawn(control.context(), control.refresh_models(refresh_limit), net::use_task);
     co_await std::move(refreshing);
     work.view = worker.view();
     model = work.view->cluster->find_model(key);
@@ -202,8 +208,9 @@ net::Task<void> serve_inference(Connection& client) {
     if (model == nullptr && !prepared.cloud) {
       const bool hopeless = !any_usable(*prepared.work.view);
       if (hopeless) {
-        auto refusing = answer_no_place(client, {ErrorKind::no_candidate, Origin::gateway, Retry::later,
-                                                 "no node answers at present; `sollol nodes` says why"});
+        auto refusing =
+            answer_no_place(client, {ErrorKind::no_candidate, Origin::gateway, Retry::later,
+                                     "no node answers at present; `sollol nodes` says why"});
         co_await std::move(refusing);
         co_return;
       }
@@ -217,8 +224,10 @@ net::Task<void> serve_inference(Connection& client) {
     co_await std::move(answering);
     co_return;
   }
-  Attempt::Plan plan{.body = *body, .form = api::stream_form(request.route.operation, prepared.stream)};
-  if (request.route.operation != Operation::transcriptions) plan.payload = Attempt::Plan::Payload::json;
+  Attempt::Plan plan{.body = *body,
+                     .form = api::stream_form(request.route.operation, prepared.stream)};
+  if (request.route.operation != Operation::transcriptions)
+    plan.payload = Attempt::Plan::Payload::json;
   auto serving = serve_work(client, std::move(prepared.work), plan);
   co_await std::move(serving);
 }
@@ -235,7 +244,8 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
     Result<Slot> slot = co_await std::move(admitting);
     if (!slot) {
       // Nowhere left to try: the last node's own words say more than ours.
-      auto answering = last ? answer_verdict(client, std::move(*last)) : answer_no_place(client, slot.error());
+      auto answering =
+          last ? answer_verdict(client, std::move(*last)) : answer_no_place(client, slot.error());
       co_await std::move(answering);
       co_return;
     }

@@ -7,8 +7,8 @@ namespace sollol::gateway {
 
 /// Requests that one node answers: inference, and everything else that is relayed to a single node.
 ///
-/// Inference: reads the body, finds the model, gets a place, relays, and tries elsewhere while nothing has reached the
-/// client and the retry budget allows.
+/// Inference: reads the body, finds the model, gets a place, relays, and tries elsewhere while
+/// nothing has reached the client and the retry budget allows.
 net::Task<void> serve_inference(Connection& client);
 
 /// `show` and `GET /v1/models/:model`: any node that has the model.
@@ -20,10 +20,12 @@ net::Task<void> serve_any_node(Connection& client);
 /// Relays to a node that fits `work`, with retries. Answers the client in every case.
 net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan);
 
-/// Fills in what the request's own fields say about where it may go. An answer when they name no node of ours.
+/// Fills in what the request's own fields say about where it may go. An answer when they name no
+/// node of ours.
 std::optional<api::Reply> apply_wishes(Connection& client, Work& work);
 
-/// The model of that name in the newest view; asks the nodes again before it says that there is none.
+/// The model of that name in the newest view; asks the nodes again before it says that there is
+/// none.
 net::Task<const cluster::Model*> find_model(Connection& client, Work& work, std::string key);
 
 /// The refusal for a body that could not be read.

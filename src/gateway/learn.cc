@@ -15,7 +15,8 @@ constexpr Duration load_min = 200ms;
 void learn_rates(cluster::ReplicaLive& replica, const api::Usage& usage) {
   if (!usage.from_node_durations) return;
   if (usage.eval.count() > 0 && usage.output_tokens > 1) {
-    cluster::smooth(replica.decode_tokens_per_s, static_cast<double>(usage.output_tokens) / to_seconds(usage.eval));
+    cluster::smooth(replica.decode_tokens_per_s,
+                    static_cast<double>(usage.output_tokens) / to_seconds(usage.eval));
   }
   if (usage.prompt_eval.count() > 0 && usage.prompt_tokens > 0) {
     cluster::smooth(replica.prefill_tokens_per_s,
@@ -37,16 +38,19 @@ void learn_slots(const Slot& slot, const api::Usage& usage, TimePoint now) {
 
 void report_health(Worker& worker, const Slot& slot, const Verdict& verdict) {
   cluster::NodeLive& live = *slot.node().live;
-  const bool failed = verdict.health == RequestOutcome::fault || verdict.health == RequestOutcome::refused;
+  const bool failed =
+      verdict.health == RequestOutcome::fault || verdict.health == RequestOutcome::refused;
   if (failed) live.failures.fetch_add(1, std::memory_order_relaxed);
   // Successes of a node that has not failed lately tell nothing new.
-  const bool wanted = failed || slot.is_trial() || live.wants_outcomes.load(std::memory_order_relaxed);
+  const bool wanted =
+      failed || slot.is_trial() || live.wants_outcomes.load(std::memory_order_relaxed);
   if (wanted) worker.shared().control.report(slot.node().id, verdict.health);
 }
 
 }  // namespace
 
-void learn(Worker& worker, const Slot& slot, const Verdict& verdict, TimePoint sent, Request& request) {
+void learn(Worker& worker, const Slot& slot, const Verdict& verdict, TimePoint sent,
+           Request& request) {
   const TimePoint now = worker.scheduler().now();
   const api::Usage& usage = verdict.usage;
   Outcome& outcome = request.outcome;

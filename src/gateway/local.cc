@@ -43,7 +43,8 @@ std::string fleet_version(const FleetView& view) {
 
 /// Nodes whose word counts: those that are not down or ejected.
 template <class Item>
-std::vector<std::span<const Item>> lists_of(const FleetView& view, std::vector<Item> NodeListing::* list) {
+std::vector<std::span<const Item>> lists_of(const FleetView& view,
+                                            std::vector<Item> NodeListing::* list) {
   std::vector<std::span<const Item>> lists;
   for (std::size_t i = 0; i < view.listings.size(); ++i) {
     const cluster::Availability availability = view.cluster->nodes[i].live->availability;
@@ -57,12 +58,16 @@ std::vector<std::span<const Item>> lists_of(const FleetView& view, std::vector<I
 
 net::Task<void> serve_local(Connection& client) {
   switch (client.request().route.operation) {
-    case Operation::root: return client.answer(200, "text/plain; charset=utf-8", "Ollama is running");
+    case Operation::root:
+      return client.answer(200, "text/plain; charset=utf-8", "Ollama is running");
     case Operation::version:
-      return client.answer(200, api::json_content_type,
-                           "{\"version\":" + api::json_string(fleet_version(*client.worker().view())) + "}");
-    case Operation::recommendations: return client.answer(200, api::json_content_type, "{\"recommendations\":[]}");
-    default: return client.answer(api::plain_404());
+      return client.answer(
+          200, api::json_content_type,
+          "{\"version\":" + api::json_string(fleet_version(*client.worker().view())) + "}");
+    case Operation::recommendations:
+      return client.answer(200, api::json_content_type, "{\"recommendations\":[]}");
+    default:
+      return client.answer(api::plain_404());
   }
 }
 
@@ -70,12 +75,16 @@ net::Task<void> serve_aggregate(Connection& client) {
   const FleetView& view = *client.worker().view();
   switch (client.request().route.operation) {
     case Operation::tags:
-      return client.answer(200, api::json_content_type, api::merge_tags(lists_of(view, &NodeListing::models)));
+      return client.answer(200, api::json_content_type,
+                           api::merge_tags(lists_of(view, &NodeListing::models)));
     case Operation::ps:
-      return client.answer(200, api::json_content_type, api::merge_ps(lists_of(view, &NodeListing::loaded)));
+      return client.answer(200, api::json_content_type,
+                           api::merge_ps(lists_of(view, &NodeListing::loaded)));
     case Operation::models:
-      return client.answer(200, api::json_content_type, api::merge_openai_models(lists_of(view, &NodeListing::models)));
-    default: return serve_lookup(client);
+      return client.answer(200, api::json_content_type,
+                           api::merge_openai_models(lists_of(view, &NodeListing::models)));
+    default:
+      return serve_lookup(client);
   }
 }
 

@@ -43,7 +43,8 @@ class Gather {
     histograms();
     counter("sollol_retries_total", "Attempts after the first, at another node.",
             [](const Metrics& m) { return static_cast<double>(m.retries.value()); });
-    counter("sollol_broken_streams_total", "Answers that ended with an error record because the node failed.",
+    counter("sollol_broken_streams_total",
+            "Answers that ended with an error record because the node failed.",
             [](const Metrics& m) { return static_cast<double>(m.broken_streams.value()); });
     counter("sollol_client_disconnects_total", "Requests whose client left before the end.",
             [](const Metrics& m) { return static_cast<double>(m.client_disconnects.value()); });
@@ -90,15 +91,17 @@ class Gather {
   }
 
   void requests() {
-    MetricFamily out = family("sollol_requests_total", "Answered requests by operation and status class.",
-                              MetricType::Counter);
+    MetricFamily out =
+        family("sollol_requests_total", "Answered requests by operation and status class.",
+               MetricType::Counter);
     for (std::size_t op = 0; op < Metrics::operations; ++op) {
       for (std::size_t status = 0; status < 6; ++status) {
-        const double value =
-            sum([&](const Metrics& m) { return static_cast<double>(m.requests[op][status].value()); });
+        const double value = sum(
+            [&](const Metrics& m) { return static_cast<double>(m.requests[op][status].value()); });
         if (value == 0) continue;
-        ClientMetric metric = labelled({{"operation", operation_label(op)},
-                                        {"code", status == 0 ? "none" : std::to_string(status) + "xx"}});
+        ClientMetric metric =
+            labelled({{"operation", operation_label(op)},
+                      {"code", status == 0 ? "none" : std::to_string(status) + "xx"}});
         metric.counter.value = value;
         out.metric.push_back(std::move(metric));
       }
@@ -111,9 +114,11 @@ class Gather {
   bool fill(ClientMetric& metric, const Pick& pick) const {
     std::uint64_t cumulative = 0;
     for (std::size_t bucket = 0; bucket <= DurationHistogram::bounds_s.size(); ++bucket) {
-      for (const auto& worker : worker_.shared().workers) cumulative += pick(worker->metrics()).count(bucket);
-      const double bound = bucket < DurationHistogram::bounds_s.size() ? DurationHistogram::bounds_s[bucket]
-                                                                      : std::numeric_limits<double>::infinity();
+      for (const auto& worker : worker_.shared().workers)
+        cumulative += pick(worker->metrics()).count(bucket);
+      const double bound = bucket < DurationHistogram::bounds_s.size()
+                               ? DurationHistogram::bounds_s[bucket]
+                               : std::numeric_limits<double>::infinity();
       metric.histogram.bucket.push_back({cumulative, bound});
     }
     metric.histogram.sample_count = cumulative;
@@ -122,8 +127,8 @@ class Gather {
   }
 
   void histograms() {
-    MetricFamily durations = family("sollol_request_duration_seconds", "Arrival to the end of the answer.",
-                                    MetricType::Histogram);
+    MetricFamily durations = family("sollol_request_duration_seconds",
+                                    "Arrival to the end of the answer.", MetricType::Histogram);
     for (std::size_t op = 0; op < Metrics::operations; ++op) {
       ClientMetric metric = labelled({{"operation", operation_label(op)}});
       if (fill(metric, [op](const Metrics& m) -> const auto& { return m.durations[op]; })) {
@@ -131,7 +136,8 @@ class Gather {
       }
     }
     families_.push_back(std::move(durations));
-    single("sollol_time_to_first_token_seconds", "Arrival to the first byte of an inference answer's body.",
+    single("sollol_time_to_first_token_seconds",
+           "Arrival to the first byte of an inference answer's body.",
            [](const Metrics& m) -> const auto& { return m.first_byte; });
     single("sollol_queue_seconds", "Time an inference request waited for a slot.",
            [](const Metrics& m) -> const auto& { return m.queued; });
@@ -147,11 +153,16 @@ class Gather {
 
   void nodes() {
     MetricFamily up = family("sollol_node_up", "1 while the node is used.", MetricType::Gauge);
-    MetricFamily in_flight = family("sollol_node_in_flight", "Requests sent to the node and not finished.", MetricType::Gauge);
-    MetricFamily sent = family("sollol_node_requests_total", "Requests sent to the node.", MetricType::Counter);
-    MetricFamily failed = family("sollol_node_failures_total", "Requests that failed by the node's fault.", MetricType::Counter);
-    MetricFamily tokens = family("sollol_node_output_tokens_total", "Output tokens from the node.", MetricType::Counter);
-    MetricFamily rtt = family("sollol_node_round_trip_seconds", "Smoothed round trip of liveness probes.", MetricType::Gauge);
+    MetricFamily in_flight = family(
+        "sollol_node_in_flight", "Requests sent to the node and not finished.", MetricType::Gauge);
+    MetricFamily sent =
+        family("sollol_node_requests_total", "Requests sent to the node.", MetricType::Counter);
+    MetricFamily failed = family("sollol_node_failures_total",
+                                 "Requests that failed by the node's fault.", MetricType::Counter);
+    MetricFamily tokens = family("sollol_node_output_tokens_total", "Output tokens from the node.",
+                                 MetricType::Counter);
+    MetricFamily rtt = family("sollol_node_round_trip_seconds",
+                              "Smoothed round trip of liveness probes.", MetricType::Gauge);
     for (const cluster::Node& node : worker_.view()->cluster->nodes) {
       const auto add = [&](MetricFamily& out, double value) {
         ClientMetric metric = labelled({{"node", node.info.name}});
@@ -165,7 +176,8 @@ class Gather {
       add(tokens, static_cast<double>(node.live->output_tokens));
       add(rtt, node.live->round_trip_s);
     }
-    for (MetricFamily* out : {&up, &in_flight, &sent, &failed, &tokens, &rtt}) families_.push_back(std::move(*out));
+    for (MetricFamily* out : {&up, &in_flight, &sent, &failed, &tokens, &rtt})
+      families_.push_back(std::move(*out));
   }
 
   Worker& worker_;

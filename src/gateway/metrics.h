@@ -26,11 +26,12 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// Durations in fixed buckets, milliseconds to ten minutes: a relay answers in the first, a cold load in the last.
+/// Durations in fixed buckets, milliseconds to ten minutes: a relay answers in the first, a cold
+/// load in the last.
 class DurationHistogram {
  public:
-  static constexpr std::array<double, 16> bounds_s{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
-                                                   0.5,   1,      2.5,   5,    10,    30,   60,  300};
+  static constexpr std::array<double, 16> bounds_s{
+      0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
   void observe(Duration d) noexcept;
   std::uint64_t count(std::size_t bucket) const noexcept { return counts_[bucket].value(); }
   double sum_s() const noexcept { return static_cast<double>(sum_us_.value()) * 1e-6; }
@@ -48,7 +49,7 @@ class Metrics {
   Counter connections_opened;
   Counter connections_closed;
   Counter retries;
-  Counter broken_streams;       // ended by an error record of ours
+  Counter broken_streams;  // ended by an error record of ours
   Counter client_disconnects;
   Counter upstream_connects;
 

@@ -12,8 +12,10 @@ class NodeCall {
  public:
   NodeCall(Worker& worker, const cluster::Node& node) : worker_(worker), node_(node) {}
 
-  /// Connects and sends `head_fields` (whole lines) and the body, or only the head when `body` is to follow by `write`.
-  net::Task<Result<void>> send(std::string_view method, std::string_view target, std::string fields, std::string body);
+  /// Connects and sends `head_fields` (whole lines) and the body, or only the head when `body` is
+  /// to follow by `write`.
+  net::Task<Result<void>> send(std::string_view method, std::string_view target, std::string fields,
+                               std::string body);
   net::Task<Result<const http::ResponseHead*>> receive_head(std::string_view method);
   net::HttpCall& call() noexcept { return *call_; }
   /// Writes raw bytes of a body.

@@ -33,7 +33,8 @@ struct ClientOptions {
 
 struct UpstreamOptions {
   Duration connect_timeout = 2s;
-  Duration response_timeout{};  // request sent to first byte; zero: none, since a cold load is minutes of silence
+  Duration response_timeout{};  // request sent to first byte; zero: none, since a cold load is
+                                // minutes of silence
   std::uint32_t idle_connections_max = 64;  // per worker and node
   Duration idle_timeout = 60s;
   http::HeadLimits head;

@@ -16,7 +16,8 @@ routing::Warmth warmth_of(const cluster::ReplicaLive& replica, const Work& work)
   if (!replica.loaded.load(std::memory_order_relaxed)) return routing::Warmth::cold;
   const std::uint64_t loaded_with = replica.runner_key.load(std::memory_order_relaxed);
   const std::uint32_t context = replica.loaded_context.load(std::memory_order_relaxed);
-  const bool same_options = loaded_with == work.runner_key || (work.num_ctx != 0 && work.num_ctx == context);
+  const bool same_options =
+      loaded_with == work.runner_key || (work.num_ctx != 0 && work.num_ctx == context);
   return same_options ? routing::Warmth::warm : routing::Warmth::other_options;
 }
 
@@ -24,18 +25,21 @@ Candidate node_candidate(const cluster::Node& node, const Work& work) {
   Candidate candidate{.node = node.id};
   candidate.tier = node.info.tier;
   candidate.availability = node.live->availability.load(std::memory_order_relaxed);
-  if (candidate.availability == Availability::trial && !node.live->trial_free.load(std::memory_order_relaxed)) {
+  if (candidate.availability == Availability::trial &&
+      !node.live->trial_free.load(std::memory_order_relaxed)) {
     candidate.availability = Availability::ejected;
   }
   candidate.node_in_flight = node.live->in_flight.load(std::memory_order_relaxed);
   candidate.rtt_s = node.live->round_trip_s.load(std::memory_order_relaxed);
-  candidate.excluded = node.live->admin.load(std::memory_order_relaxed) != cluster::Admin::enabled ||
-                       std::ranges::find(work.excluded, node.id) != work.excluded.end() ||
-                       (work.pinned && *work.pinned != node.id);
+  candidate.excluded =
+      node.live->admin.load(std::memory_order_relaxed) != cluster::Admin::enabled ||
+      std::ranges::find(work.excluded, node.id) != work.excluded.end() ||
+      (work.pinned && *work.pinned != node.id);
   return candidate;
 }
 
-void add_replica(Candidate& candidate, const cluster::Replica& replica, const Work& work, TimePoint now) {
+void add_replica(Candidate& candidate, const cluster::Replica& replica, const Work& work,
+                 TimePoint now) {
   const cluster::ReplicaLive& live = *replica.live;
   candidate.in_flight = live.in_flight.load(std::memory_order_relaxed);
   candidate.limit = live.limit.load(std::memory_order_relaxed);
@@ -45,15 +49,18 @@ void add_replica(Candidate& candidate, const cluster::Replica& replica, const Wo
   candidate.decode_tokens_per_s = live.decode_tokens_per_s.load(std::memory_order_relaxed);
   candidate.load_s = live.load_s.load(std::memory_order_relaxed);
   candidate.service_s = live.service_s.load(std::memory_order_relaxed);
-  const bool avoided = live.avoid_until_ns.load(std::memory_order_relaxed) > now.time_since_epoch().count();
-  if (avoided && candidate.availability == Availability::healthy) candidate.availability = Availability::suspect;
+  const bool avoided =
+      live.avoid_until_ns.load(std::memory_order_relaxed) > now.time_since_epoch().count();
+  if (avoided && candidate.availability == Availability::healthy)
+    candidate.availability = Availability::suspect;
 }
 
 }  // namespace
 
 bool Work::renew(std::shared_ptr<const FleetView> newer) {
   if (newer == view) return true;
-  const cluster::Model* renewed = model == nullptr ? nullptr : newer->cluster->find_model(model->key);
+  const cluster::Model* renewed =
+      model == nullptr ? nullptr : newer->cluster->find_model(model->key);
   if (model != nullptr && renewed == nullptr) return false;
   model = renewed;
   view = std::move(newer);
@@ -162,7 +169,8 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
   }
 }
 
-std::optional<Slot> Placement::take(const Work& work, const routing::Choice& choice, std::uint32_t limit) const {
+std::optional<Slot> Placement::take(const Work& work, const routing::Choice& choice,
+                                    std::uint32_t limit) const {
   std::size_t node_index = choice.index;
   std::shared_ptr<cluster::ReplicaLive> replica;
   if (work.model != nullptr) {
@@ -180,8 +188,10 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
         if (trial) node.live->trial_free = true;
         return std::nullopt;
       }
-    } while (!replica->in_flight.compare_exchange_weak(in_flight, in_flight + 1, std::memory_order_relaxed));
-    replica->loaded.store(true, std::memory_order_relaxed);  // or will be: what we send counts at once
+    } while (!replica->in_flight.compare_exchange_weak(in_flight, in_flight + 1,
+                                                       std::memory_order_relaxed));
+    replica->loaded.store(true,
+                          std::memory_order_relaxed);  // or will be: what we send counts at once
     replica->runner_key.store(work.runner_key, std::memory_order_relaxed);
     work.model->live->last_node.store(node.id.value(), std::memory_order_relaxed);
   }

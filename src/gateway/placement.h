@@ -24,8 +24,8 @@ struct Work {
   routing::RequestShape shape;
   std::uint64_t runner_key = 0;
   std::uint32_t num_ctx = 0;
-  std::optional<NodeId> pinned;   // the operator of the request named its node
-  std::vector<NodeId> excluded;   // tried already
+  std::optional<NodeId> pinned;  // the operator of the request named its node
+  std::vector<NodeId> excluded;  // tried already
   cluster::Urgency urgency = cluster::Urgency::normal;
   std::uint64_t client = 0;
   enum class Explain : std::uint8_t { no, yes };
@@ -38,7 +38,8 @@ struct Work {
 /// Whether any node of the view could be sent a request now.
 bool any_usable(const FleetView& view);
 
-/// Turns work for a model into work for any node that has it: for questions about a model, which need no slot of it.
+/// Turns work for a model into work for any node that has it: for questions about a model, which
+/// need no slot of it.
 void ask_any_owner(Work& work);
 
 /// A place at a node: counts as in flight until it is destroyed, which lets the next one in.
@@ -55,8 +56,8 @@ class Slot {
   std::uint32_t in_flight_at_dispatch() const noexcept { return in_flight_at_dispatch_; }
   bool is_trial() const noexcept { return trial_; }
 
-  std::string reason;        // why this node
-  std::string explanation;   // when the work asked for it
+  std::string reason;       // why this node
+  std::string explanation;  // when the work asked for it
   double expected_cost_s = 0;
   unsigned candidates = 0;
 
@@ -71,18 +72,22 @@ class Slot {
   bool trial_ = false;
 };
 
-/// Turns a view into candidates, lets the policy choose and takes the place. Any thread with its own scratch.
+/// Turns a view into candidates, lets the policy choose and takes the place. Any thread with its
+/// own scratch.
 class Placement {
  public:
-  Placement(routing::Policy policy, Admission& admission) : policy_(policy), admission_(admission) {}
+  Placement(routing::Policy policy, Admission& admission)
+      : policy_(policy), admission_(admission) {}
 
   /// Errors are the policy's: overloaded (wait), no_candidate (answer so).
-  Result<Slot> place(const Work& work, std::vector<routing::Candidate>& scratch, TimePoint now, std::uint64_t draw) const;
+  Result<Slot> place(const Work& work, std::vector<routing::Candidate>& scratch, TimePoint now,
+                     std::uint64_t draw) const;
   /// The candidates as the policy would see them now.
   static void candidates_of(const Work& work, std::vector<routing::Candidate>& out, TimePoint now);
 
  private:
-  std::optional<Slot> take(const Work& work, const routing::Choice& choice, std::uint32_t limit) const;
+  std::optional<Slot> take(const Work& work, const routing::Choice& choice,
+                           std::uint32_t limit) const;
 
   routing::Policy policy_;
   Admission& admission_;

@@ -22,7 +22,8 @@ Error node_fault(std::string detail) {
 
 void Attempt::note_first_byte() {
   Outcome& outcome = client_.request().outcome;
-  if (outcome.first_byte.count() == 0) outcome.first_byte = worker_.scheduler().now() - client_.request().arrived;
+  if (outcome.first_byte.count() == 0)
+    outcome.first_byte = worker_.scheduler().now() - client_.request().arrived;
 }
 
 /// Whether the first payload of a success can be what was asked for: JSON, NDJSON or events.
@@ -33,7 +34,8 @@ std::optional<Error> Attempt::check_start(std::string_view payload) const {
   const bool typed = events || content_type_.starts_with("application/json") ||
                      content_type_.starts_with("application/x-ndjson");
   if (!typed) return node_fault(fmt::format("answered with content type '{}'", content_type_));
-  const bool plausible = events ? std::string_view("dei:r").contains(payload[0]) : payload[0] == '{';
+  const bool plausible =
+      events ? std::string_view("dei:r").contains(payload[0]) : payload[0] == '{';
   if (!plausible) return node_fault("answered with something else than JSON");
   return std::nullopt;
 }
@@ -60,7 +62,8 @@ net::Task<Verdict> Attempt::relay_whole() {
     const Result<std::string_view> piece = co_await std::move(receiving);
     if (!piece) co_return failure(piece.error());
     last_byte_ = worker_.scheduler().now();
-    const std::size_t used = call_->body().feed(*piece, [&](std::string_view payload) { collected.append(payload); });
+    const std::size_t used =
+        call_->body().feed(*piece, [&](std::string_view payload) { collected.append(payload); });
     if (used < piece->size()) call_->mark_unusable();
     if (collected.size() > whole_max) {
       auto streaming = relay_stream(std::move(collected));
@@ -96,7 +99,8 @@ void Attempt::choose_framing(bool whole_chunks_pass) {
     out_ = OutFraming::until_close;
     client_.close_after();
   } else {
-    out_ = in.kind == Framing::Kind::chunked && whole_chunks_pass ? OutFraming::raw_chunks : OutFraming::chunks;
+    out_ = in.kind == Framing::Kind::chunked && whole_chunks_pass ? OutFraming::raw_chunks
+                                                                  : OutFraming::chunks;
     pass_fields_ += "Transfer-Encoding: chunked\r\n";
   }
 }
@@ -135,10 +139,13 @@ net::Task<Verdict> Attempt::relay_stream(std::string first) {
 }
 
 /// Whether the answer has ended as its framing and its API demand.
-bool Attempt::complete() const { return call_->body().done() && (watcher_.finished() || watcher_.failed()); }
+bool Attempt::complete() const {
+  return call_->body().done() && (watcher_.finished() || watcher_.failed());
+}
 
-/// One piece of the body as it came. Nothing goes out before the first payload byte; what ends the body goes out only
-/// when the stream is complete in its API's sense, so that an error record can still be put before it.
+/// One piece of the body as it came. Nothing goes out before the first payload byte; what ends the
+/// body goes out only when the stream is complete in its API's sense, so that an error record can
+/// still be put before it.
 std::optional<Error> Attempt::forward(std::string_view piece) {
   BodyWatcher& body = call_->body();
   const bool first = body.payload_bytes() == 0;
@@ -158,9 +165,10 @@ std::optional<Error> Attempt::forward(std::string_view piece) {
     if (out_ == OutFraming::raw_chunks) carry_.append(piece.substr(0, used));
     return std::nullopt;
   }
-  const std::string_view ending = complete() && out_ != OutFraming::sized && out_ != OutFraming::until_close
-                                      ? http::last_chunk
-                                      : std::string_view{};
+  const std::string_view ending =
+      complete() && out_ != OutFraming::sized && out_ != OutFraming::until_close
+          ? http::last_chunk
+          : std::string_view{};
   if (out_ != OutFraming::raw_chunks) {
     write_payload(payloads, ending);
     return std::nullopt;
@@ -172,8 +180,9 @@ std::optional<Error> Attempt::forward(std::string_view piece) {
   return std::nullopt;
 }
 
-/// The whole chunks among what is held and `piece`; the rest is held. A chunk larger than `carry_max` is let through in
-/// parts: should the node die inside it, only a reset can tell the client.
+/// The whole chunks among what is held and `piece`; the rest is held. A chunk larger than
+/// `carry_max` is let through in parts: should the node die inside it, only a reset can tell the
+/// client.
 std::string_view Attempt::take_settled(std::string_view piece, std::string& joined) {
   if (!carry_.empty()) {
     joined = std::exchange(carry_, {});
@@ -212,8 +221,8 @@ void Attempt::write_out(std::string_view bytes, std::string_view ending) {
   client_.release_body();  // no retry from here on
 }
 
-/// The answer broke off after it had begun: tells the client in the form of its API, or, where the form has no word for
-/// it, by a reset.
+/// The answer broke off after it had begun: tells the client in the form of its API, or, where the
+/// form has no word for it, by a reset.
 Verdict Attempt::finish_cut(std::string problem) {
   client_.cancel_on_leave(nullptr);
   worker_.metrics().broken_streams.add();
@@ -223,16 +232,18 @@ Verdict Attempt::finish_cut(std::string problem) {
   verdict.health = abandoned_ ? RequestOutcome::neutral : RequestOutcome::fault;
   client_.request().outcome.problem = fmt::format("{}: {}", node_.info.name, problem);
   const std::string record = api::error_record(
-      watcher_.form(), fmt::format("the node {} failed while answering: {}", node_.info.name, problem),
+      watcher_.form(),
+      fmt::format("the node {} failed while answering: {}", node_.info.name, problem),
       watcher_.mid_record() && out_ != OutFraming::raw_chunks);
-  const bool inside_chunk = out_ == OutFraming::raw_chunks && call_->body().unsettled() > carry_.size() &&
-                            !call_->body().done();
+  const bool inside_chunk = out_ == OutFraming::raw_chunks &&
+                            call_->body().unsettled() > carry_.size() && !call_->body().done();
   if (record.empty() || inside_chunk || out_ == OutFraming::sized) {
     client_.abort();
     return verdict;
   }
   const bool chunked = out_ != OutFraming::until_close;
-  write_out(chunked ? http::chunk_of(record) : record, chunked ? http::last_chunk : std::string_view{});
+  write_out(chunked ? http::chunk_of(record) : record,
+            chunked ? http::last_chunk : std::string_view{});
   return verdict;
 }
 

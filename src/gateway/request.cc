@@ -49,7 +49,9 @@ bool listed(std::string_view connection, std::string_view name) {
 }  // namespace
 
 void Request::clear() {
-  for (std::string* text : {&id, &method, &target, &pass_fields, &content_type, &origin, &wanted_node, &forwarded_for}) text->clear();
+  for (std::string* text :
+       {&id, &method, &target, &pass_fields, &content_type, &origin, &wanted_node, &forwarded_for})
+    text->clear();
   path_length = 0;
   route = {};
   client_key = 0;
@@ -71,16 +73,23 @@ void take_head(const http::RequestHead& head, Request& out) {
   out.expects_continue = head.expects_continue;
   std::string_view authorization;
   const std::string_view connection = head.fields.find(FieldId::connection);
-  const bool lists_fields = !connection.empty() && !http::equals_ignoring_case(connection, "keep-alive") &&
+  const bool lists_fields = !connection.empty() &&
+                            !http::equals_ignoring_case(connection, "keep-alive") &&
                             !http::equals_ignoring_case(connection, "close");
   for (const http::Field& field : head.fields.all()) {
     switch (field.id) {
-      case FieldId::sollol: take_own_field(field, out); break;
+      case FieldId::sollol:
+        take_own_field(field, out);
+        break;
       case FieldId::x_request_id:
         if (field.value.size() <= request_id_max) out.id = field.value;
         break;
-      case FieldId::origin: out.origin = field.value; break;
-      case FieldId::x_forwarded_for: (out.forwarded_for += out.forwarded_for.empty() ? "" : ", ") += field.value; break;
+      case FieldId::origin:
+        out.origin = field.value;
+        break;
+      case FieldId::x_forwarded_for:
+        (out.forwarded_for += out.forwarded_for.empty() ? "" : ", ") += field.value;
+        break;
       case FieldId::content_type:
         out.content_type = field.value;
         pass(field, out);
@@ -103,10 +112,12 @@ void take_head(const http::RequestHead& head, Request& out) {
         pass(field, out);
     }
   }
-  if (const std::string_view node = api::query_value(out.query(), "node"); !node.empty() && out.wanted_node.empty()) {
+  if (const std::string_view node = api::query_value(out.query(), "node");
+      !node.empty() && out.wanted_node.empty()) {
     out.wanted_node = node;
   }
-  out.client_key = std::hash<std::string_view>{}(out.client) ^ (std::hash<std::string_view>{}(authorization) << 1);
+  out.client_key = std::hash<std::string_view>{}(out.client) ^
+                   (std::hash<std::string_view>{}(authorization) << 1);
 }
 
 }  // namespace sollol::gateway

@@ -27,21 +27,22 @@ struct Outcome {
   std::uint32_t attempts = 0;
 };
 
-/// One request as its handlers see it. Owns its text, since the bytes it was parsed from move; reused by the
-/// connection's next request, so that a kept connection allocates none of it again.
+/// One request as its handlers see it. Owns its text, since the bytes it was parsed from move;
+/// reused by the connection's next request, so that a kept connection allocates none of it again.
 struct Request {
   std::string id;
   std::string method;
   std::string target;  // path and query
   std::size_t path_length = 0;
-  api::Route route;         // `parameter` points into `target`
-  std::string pass_fields;  // the head's fields for a node, as lines with CRLF, without Host and lengths
+  api::Route route;  // `parameter` points into `target`
+  std::string
+      pass_fields;  // the head's fields for a node, as lines with CRLF, without Host and lengths
   std::string content_type;
-  std::string authority;     // the client's Host
-  std::string origin;        // of an allowed cross-origin request: the answer carries CORS fields
-  std::string wanted_node;   // X-Sollol-Node or ?node=
-  std::string forwarded_for; // X-Forwarded-For as it came: we add the peer
-  std::string client;        // address of the peer
+  std::string authority;      // the client's Host
+  std::string origin;         // of an allowed cross-origin request: the answer carries CORS fields
+  std::string wanted_node;    // X-Sollol-Node or ?node=
+  std::string forwarded_for;  // X-Forwarded-For as it came: we add the peer
+  std::string client;         // address of the peer
   std::uint64_t client_key = 0;  // who it is, for fair queueing
   cluster::Urgency urgency = cluster::Urgency::normal;
   http::Framing framing;
@@ -55,13 +56,15 @@ struct Request {
 
   std::string_view path() const noexcept { return std::string_view(target).substr(0, path_length); }
   std::string_view query() const noexcept {
-    return target.size() > path_length ? std::string_view(target).substr(path_length + 1) : std::string_view{};
+    return target.size() > path_length ? std::string_view(target).substr(path_length + 1)
+                                       : std::string_view{};
   }
   bool is_head() const noexcept { return method == "HEAD"; }
   void clear();
 };
 
-/// Fills `out` from a parsed head. What is for the gateway alone, hop by hop or rewritten does not reach `pass_fields`.
+/// Fills `out` from a parsed head. What is for the gateway alone, hop by hop or rewritten does not
+/// reach `pass_fields`.
 void take_head(const http::RequestHead& head, Request& out);
 
 }  // namespace sollol::gateway

@@ -10,7 +10,8 @@
 
 namespace sollol::gateway {
 
-/// Starts a task that lives as long as its context; an exception that escapes it is a bug and is logged, not fatal.
+/// Starts a task that lives as long as its context; an exception that escapes it is a bug and is
+/// logged, not fatal.
 inline void spawn(net::asio::io_context& context, std::string_view what, net::Task<void> task) {
   net::asio::co_spawn(context, std::move(task), [what](std::exception_ptr failure) {
     if (!failure) return;

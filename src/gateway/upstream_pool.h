@@ -13,13 +13,15 @@
 
 namespace sollol::gateway {
 
-/// One worker's connections to nodes: the idle ones, kept for the next request, and those in use, so that they can be
-/// given up together when their node dies. One thread.
+/// One worker's connections to nodes: the idle ones, kept for the next request, and those in use,
+/// so that they can be given up together when their node dies. One thread.
 class UpstreamPool {
  public:
-  UpstreamPool(const UpstreamOptions& options, net::Scheduler& scheduler) : options_(options), scheduler_(scheduler) {}
+  UpstreamPool(const UpstreamOptions& options, net::Scheduler& scheduler)
+      : options_(options), scheduler_(scheduler) {}
 
-  /// The idle connection used last, or null. Idle ones are watched: what the node closed is gone from here.
+  /// The idle connection used last, or null. Idle ones are watched: what the node closed is gone
+  /// from here.
   std::unique_ptr<net::Stream> take(NodeId node);
   void keep(NodeId node, std::unique_ptr<net::Stream> stream);
 

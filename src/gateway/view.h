@@ -11,7 +11,8 @@
 
 namespace sollol::gateway {
 
-/// What a node last said about itself, whole: what `/api/tags`, `/api/ps` and `/v1/models` are answered from.
+/// What a node last said about itself, whole: what `/api/tags`, `/api/ps` and `/v1/models` are
+/// answered from.
 struct NodeListing {
   std::string version;
   std::vector<api::ModelEntry> models;
@@ -22,10 +23,12 @@ struct NodeListing {
 /// One immutable view of the fleet, taken once per request.
 struct FleetView {
   std::shared_ptr<const cluster::Snapshot> cluster;
-  std::vector<std::shared_ptr<const NodeListing>> listings;  // by index into cluster->nodes; never null
+  std::vector<std::shared_ptr<const NodeListing>>
+      listings;  // by index into cluster->nodes; never null
 };
 
-/// Hands the newest view from the control thread to the workers. Reading costs one atomic load while nothing changed.
+/// Hands the newest view from the control thread to the workers. Reading costs one atomic load
+/// while nothing changed.
 class ViewSource {
  public:
   void publish(std::shared_ptr<const FleetView> view) {
@@ -41,8 +44,8 @@ class ViewSource {
 
  private:
   mutable std::mutex mutex_;
-  std::shared_ptr<const FleetView> view_ = std::make_shared<const FleetView>(
-      FleetView{std::make_shared<const cluster::Snapshot>(), {}});
+  std::shared_ptr<const FleetView> view_ =
+      std::make_shared<const FleetView>(FleetView{std::make_shared<const cluster::Snapshot>(), {}});
   std::atomic<std::uint64_t> version_{1};
 };
 

@@ -57,13 +57,15 @@ net::Task<void> Worker::accept_loop() {
     auto accepting = listener_->accept(scheduler_);
     Result<std::unique_ptr<net::Stream>> stream = co_await std::move(accepting);
     if (!stream && stream.error().kind == ErrorKind::cancelled) co_return;
-    if (!stream || connections_.size() >= options().client.connections_max / shared_.workers.size()) {
+    if (!stream ||
+        connections_.size() >= options().client.connections_max / shared_.workers.size()) {
       if (stream) stream->reset();
       auto pause = scheduler_.sleep_until(scheduler_.now() + accept_pause);
       co_await std::move(pause);
       continue;
     }
-    spawn(context_, "connection", Connection::serve(std::make_unique<Connection>(*this, std::move(*stream))));
+    spawn(context_, "connection",
+          Connection::serve(std::make_unique<Connection>(*this, std::move(*stream))));
   }
 }
 
@@ -86,7 +88,9 @@ const std::string& Worker::http_date() {
 
 void Worker::name_request(Request& request) {
   request.arrived_wall = scheduler_.wall_now();
-  if (request.id.empty()) fmt::format_to(std::back_inserter(request.id), "{:08x}{:08x}", id_prefix_ & 0xffffffff, next_id_++);
+  if (request.id.empty())
+    fmt::format_to(std::back_inserter(request.id), "{:08x}{:08x}", id_prefix_ & 0xffffffff,
+                   next_id_++);
 }
 
 void Worker::opened(Connection& connection) {

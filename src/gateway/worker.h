@@ -38,8 +38,8 @@ struct Shared {
   TimePoint started;
 };
 
-/// One thread with its own acceptor, client connections and node connections. What it offers is for the coroutines that
-/// run on it.
+/// One thread with its own acceptor, client connections and node connections. What it offers is for
+/// the coroutines that run on it.
 class Worker {
  public:
   Worker(Shared& shared, unsigned index, std::uint64_t seed);

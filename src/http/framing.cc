@@ -21,13 +21,19 @@ constexpr unsigned size_digits_max = 15;  // 60 bits: no overflow
 
 BodyWatcher::BodyWatcher(Framing framing) noexcept : framing_(framing) {
   switch (framing.kind) {
-    case Framing::Kind::none: state_ = State::done; break;
+    case Framing::Kind::none:
+      state_ = State::done;
+      break;
     case Framing::Kind::sized:
       left_ = framing.length;
       if (left_ == 0) state_ = State::done;
       break;
-    case Framing::Kind::until_close: left_ = std::numeric_limits<std::uint64_t>::max(); break;
-    case Framing::Kind::chunked: phase_ = Phase::size; break;
+    case Framing::Kind::until_close:
+      left_ = std::numeric_limits<std::uint64_t>::max();
+      break;
+    case Framing::Kind::chunked:
+      phase_ = Phase::size;
+      break;
   }
 }
 
@@ -54,7 +60,8 @@ void BodyWatcher::step(char c) noexcept {
   ++unsettled_;
   const auto expect = [&](char wanted, Phase next) { c == wanted ? void(phase_ = next) : fail(); };
   switch (phase_) {
-    case Phase::data: break;
+    case Phase::data:
+      break;
     case Phase::size: {
       const int value = hex_value(c);
       if (value >= 0) {
@@ -77,7 +84,9 @@ void BodyWatcher::step(char c) noexcept {
       expect('\n', left_ == 0 ? Phase::trailer : Phase::data);
       digits_ = 0;
       break;
-    case Phase::data_cr: expect('\r', Phase::data_lf); break;
+    case Phase::data_cr:
+      expect('\r', Phase::data_lf);
+      break;
     case Phase::data_lf:
       expect('\n', Phase::size);
       unsettled_ = 0;
@@ -95,7 +104,9 @@ void BodyWatcher::step(char c) noexcept {
       if (++overhead_ > chunk_overhead_max || c == '\n' || c == '\0') return fail();
       if (c == '\r') phase_ = Phase::trailer_lf;
       break;
-    case Phase::trailer_lf: expect('\n', Phase::trailer); break;
+    case Phase::trailer_lf:
+      expect('\n', Phase::trailer);
+      break;
     case Phase::last_lf:
       if (c != '\n') return fail();
       state_ = State::done;

@@ -15,7 +15,8 @@ constexpr std::array<std::uint8_t, 256> make_char_table() {
     if (visible) table[c] |= target_char;
     if (visible || c == ' ' || c == '\t' || c >= 0x80) table[c] |= value_char;
     const bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (alnum || (c < 0x80 && std::string_view("!#$%&'*+-.^_`|~").contains(static_cast<char>(c)) && c != 0)) {
+    if (alnum || (c < 0x80 && std::string_view("!#$%&'*+-.^_`|~").contains(static_cast<char>(c)) &&
+                  c != 0)) {
       table[c] |= token_char;
     }
   }
@@ -66,7 +67,8 @@ FieldId classify(std::string_view name) noexcept {
     if (known.name.size() > name.size()) break;  // sorted by length
     if (known.name.size() == name.size() && equals_ignoring_case(known.name, name)) return known.id;
   }
-  if (name.size() > 9 && equals_ignoring_case(name.substr(0, 9), "x-sollol-")) return FieldId::sollol;
+  if (name.size() > 9 && equals_ignoring_case(name.substr(0, 9), "x-sollol-"))
+    return FieldId::sollol;
   if (name.size() > 15 && equals_ignoring_case(name.substr(0, 15), "access-control-")) {
     return FieldId::access_control;
   }
@@ -140,7 +142,8 @@ std::optional<HeadParse> note_field(const Field& field, FieldParse& parse) {
   }
 }
 
-FieldParse parse_fields(std::string_view bytes, std::size_t at, const HeadLimits& limits, Fields& out) {
+FieldParse parse_fields(std::string_view bytes, std::size_t at, const HeadLimits& limits,
+                        Fields& out) {
   FieldParse parse;
   out.count = 0;
   const std::size_t fields_max = std::min(limits.fields_max, field_capacity);
@@ -235,7 +238,8 @@ HeadParse parse_request_line(std::string_view bytes, const HeadLimits& limits, R
                : bad(400, "a malformed request line");
   }
   if (!version.starts_with("HTTP/")) return bad(400, "a malformed request line");
-  if (!version.starts_with("HTTP/1.")) return bad(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+  if (!version.starts_with("HTTP/1."))
+    return bad(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
   if ((version[7] != '0' && version[7] != '1') || version.substr(8) != "\r\n") {
     return bad(400, "a malformed HTTP version");
   }
@@ -265,8 +269,8 @@ std::optional<HeadParse> check_target(RequestHead& head) {
 }  // namespace
 
 bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
+                                            [](char x, char y) { return lower(x) == lower(y); });
 }
 
 std::string_view Fields::find(std::string_view name) const noexcept {
@@ -321,12 +325,14 @@ HeadParse parse_response_head(std::string_view bytes, const HeadLimits& limits, 
     return std::string_view("HTTP/1.").starts_with(prefix) ? HeadParse{} : bad(502, "not HTTP");
   }
   const auto digit = [&](std::size_t at) { return bytes[at] >= '0' && bytes[at] <= '9'; };
-  if (!bytes.starts_with("HTTP/1.") || !digit(7) || bytes[8] != ' ' || !digit(9) || !digit(10) || !digit(11)) {
+  if (!bytes.starts_with("HTTP/1.") || !digit(7) || bytes[8] != ' ' || !digit(9) || !digit(10) ||
+      !digit(11)) {
     return bad(502, "a malformed status line");
   }
   out.minor_version = bytes[7] == '0' ? 0 : 1;
   out.status = (bytes[9] - '0') * 100 + (bytes[10] - '0') * 10 + (bytes[11] - '0');
-  if (out.status < 100 || (bytes[12] != ' ' && bytes[12] != '\r')) return bad(502, "a malformed status line");
+  if (out.status < 100 || (bytes[12] != ' ' && bytes[12] != '\r'))
+    return bad(502, "a malformed status line");
   std::size_t at = 12;
   while (at < bytes.size() && is(bytes[at], value_char)) ++at;
   if (at + 1 >= bytes.size()) {
@@ -353,37 +359,68 @@ Framing response_framing(const ResponseHead& head, std::string_view method) noex
 
 std::string_view reason_phrase(int status) noexcept {
   switch (status) {
-    case 100: return "Continue";
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 206: return "Partial Content";
-    case 301: return "Moved Permanently";
-    case 302: return "Found";
-    case 304: return "Not Modified";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 411: return "Length Required";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 417: return "Expectation Failed";
-    case 422: return "Unprocessable Content";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 499: return "Client Closed Request";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Status";
+    case 100:
+      return "Continue";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 206:
+      return "Partial Content";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 304:
+      return "Not Modified";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 411:
+      return "Length Required";
+    case 413:
+      return "Content Too Large";
+    case 414:
+      return "URI Too Long";
+    case 417:
+      return "Expectation Failed";
+    case 422:
+      return "Unprocessable Content";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 499:
+      return "Client Closed Request";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Status";
   }
 }
 

@@ -55,7 +55,8 @@ struct Field {
   FieldId id = FieldId::other;
 };
 
-/// Bounds of a head. Source of the defaults: nginx's large_client_header_buffers (4 × 8 KiB), doubled.
+/// Bounds of a head. Source of the defaults: nginx's large_client_header_buffers (4 × 8 KiB),
+/// doubled.
 struct HeadLimits {
   std::size_t bytes_max = 65536;
   std::size_t fields_max = 128;  // at most `field_capacity`
@@ -98,32 +99,35 @@ struct ResponseHead {
   int status = 0;
   std::string_view reason;
   int minor_version = 1;
-  bool keep_alive = true;  // as the node says; a body that lasts until it closes ends the connection all the same
-  Framing framing;         // of a response to anything but HEAD: see `response_framing`
+  bool keep_alive =
+      true;  // as the node says; a body that lasts until it closes ends the connection all the same
+  Framing framing;  // of a response to anything but HEAD: see `response_framing`
   Fields fields;
 };
 
-/// What became of a parse: `length` bytes of head, more bytes wanted, or an answer to send before closing.
+/// What became of a parse: `length` bytes of head, more bytes wanted, or an answer to send before
+/// closing.
 struct HeadParse {
   enum class State : std::uint8_t { complete, incomplete, bad };
   State state = State::incomplete;
-  std::size_t length = 0;       // complete: bytes up to and with the blank line
-  int status = 0;               // bad: the HTTP status to answer with
-  std::string_view problem{};   // bad: what was wrong, for a human
+  std::size_t length = 0;      // complete: bytes up to and with the blank line
+  int status = 0;              // bad: the HTTP status to answer with
+  std::string_view problem{};  // bad: what was wrong, for a human
 };
 
 /// Parses a request head at the start of `bytes`. Views in `out` point into `bytes`.
 ///
-/// Strict where leniency lets two parsers disagree (request smuggling): lines end in CRLF, no folding, no space before
-/// a colon, no control characters, at most one Content-Length and it is plain digits, no Content-Length beside
-/// Transfer-Encoding, `chunked` alone as transfer coding, exactly one Host in HTTP/1.1. Source: RFC 9112.
-/// O(bytes), allocates nothing, any thread.
+/// Strict where leniency lets two parsers disagree (request smuggling): lines end in CRLF, no
+/// folding, no space before a colon, no control characters, at most one Content-Length and it is
+/// plain digits, no Content-Length beside Transfer-Encoding, `chunked` alone as transfer coding,
+/// exactly one Host in HTTP/1.1. Source: RFC 9112. O(bytes), allocates nothing, any thread.
 HeadParse parse_request_head(std::string_view bytes, const HeadLimits& limits, RequestHead& out);
 
 /// Parses a response head, equally strict about what decides the framing.
 HeadParse parse_response_head(std::string_view bytes, const HeadLimits& limits, ResponseHead& out);
 
-/// The body that follows `head` when the request had `method` (RFC 9112 §6.3): none for HEAD, 1xx, 204 and 304.
+/// The body that follows `head` when the request had `method` (RFC 9112 §6.3): none for HEAD, 1xx,
+/// 204 and 304.
 Framing response_framing(const ResponseHead& head, std::string_view method) noexcept;
 
 /// Compares two tokens without regard to ASCII case.

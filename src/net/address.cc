@@ -12,7 +12,8 @@ namespace ip = boost::asio::ip;
 Result<Address> parse_listen_address(std::string_view text) {
   const auto wrong = [&](std::string_view what) {
     return std::unexpected(bad_input(fmt::format(
-        "listen address '{}': {}; write it as 127.0.0.1:11434, [::1]:11434 or 0.0.0.0:11434", text, what)));
+        "listen address '{}': {}; write it as 127.0.0.1:11434, [::1]:11434 or 0.0.0.0:11434", text,
+        what)));
   };
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return wrong("no port");

@@ -7,7 +7,8 @@
 
 namespace sollol::net {
 
-/// Parses `ip:port`, `[v6]:port`, `:port` (all IPv4 interfaces) or `localhost:port`; the error names the mend.
+/// Parses `ip:port`, `[v6]:port`, `:port` (all IPv4 interfaces) or `localhost:port`; the error
+/// names the mend.
 Result<Address> parse_listen_address(std::string_view text);
 
 bool is_loopback(const Address& address);

@@ -9,8 +9,9 @@
 
 namespace sollol::net {
 
-/// Bytes received and not yet used, contiguous. Holds no memory while empty and released, so that an idle connection
-/// costs nothing. What `view` shows is followed by `padding` readable bytes (simdjson reads past the end).
+/// Bytes received and not yet used, contiguous. Holds no memory while empty and released, so that
+/// an idle connection costs nothing. What `view` shows is followed by `padding` readable bytes
+/// (simdjson reads past the end).
 class InputBuffer {
  public:
   static constexpr std::size_t padding = 64;

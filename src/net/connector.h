@@ -13,12 +13,15 @@ namespace sollol::net {
 class Connector {
  public:
   virtual ~Connector() = default;
-  /// Error kinds: refused (nothing listens, no route), timeout (the deadline passed), overloaded (no descriptor left).
+  /// Error kinds: refused (nothing listens, no route), timeout (the deadline passed), overloaded
+  /// (no descriptor left).
   virtual Task<Result<std::unique_ptr<Stream>>> connect(Address to, TimePoint deadline) = 0;
 };
 
-/// Connects to the first address that answers, in order; the deadline is for all of them. Error: the last one's.
-Task<Result<std::unique_ptr<Stream>>> connect_any(Connector& connector, std::vector<Address> addresses,
+/// Connects to the first address that answers, in order; the deadline is for all of them. Error:
+/// the last one's.
+Task<Result<std::unique_ptr<Stream>>> connect_any(Connector& connector,
+                                                  std::vector<Address> addresses,
                                                   TimePoint deadline);
 
 }  // namespace sollol::net

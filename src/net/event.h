@@ -8,8 +8,8 @@
 
 namespace sollol::net {
 
-/// Lets one coroutine wait until another on the same thread says that something happened. A `set` without a waiter is
-/// remembered.
+/// Lets one coroutine wait until another on the same thread says that something happened. A `set`
+/// without a waiter is remembered.
 class Event {
  public:
   void set() {

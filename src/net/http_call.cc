@@ -9,25 +9,30 @@ namespace {
 
 Error wait_error(Wake wake, std::string_view awaited) {
   if (wake == Wake::timed_out) {
-    return {ErrorKind::timeout, Origin::node, Retry::other_node, fmt::format("no {} in time", awaited)};
+    return {ErrorKind::timeout, Origin::node, Retry::other_node,
+            fmt::format("no {} in time", awaited)};
   }
-  return {ErrorKind::cancelled, Origin::gateway, Retry::never, fmt::format("stopped waiting for {}", awaited)};
+  return {ErrorKind::cancelled, Origin::gateway, Retry::never,
+          fmt::format("stopped waiting for {}", awaited)};
 }
 
 Error closed_error(std::string_view what) {
-  return {ErrorKind::reset, Origin::node, Retry::other_node, fmt::format("the node closed the connection {}", what)};
+  return {ErrorKind::reset, Origin::node, Retry::other_node,
+          fmt::format("the node closed the connection {}", what)};
 }
 
 }  // namespace
 
-Task<Result<void>> HttpCall::send(std::string_view head, std::string_view body, TimePoint deadline) {
+Task<Result<void>> HttpCall::send(std::string_view head, std::string_view body,
+                                  TimePoint deadline) {
   std::array<std::string_view, 2> slices{head, body};
   std::size_t left = head.size() + body.size();
   while (true) {
     const std::size_t first = slices[0].empty() ? 1 : 0;
     const std::size_t count = slices[1].empty() && first == 0 ? 1 : 2 - first;
     const IoResult written = stream_.write(std::span(slices).subspan(first, count));
-    if (written.status == IoResult::Status::error) co_return std::unexpected(closed_error("while it was sent a request"));
+    if (written.status == IoResult::Status::error)
+      co_return std::unexpected(closed_error("while it was sent a request"));
     left -= written.bytes;
     if (left == 0) co_return Result<void>{};
     const std::size_t of_head = std::min(written.bytes, slices[0].size());
@@ -35,7 +40,8 @@ Task<Result<void>> HttpCall::send(std::string_view head, std::string_view body, 
     slices[1].remove_prefix(written.bytes - of_head);
     auto waiting = wait(stream_, Direction::write, deadline);
     const Wake wake = co_await std::move(waiting);
-    if (wake != Wake::ready) co_return std::unexpected(wait_error(wake, "room to send the request"));
+    if (wake != Wake::ready)
+      co_return std::unexpected(wait_error(wake, "room to send the request"));
   }
 }
 
@@ -53,14 +59,16 @@ Task<Result<std::size_t>> HttpCall::read_some(std::size_t offset, TimePoint dead
   }
 }
 
-Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view method, TimePoint deadline) {
+Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view method,
+                                                               TimePoint deadline) {
   std::string_view held;  // what is known of the head: scratch, or carry_ once it came in pieces
   while (true) {
     if (!held.empty()) {
       const http::HeadParse parse = http::parse_response_head(held, limits_, scratch_.head);
       if (parse.state == http::HeadParse::State::bad) {
-        co_return std::unexpected(Error{ErrorKind::bad_reply, Origin::node, Retry::other_node,
-                                        fmt::format("the node's answer is not HTTP: {}", parse.problem)});
+        co_return std::unexpected(
+            Error{ErrorKind::bad_reply, Origin::node, Retry::other_node,
+                  fmt::format("the node's answer is not HTTP: {}", parse.problem)});
       }
       if (parse.state == http::HeadParse::State::complete) {
         if (scratch_.head.status >= 200) {
@@ -78,7 +86,8 @@ Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view 
     const Result<std::size_t> got = co_await std::move(reading);
     if (!got) co_return std::unexpected(got.error());
     if (*got == 0) {
-      co_return std::unexpected(closed_error(carry_.empty() ? "without an answer" : "inside a response head"));
+      co_return std::unexpected(
+          closed_error(carry_.empty() ? "without an answer" : "inside a response head"));
     }
     held = {scratch_.bytes.get(), *got};
     if (!carry_.empty()) {
@@ -106,11 +115,13 @@ Task<Result<std::string>> HttpCall::receive_body(std::size_t bytes_max, TimePoin
     auto receiving = receive(deadline);
     const Result<std::string_view> piece = co_await std::move(receiving);
     if (!piece) co_return std::unexpected(piece.error());
-    const std::size_t used = body_.feed(*piece, [&](std::string_view payload) { body.append(payload); });
+    const std::size_t used =
+        body_.feed(*piece, [&](std::string_view payload) { body.append(payload); });
     if (used < piece->size()) keep_alive_ = false;
     if (body.size() > bytes_max) {
-      co_return std::unexpected(Error{ErrorKind::overloaded, Origin::node, Retry::never,
-                                      fmt::format("the answer is larger than {} bytes", bytes_max)});
+      co_return std::unexpected(
+          Error{ErrorKind::overloaded, Origin::node, Retry::never,
+                fmt::format("the answer is larger than {} bytes", bytes_max)});
     }
   }
   if (!body_.done()) {
@@ -122,10 +133,12 @@ Task<Result<std::string>> HttpCall::receive_body(std::size_t bytes_max, TimePoin
 
 Task<Result<SimpleReply>> call_once(Stream& stream, HttpScratch& scratch, SimpleRequest request,
                                     TimePoint deadline) {
-  std::string head = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n{}", request.method,
-                                 request.target, request.host_field, request.extra_fields);
+  std::string head =
+      fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n{}", request.method,
+                  request.target, request.host_field, request.extra_fields);
   if (!request.body.empty() || request.method == "POST") {
-    head += fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n", request.body.size());
+    head += fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n",
+                        request.body.size());
   }
   head += "\r\n";
   HttpCall call(stream, scratch);

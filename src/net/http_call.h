@@ -12,7 +12,8 @@
 
 namespace sollol::net {
 
-/// Per-thread working memory of all HttpCalls on that thread. Its contents live until the next suspension.
+/// Per-thread working memory of all HttpCalls on that thread. Its contents live until the next
+/// suspension.
 struct HttpScratch {
   static constexpr std::size_t size = 128 * 1024;
   std::unique_ptr<char[]> bytes = std::make_unique<char[]>(size);
@@ -22,8 +23,9 @@ struct HttpScratch {
 
 /// One request and its response over a stream, as the client of HTTP/1.1.
 ///
-/// Reads go through the thread's scratch memory, so a call that waits holds no buffer; only a head that arrives in
-/// pieces is copied. Every error names what was waited for. One thread; the stream and scratch must outlive the call.
+/// Reads go through the thread's scratch memory, so a call that waits holds no buffer; only a head
+/// that arrives in pieces is copied. Every error names what was waited for. One thread; the stream
+/// and scratch must outlive the call.
 class HttpCall {
  public:
   HttpCall(Stream& stream, HttpScratch& scratch, http::HeadLimits limits = {})
@@ -33,23 +35,25 @@ class HttpCall {
   /// Error: reset (the peer closed), timeout, cancelled.
   Task<Result<void>> send(std::string_view head, std::string_view body, TimePoint deadline);
 
-  /// Receives the head, past any 1xx; the result is valid until the next suspension. `method` decides the framing.
-  /// Error: reset (closed before a whole head), bad_reply, timeout, cancelled.
+  /// Receives the head, past any 1xx; the result is valid until the next suspension. `method`
+  /// decides the framing. Error: reset (closed before a whole head), bad_reply, timeout, cancelled.
   Task<Result<const http::ResponseHead*>> receive_head(std::string_view method, TimePoint deadline);
 
-  /// More bytes as they are on the wire, first those that came with the head; valid until the next suspension.
-  /// Empty: the peer closed. The caller feeds `body()` with them.
+  /// More bytes as they are on the wire, first those that came with the head; valid until the next
+  /// suspension. Empty: the peer closed. The caller feeds `body()` with them.
   Task<Result<std::string_view>> receive(TimePoint deadline);
 
   /// Whether `receive` can answer without suspending.
   bool has_rest() const noexcept { return !rest_.empty(); }
 
-  /// Receives the rest of the body, decoded. Error: as above, and overloaded when it is larger than `bytes_max`.
+  /// Receives the rest of the body, decoded. Error: as above, and overloaded when it is larger than
+  /// `bytes_max`.
   Task<Result<std::string>> receive_body(std::size_t bytes_max, TimePoint deadline);
 
   http::BodyWatcher& body() noexcept { return body_; }
   const http::BodyWatcher& body() const noexcept { return body_; }
-  /// Whether any byte of a response has arrived: until then a kept connection may simply have been closed.
+  /// Whether any byte of a response has arrived: until then a kept connection may simply have been
+  /// closed.
   bool received_anything() const noexcept { return received_anything_; }
   /// Whether the connection can carry another request: the body ended and nothing was left over.
   bool reusable() const noexcept { return keep_alive_ && body_.done() && rest_.empty(); }
@@ -77,7 +81,8 @@ struct HttpReply {
   std::string body;
 };
 
-/// Sends one request and receives its whole answer; the connection may be used again when `reusable` comes back true.
+/// Sends one request and receives its whole answer; the connection may be used again when
+/// `reusable` comes back true.
 struct SimpleRequest {
   std::string_view method = "GET";
   std::string target = {};

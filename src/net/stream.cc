@@ -5,7 +5,8 @@
 
 namespace sollol::net {
 
-Task<Wake> write_all(Stream& stream, std::string bytes, Scheduler& scheduler, Duration stall_limit) {
+Task<Wake> write_all(Stream& stream, std::string bytes, Scheduler& scheduler,
+                     Duration stall_limit) {
   std::string_view left = bytes;
   while (!left.empty()) {
     const IoResult written = stream.write({&left, 1});
@@ -19,9 +20,11 @@ Task<Wake> write_all(Stream& stream, std::string bytes, Scheduler& scheduler, Du
   co_return Wake::ready;
 }
 
-Task<Result<std::unique_ptr<Stream>>> connect_any(Connector& connector, std::vector<Address> addresses,
+Task<Result<std::unique_ptr<Stream>>> connect_any(Connector& connector,
+                                                  std::vector<Address> addresses,
                                                   TimePoint deadline) {
-  Error last{ErrorKind::refused, Origin::node, Retry::other_node, "its address is not resolved yet"};
+  Error last{ErrorKind::refused, Origin::node, Retry::other_node,
+             "its address is not resolved yet"};
   for (Address& address : addresses) {
     auto connecting = connector.connect(std::move(address), deadline);
     auto connected = co_await std::move(connecting);

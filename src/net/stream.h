@@ -27,8 +27,8 @@ struct IoResult {
 
 inline constexpr TimePoint no_deadline = TimePoint::max();
 
-/// One byte stream to a peer, in the readiness style: reads and writes never block, waiting is apart. So a stream that
-/// waits holds no buffer, and one buffer per worker serves all its streams.
+/// One byte stream to a peer, in the readiness style: reads and writes never block, waiting is
+/// apart. So a stream that waits holds no buffer, and one buffer per worker serves all its streams.
 ///
 /// One thread. Destroying a stream closes it and drops its waits without calling them.
 class Stream {
@@ -41,8 +41,9 @@ class Stream {
   /// Writes the slices in order as far as the peer's window allows.
   virtual IoResult write(std::span<const std::string_view> slices) = 0;
 
-  /// Calls `callback` once, when the direction may be ready, the deadline passes or `cancel` is called; never from
-  /// inside this call. A later call for the same direction replaces an earlier one, whose callback is dropped.
+  /// Calls `callback` once, when the direction may be ready, the deadline passes or `cancel` is
+  /// called; never from inside this call. A later call for the same direction replaces an earlier
+  /// one, whose callback is dropped.
   virtual void on_ready(Direction direction, TimePoint deadline, Callback callback) = 0;
   /// Drops the callback of the direction without calling it.
   virtual void forget(Direction direction) = 0;
@@ -60,14 +61,16 @@ class Stream {
 /// Waits for the direction of a stream; see Stream::on_ready.
 inline Task<Wake> wait(Stream& stream, Direction direction, TimePoint deadline = no_deadline) {
   auto start = [&stream, direction, deadline](auto handler) {
-    stream.on_ready(direction, deadline,
-                    [handler = std::move(handler)](Wake wake) mutable { std::move(handler)(wake); });
+    stream.on_ready(direction, deadline, [handler = std::move(handler)](Wake wake) mutable {
+      std::move(handler)(wake);
+    });
   };
   return asio::async_initiate<decltype(use_task), void(Wake)>(std::move(start), use_task);
 }
 
 /// Writes all slices, waiting as long as the peer accepts something before `stall_limit` passes.
 /// Ready: all written. timed_out: the peer stopped reading. cancelled: it is gone.
-Task<Wake> write_all(Stream& stream, std::string bytes, class Scheduler& scheduler, Duration stall_limit);
+Task<Wake> write_all(Stream& stream, std::string bytes, class Scheduler& scheduler,
+                     Duration stall_limit);
 
 }  // namespace sollol::net

@@ -8,8 +8,8 @@ namespace sollol::net {
 
 namespace asio = boost::asio;
 
-/// The coroutine type of everything that waits. Bound to io_context's own executor: the type-erased one costs a
-/// virtual call and a reference count at every suspension.
+/// The coroutine type of everything that waits. Bound to io_context's own executor: the type-erased
+/// one costs a virtual call and a reference count at every suspension.
 template <class T = void>
 using Task = asio::awaitable<T, asio::io_context::executor_type>;
 

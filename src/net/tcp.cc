@@ -57,8 +57,8 @@ class TcpCore final : public std::enable_shared_from_this<TcpCore> {
   }
 
  private:
-  /// One direction: at most one wait is pending at the reactor, and it outlives the callbacks that use it, so that a
-  /// connection which is watched, parked and used again arms the reactor once.
+  /// One direction: at most one wait is pending at the reactor, and it outlives the callbacks that
+  /// use it, so that a connection which is watched, parked and used again arms the reactor once.
   struct Side final : TimerWheel::Entry {
     explicit Side(TcpCore& owner) : core(owner) {}
     Side(Side&& other) noexcept : core(other.core) {}
@@ -177,8 +177,8 @@ tcp::endpoint to_endpoint(const Address& address) {
 }
 
 Error connect_error(const Address& to, const error_code& problem) {
-  const bool out_of_descriptors =
-      problem == asio::error::no_descriptors || problem == boost::system::errc::too_many_files_open_in_system;
+  const bool out_of_descriptors = problem == asio::error::no_descriptors ||
+                                  problem == boost::system::errc::too_many_files_open_in_system;
   if (out_of_descriptors) {
     return {ErrorKind::overloaded, Origin::gateway, Retry::later,
             "out of file descriptors: raise the limit (ulimit -n, or LimitNOFILE= in the unit)"};
@@ -257,8 +257,9 @@ Result<TcpListener> TcpListener::open(asio::io_context& context, const Address& 
   if (!problem) acceptor.bind(endpoint, problem);
   if (!problem) acceptor.listen(asio::socket_base::max_listen_connections, problem);
   if (problem) {
-    return std::unexpected(Error{ErrorKind::refused, Origin::gateway, Retry::never,
-                                 fmt::format("cannot listen on {}: {}", to_string(at), problem.message())});
+    return std::unexpected(
+        Error{ErrorKind::refused, Origin::gateway, Retry::never,
+              fmt::format("cannot listen on {}: {}", to_string(at), problem.message())});
   }
   return TcpListener(std::move(acceptor));
 }
@@ -267,9 +268,10 @@ Task<Result<std::unique_ptr<Stream>>> TcpListener::accept(Scheduler& scheduler) 
   auto accepting = acceptor_.async_accept(asio::as_tuple(use_task));
   auto [problem, socket] = co_await std::move(accepting);
   if (problem) {
-    const bool closed = problem == asio::error::operation_aborted || problem == asio::error::bad_descriptor;
-    co_return std::unexpected(Error{closed ? ErrorKind::cancelled : ErrorKind::overloaded, Origin::gateway,
-                                    Retry::later, "accept: " + problem.message()});
+    const bool closed =
+        problem == asio::error::operation_aborted || problem == asio::error::bad_descriptor;
+    co_return std::unexpected(Error{closed ? ErrorKind::cancelled : ErrorKind::overloaded,
+                                    Origin::gateway, Retry::later, "accept: " + problem.message()});
   }
   co_return make_tcp_stream(std::move(socket), scheduler);
 }
@@ -285,7 +287,8 @@ Address TcpListener::address() const {
   return {endpoint.address().to_string(), endpoint.port()};
 }
 
-Task<Result<std::vector<Address>>> resolve(asio::io_context& context, std::string host, std::uint16_t port) {
+Task<Result<std::vector<Address>>> resolve(asio::io_context& context, std::string host,
+                                           std::uint16_t port) {
   error_code not_ip;
   const auto literal = asio::ip::make_address(host, not_ip);
   if (!not_ip) co_return std::vector<Address>{{literal.to_string(), port}};
@@ -293,8 +296,9 @@ Task<Result<std::vector<Address>>> resolve(asio::io_context& context, std::strin
   auto resolving = resolver.async_resolve(host, std::to_string(port), asio::as_tuple(use_task));
   auto [problem, results] = co_await std::move(resolving);
   if (problem) {
-    co_return std::unexpected(Error{ErrorKind::refused, Origin::node, Retry::other_node,
-                                    fmt::format("cannot resolve '{}': {}", host, problem.message())});
+    co_return std::unexpected(
+        Error{ErrorKind::refused, Origin::node, Retry::other_node,
+              fmt::format("cannot resolve '{}': {}", host, problem.message())});
   }
   std::vector<Address> addresses;
   for (const auto& entry : results) {

@@ -45,13 +45,15 @@ class TcpConnector final : public Connector {
   Scheduler& scheduler_;
 };
 
-/// Accepts on one address. Several listeners may share it (SO_REUSEPORT): the kernel spreads connections over them.
+/// Accepts on one address. Several listeners may share it (SO_REUSEPORT): the kernel spreads
+/// connections over them.
 class TcpListener {
  public:
   /// Error: refused, with the address and the mend, when it is taken or not ours.
   static Result<TcpListener> open(asio::io_context& context, const Address& at);
 
-  /// The next connection; an error when the listener was closed or no descriptor is left (overloaded: wait, then again).
+  /// The next connection; an error when the listener was closed or no descriptor is left
+  /// (overloaded: wait, then again).
   Task<Result<std::unique_ptr<Stream>>> accept(Scheduler& scheduler);
   void close();
   Address address() const;
@@ -61,7 +63,9 @@ class TcpListener {
   TcpAcceptor acceptor_;
 };
 
-/// Resolves a host name to its addresses; literals resolve to themselves. Error: refused, naming the host.
-Task<Result<std::vector<Address>>> resolve(asio::io_context& context, std::string host, std::uint16_t port);
+/// Resolves a host name to its addresses; literals resolve to themselves. Error: refused, naming
+/// the host.
+Task<Result<std::vector<Address>>> resolve(asio::io_context& context, std::string host,
+                                           std::uint16_t port);
 
 }  // namespace sollol::net

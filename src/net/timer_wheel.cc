@@ -47,7 +47,8 @@ void TimerWheel::advance(TimePoint now) {
 }
 
 void TimerWheel::fire_slot(std::size_t slot, TimePoint now) {
-  // An expiry may change the list, so the walk starts anew after each; entries of a later round stay.
+  // An expiry may change the list, so the walk starts anew after each; entries of a later round
+  // stay.
   for (Entry* entry = slots_[slot]; entry != nullptr;) {
     if (entry->deadline_ > now) {
       entry = entry->next_;

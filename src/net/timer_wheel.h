@@ -8,9 +8,9 @@
 
 namespace sollol::net {
 
-/// Many coarse deadlines for the price of one timer: arming and disarming are two pointer writes. Deadlines fire at the
-/// first `advance` of a later tick than their own: never early, less than two ticks late when the owner calls it once a
-/// tick. No clock in here. One thread.
+/// Many coarse deadlines for the price of one timer: arming and disarming are two pointer writes.
+/// Deadlines fire at the first `advance` of a later tick than their own: never early, less than two
+/// ticks late when the owner calls it once a tick. No clock in here. One thread.
 ///
 /// Source: Varghese & Lauck, "Hashed and hierarchical timing wheels", SOSP 1987, scheme 6.
 class TimerWheel {
@@ -44,7 +44,8 @@ class TimerWheel {
 
   /// Arms `entry`, moving its deadline if it was armed.
   void arm(Entry& entry, TimePoint deadline) noexcept;
-  /// Fires everything whose tick has passed. Entries may arm and disarm any entry while being called.
+  /// Fires everything whose tick has passed. Entries may arm and disarm any entry while being
+  /// called.
   void advance(TimePoint now);
   bool empty() const noexcept { return armed_ == 0; }
 

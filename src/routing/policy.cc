@@ -14,39 +14,45 @@ using cluster::Availability;
 
 namespace {
 
-/// Costs within this share of each other are equal: estimates are no better, and turns then spread the work.
+/// Costs within this share of each other are equal: estimates are no better, and turns then spread
+/// the work.
 constexpr double tie_share = 0.01;
-/// A node whose speed is unknown is costed this much better than the fastest known, so that it is tried early.
+/// A node whose speed is unknown is costed this much better than the fastest known, so that it is
+/// tried early.
 constexpr double optimism = 0.8;
 /// Reading a model from an NVMe disk; a load that was measured replaces it.
 constexpr double load_bytes_per_s = 1e9;
-/// Decoding reads the whole model once a token: 200 GB/s of memory, between a laptop's and a mid-range GPU's.
+/// Decoding reads the whole model once a token: 200 GB/s of memory, between a laptop's and a
+/// mid-range GPU's.
 constexpr double memory_bytes_per_s = 200e9;
 /// Prefill is bound by arithmetic: some twenty times the decode rate on the same machines.
 constexpr double prefill_per_decode = 20;
 constexpr double decode_tokens_per_s_prior = 30;  // when not even the size is known
 /// Share of a request's time that one more neighbour in the same node costs it.
 constexpr double sharing_cost = 0.5;
-/// One choice in 2^n is offered to a node on trial while healthy ones are free: told by the draw's topmost bits, which
-/// no policy uses.
+/// One choice in 2^n is offered to a node on trial while healthy ones are free: told by the draw's
+/// topmost bits, which no policy uses.
 constexpr unsigned trial_lot_bits = 3;
 
 struct PolicyName {
   Policy policy;
   std::string_view name;
 };
-constexpr std::array<PolicyName, 6> policy_names{{{Policy::expected_completion, "expected_completion"},
-                                                  {Policy::round_robin, "round_robin"},
-                                                  {Policy::least_connections, "least_connections"},
-                                                  {Policy::power_of_two, "power_of_two"},
-                                                  {Policy::random, "random"},
-                                                  {Policy::priority, "priority"}}};
+constexpr std::array<PolicyName, 6> policy_names{
+    {{Policy::expected_completion, "expected_completion"},
+     {Policy::round_robin, "round_robin"},
+     {Policy::least_connections, "least_connections"},
+     {Policy::power_of_two, "power_of_two"},
+     {Policy::random, "random"},
+     {Policy::priority, "priority"}}};
 
 bool serving(const Candidate& c) {
-  return !c.excluded && (c.availability == Availability::healthy || c.availability == Availability::trial);
+  return !c.excluded &&
+         (c.availability == Availability::healthy || c.availability == Availability::trial);
 }
 bool last_resort(const Candidate& c) {
-  return !c.excluded && (c.availability == Availability::suspect || c.availability == Availability::unknown);
+  return !c.excluded &&
+         (c.availability == Availability::suspect || c.availability == Availability::unknown);
 }
 bool has_room(const Candidate& c) { return c.in_flight < c.limit; }
 
@@ -61,14 +67,18 @@ class Pool {
   bool holds(const Candidate& c) const {
     if (c.tier != tier_ || c.excluded || !has_room(c)) return false;
     switch (kind_) {
-      case Kind::healthy: return c.availability == Availability::healthy;
-      case Kind::trial: return c.availability == Availability::trial;
-      case Kind::last_resort: return last_resort(c);
+      case Kind::healthy:
+        return c.availability == Availability::healthy;
+      case Kind::trial:
+        return c.availability == Availability::trial;
+      case Kind::last_resort:
+        return last_resort(c);
     }
     return false;
   }
   std::size_t size() const {
-    return static_cast<std::size_t>(std::ranges::count_if(candidates_, [this](const auto& c) { return holds(c); }));
+    return static_cast<std::size_t>(
+        std::ranges::count_if(candidates_, [this](const auto& c) { return holds(c); }));
   }
   std::size_t nth(std::size_t rank) const {
     for (std::size_t i = 0; i < candidates_.size(); ++i) {
@@ -85,18 +95,21 @@ class Pool {
   std::uint32_t tier_;
 };
 
-/// The least by `cost` in the pool; among equals the next after `after` in the order of node ids, cyclically.
+/// The least by `cost` in the pool; among equals the next after `after` in the order of node ids,
+/// cyclically.
 template <class CostOf>
-std::pair<std::size_t, double> least(const Pool& pool, std::optional<NodeId> after, CostOf&& cost_of) {
+std::pair<std::size_t, double> least(const Pool& pool, std::optional<NodeId> after,
+                                     CostOf&& cost_of) {
   double best = std::numeric_limits<double>::infinity();
   for (const Candidate& c : pool.all()) {
     if (pool.holds(c)) best = std::min(best, cost_of(c));
   }
-  const auto turn = [&](NodeId id) {  // distance after the cursor; 64 bits, so that wrapping cannot collide
-    const std::uint64_t start = after ? std::uint64_t{after->value()} + 1 : 0;
-    const std::uint64_t at = id.value();
-    return at >= start ? at - start : at + (std::uint64_t{1} << 32) - start;
-  };
+  const auto turn =
+      [&](NodeId id) {  // distance after the cursor; 64 bits, so that wrapping cannot collide
+        const std::uint64_t start = after ? std::uint64_t{after->value()} + 1 : 0;
+        const std::uint64_t at = id.value();
+        return at >= start ? at - start : at + (std::uint64_t{1} << 32) - start;
+      };
   const double bound = best + std::abs(best) * tie_share;
   std::size_t chosen = pool.all().size();
   for (std::size_t i = 0; i < pool.all().size(); ++i) {
@@ -107,7 +120,9 @@ std::pair<std::size_t, double> least(const Pool& pool, std::optional<NodeId> aft
   return {chosen, best};
 }
 
-double load_per_slot(const Candidate& c) { return static_cast<double>(c.in_flight) / std::max(1u, c.limit); }
+double load_per_slot(const Candidate& c) {
+  return static_cast<double>(c.in_flight) / std::max(1u, c.limit);
+}
 
 Choice pick_least_cost(const Pool& pool, const RequestShape& shape, std::optional<NodeId> after) {
   const Priors priors = priors_of(pool.all());
@@ -122,7 +137,9 @@ Choice pick_least_cost(const Pool& pool, const RequestShape& shape, std::optiona
     if (&c != &chosen && pool.holds(c) && c.warmth == Warmth::warm) others_cold = false;
   }
   const bool known = expected_completion(chosen, shape, priors).known;
-  const Reason reason = others_cold && pool.size() > 1 ? Reason::warm : known ? Reason::least_cost : Reason::exploring;
+  const Reason reason = others_cold && pool.size() > 1 ? Reason::warm
+                        : known                        ? Reason::least_cost
+                                                       : Reason::exploring;
   return {index, chosen.node, cost, reason};
 }
 
@@ -140,7 +157,8 @@ Choice pick(Policy policy, const Pool& pool, const RequestShape& shape, std::uin
             std::optional<NodeId> after) {
   const auto equal = [](const Candidate&) { return 0.0; };
   switch (policy) {
-    case Policy::expected_completion: return pick_least_cost(pool, shape, after);
+    case Policy::expected_completion:
+      return pick_least_cost(pool, shape, after);
     case Policy::round_robin: {
       const std::size_t index = least(pool, after, equal).first;
       return {index, pool.all()[index].node, 0, Reason::next_in_turn};
@@ -149,7 +167,8 @@ Choice pick(Policy policy, const Pool& pool, const RequestShape& shape, std::uin
       const std::size_t index = least(pool, after, load_per_slot).first;
       return {index, pool.all()[index].node, 0, Reason::fewest_in_flight};
     }
-    case Policy::power_of_two: return pick_of_two(pool, draw);
+    case Policy::power_of_two:
+      return pick_of_two(pool, draw);
     case Policy::random: {
       const std::size_t index = pool.nth(draw % pool.size());
       return {index, pool.all()[index].node, 0, Reason::drawn};
@@ -178,13 +197,16 @@ Error nothing_to_choose(std::span<const Candidate> candidates) {
   for (const Candidate& c : candidates) {
     c.excluded ? ++excluded : ++by_state[std::to_underlying(c.availability)];
   }
-  const bool full = std::ranges::any_of(candidates, [](const Candidate& c) { return serving(c) || last_resort(c); });
+  const bool full = std::ranges::any_of(
+      candidates, [](const Candidate& c) { return serving(c) || last_resort(c); });
   if (full) {
     return {ErrorKind::overloaded, Origin::gateway, Retry::later,
-            fmt::format("all {} nodes that could serve are at their limit", candidates.size() - excluded)};
+            fmt::format("all {} nodes that could serve are at their limit",
+                        candidates.size() - excluded)};
   }
   return {ErrorKind::no_candidate, Origin::gateway, Retry::later,
-          fmt::format("no usable node: of {} that have the model, {} down, {} ejected after failures, {} starting, {} "
+          fmt::format("no usable node: of {} that have the model, {} down, {} ejected after "
+                      "failures, {} starting, {} "
                       "tried already or taken out",
                       candidates.size(), by_state[std::to_underlying(Availability::down)],
                       by_state[std::to_underlying(Availability::ejected)] +
@@ -198,9 +220,10 @@ Result<Policy> parse_policy(std::string_view text) {
   for (const PolicyName& known : policy_names) {
     if (known.name == text) return known.policy;
   }
-  return std::unexpected(bad_input(fmt::format(
-      "policy: '{}' is unknown; use expected_completion, round_robin, least_connections, power_of_two, random or priority",
-      text)));
+  return std::unexpected(
+      bad_input(fmt::format("policy: '{}' is unknown; use expected_completion, round_robin, "
+                            "least_connections, power_of_two, random or priority",
+                            text)));
 }
 
 std::string_view name(Policy policy) noexcept {
@@ -209,17 +232,28 @@ std::string_view name(Policy policy) noexcept {
 
 std::string_view text(Reason reason) noexcept {
   switch (reason) {
-    case Reason::only_candidate: return "only_candidate";
-    case Reason::least_cost: return "least_cost";
-    case Reason::warm: return "warm";
-    case Reason::exploring: return "exploring";
-    case Reason::next_in_turn: return "next_in_turn";
-    case Reason::fewest_in_flight: return "fewest_in_flight";
-    case Reason::drawn: return "drawn";
-    case Reason::first_free: return "first_free";
-    case Reason::spilled: return "spilled_to_lower_tier";
-    case Reason::on_trial: return "on_trial";
-    case Reason::last_resort: return "last_resort";
+    case Reason::only_candidate:
+      return "only_candidate";
+    case Reason::least_cost:
+      return "least_cost";
+    case Reason::warm:
+      return "warm";
+    case Reason::exploring:
+      return "exploring";
+    case Reason::next_in_turn:
+      return "next_in_turn";
+    case Reason::fewest_in_flight:
+      return "fewest_in_flight";
+    case Reason::drawn:
+      return "drawn";
+    case Reason::first_free:
+      return "first_free";
+    case Reason::spilled:
+      return "spilled_to_lower_tier";
+    case Reason::on_trial:
+      return "on_trial";
+    case Reason::last_resort:
+      return "last_resort";
   }
   return "unknown";
 }
@@ -237,16 +271,20 @@ Priors priors_of(std::span<const Candidate> candidates) noexcept {
   return {prefill, decode, std::isfinite(service) ? service : 0};
 }
 
-Cost expected_completion(const Candidate& c, const RequestShape& shape, const Priors& priors) noexcept {
+Cost expected_completion(const Candidate& c, const RequestShape& shape,
+                         const Priors& priors) noexcept {
   Cost cost;
   const bool rates_known =
       c.decode_tokens_per_s > 0 || (shape.expected_tokens == 0 && c.prefill_tokens_per_s > 0);
   cost.known = rates_known || c.service_s > 0;
   if (cost.known && !rates_known) {
-    cost.decode_s = c.service_s;  // only how long whole requests took: some APIs report no durations
+    cost.decode_s =
+        c.service_s;  // only how long whole requests took: some APIs report no durations
   } else {
-    const double prefill = c.prefill_tokens_per_s > 0 ? c.prefill_tokens_per_s : priors.prefill_tokens_per_s;
-    const double decode = c.decode_tokens_per_s > 0 ? c.decode_tokens_per_s : priors.decode_tokens_per_s;
+    const double prefill =
+        c.prefill_tokens_per_s > 0 ? c.prefill_tokens_per_s : priors.prefill_tokens_per_s;
+    const double decode =
+        c.decode_tokens_per_s > 0 ? c.decode_tokens_per_s : priors.decode_tokens_per_s;
     cost.prefill_s = shape.prompt_tokens / prefill;
     cost.decode_s = shape.expected_tokens / decode;
   }
@@ -260,24 +298,31 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape, const Pr
   if (c.warmth != Warmth::warm) {
     cost.load_s = c.load_s > 0 ? c.load_s : static_cast<double>(c.size_bytes) / load_bytes_per_s;
     // A reload waits for what runs now (reference §14.3).
-    if (c.warmth == Warmth::other_options) cost.load_s += c.in_flight * (cost.prefill_s + cost.decode_s);
+    if (c.warmth == Warmth::other_options)
+      cost.load_s += c.in_flight * (cost.prefill_s + cost.decode_s);
   }
   const double service = c.service_s > 0 ? c.service_s : cost.prefill_s + cost.decode_s;
-  if (c.in_flight >= c.limit) cost.wait_s = service * (c.in_flight - c.limit + 1) / std::max(1u, c.limit);
+  if (c.in_flight >= c.limit)
+    cost.wait_s = service * (c.in_flight - c.limit + 1) / std::max(1u, c.limit);
   cost.network_s = c.rtt_s;
   return cost;
 }
 
-Result<Choice> choose(Policy policy, std::span<const Candidate> candidates, const RequestShape& shape, TimePoint,
-                      std::uint64_t draw, std::optional<NodeId> after) {
+Result<Choice> choose(Policy policy, std::span<const Candidate> candidates,
+                      const RequestShape& shape, TimePoint, std::uint64_t draw,
+                      std::optional<NodeId> after) {
   const auto free = [](const Candidate& c) { return serving(c) && has_room(c); };
   const auto tier = best_tier(candidates, free);
   if (!tier) {
-    // A place at a good node comes free sooner than a doubtful one gets well, and a node that fails fast always has room.
-    if (std::ranges::any_of(candidates, serving)) return std::unexpected(nothing_to_choose(candidates));
-    const auto resort = best_tier(candidates, [](const Candidate& c) { return last_resort(c) && has_room(c); });
+    // A place at a good node comes free sooner than a doubtful one gets well, and a node that fails
+    // fast always has room.
+    if (std::ranges::any_of(candidates, serving))
+      return std::unexpected(nothing_to_choose(candidates));
+    const auto resort =
+        best_tier(candidates, [](const Candidate& c) { return last_resort(c) && has_room(c); });
     if (!resort) return std::unexpected(nothing_to_choose(candidates));
-    Choice choice = pick(policy, {candidates, Pool::Kind::last_resort, *resort}, shape, draw, after);
+    Choice choice =
+        pick(policy, {candidates, Pool::Kind::last_resort, *resort}, shape, draw, after);
     choice.reason = Reason::last_resort;
     return choice;
   }
@@ -308,11 +353,13 @@ std::string explain(std::span<const Candidate> candidates, const RequestShape& s
     const Candidate& c = candidates[i];
     const Cost cost = expected_completion(c, shape, priors);
     fmt::format_to(std::back_inserter(out),
-                   "{} node {} tier {} {}/{} in flight: wait {:.3f} s + load {:.3f} s + prefill {:.3f} s + decode "
+                   "{} node {} tier {} {}/{} in flight: wait {:.3f} s + load {:.3f} s + prefill "
+                   "{:.3f} s + decode "
                    "{:.3f} s + network {:.4f} s = {:.3f} s{}{}\n",
-                   i == choice.index ? '*' : ' ', c.node.value(), c.tier, c.in_flight, c.limit, cost.wait_s,
-                   cost.load_s, cost.prefill_s, cost.decode_s, cost.network_s, cost.total(),
-                   cost.known ? "" : " (speed not known yet)", serving(c) && has_room(c) ? "" : " (not available)");
+                   i == choice.index ? '*' : ' ', c.node.value(), c.tier, c.in_flight, c.limit,
+                   cost.wait_s, cost.load_s, cost.prefill_s, cost.decode_s, cost.network_s,
+                   cost.total(), cost.known ? "" : " (speed not known yet)",
+                   serving(c) && has_room(c) ? "" : " (not available)");
   }
   return out;
 }

@@ -18,7 +18,7 @@ enum class Policy : std::uint8_t {
   least_connections,    // least requests in flight for its limit
   power_of_two,         // the better of two drawn at random
   random,
-  priority,             // the first free node of the best tier, in the order of registration
+  priority,  // the first free node of the best tier, in the order of registration
 };
 
 /// Error: bad_input, listing the names.
@@ -29,15 +29,15 @@ std::string_view name(Policy policy) noexcept;
 enum class Reason : std::uint8_t {
   only_candidate,
   least_cost,
-  warm,             // least cost, and the others would have had to load the model
-  exploring,        // its speed is not known yet
+  warm,       // least cost, and the others would have had to load the model
+  exploring,  // its speed is not known yet
   next_in_turn,
   fewest_in_flight,
-  drawn,            // at random
+  drawn,  // at random
   first_free,
-  spilled,          // better tiers are full
-  on_trial,         // half-open: one request finds out
-  last_resort,      // nothing healthy is left
+  spilled,      // better tiers are full
+  on_trial,     // half-open: one request finds out
+  last_resort,  // nothing healthy is left
 };
 std::string_view text(Reason reason) noexcept;
 
@@ -50,16 +50,17 @@ struct Choice {
 
 /// The terms of the expected completion time of one candidate, in seconds.
 struct Cost {
-  double wait_s = 0;     // for a slot
-  double load_s = 0;     // of a model that is not warm
+  double wait_s = 0;  // for a slot
+  double load_s = 0;  // of a model that is not warm
   double prefill_s = 0;
   double decode_s = 0;
   double network_s = 0;
-  bool known = false;    // from this node's own measurements
+  bool known = false;  // from this node's own measurements
   double total() const noexcept { return wait_s + load_s + prefill_s + decode_s + network_s; }
 };
 
-/// What stands in for unknown rates: the best of the candidates that have them, else guesses by model size.
+/// What stands in for unknown rates: the best of the candidates that have them, else guesses by
+/// model size.
 struct Priors {
   double prefill_tokens_per_s;
   double decode_tokens_per_s;
@@ -67,22 +68,25 @@ struct Priors {
 };
 Priors priors_of(std::span<const Candidate> candidates) noexcept;
 
-/// wait for a slot + load if cold + prompt tokens / prefill rate + expected tokens / decode rate at that concurrency +
-/// round trip (design §5). Pure; O(1).
-Cost expected_completion(const Candidate& candidate, const RequestShape& shape, const Priors& priors) noexcept;
+/// wait for a slot + load if cold + prompt tokens / prefill rate + expected tokens / decode rate at
+/// that concurrency + round trip (design §5). Pure; O(1).
+Cost expected_completion(const Candidate& candidate, const RequestShape& shape,
+                         const Priors& priors) noexcept;
 
-/// Picks a node. Pure: equal arguments, equal answer. O(n); allocates at most an error's text; any thread.
+/// Picks a node. Pure: equal arguments, equal answer. O(n); allocates at most an error's text; any
+/// thread.
 ///
 ///   candidates  any order, may be empty
-///   now         unused by the present policies; part of the interface for those that age what they know
-///   draw        64 uniform bits
-///   after       the node chosen last for this model: round-robin's cursor, and how ties rotate
+///   now         unused by the present policies; part of the interface for those that age what they
+///   know draw        64 uniform bits after       the node chosen last for this model:
+///   round-robin's cursor, and how ties rotate
 ///
-/// The best tier with a free node (healthy or on trial, below its limit) is used, then the next; late and never probed
-/// nodes only when no tier has a healthy one, free or not.
-/// Errors: overloaded when all that could serve are at their limit (wait), no_candidate when none could, with why.
-Result<Choice> choose(Policy policy, std::span<const Candidate> candidates, const RequestShape& shape, TimePoint now,
-                      std::uint64_t draw, std::optional<NodeId> after);
+/// The best tier with a free node (healthy or on trial, below its limit) is used, then the next;
+/// late and never probed nodes only when no tier has a healthy one, free or not. Errors: overloaded
+/// when all that could serve are at their limit (wait), no_candidate when none could, with why.
+Result<Choice> choose(Policy policy, std::span<const Candidate> candidates,
+                      const RequestShape& shape, TimePoint now, std::uint64_t draw,
+                      std::optional<NodeId> after);
 
 /// Every candidate with each term of its cost, one line each, the chosen one marked.
 std::string explain(std::span<const Candidate> candidates, const RequestShape& shape, Policy policy,

@@ -7,6 +7,8 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <charconv>
+#include <stdexcept>
 
 #include "sim/access.h"
 #include "sim/inference.h"
@@ -28,9 +30,13 @@ tcp::endpoint endpoint_of(const std::string& address) {
   const bool with_port =
       colon != std::string::npos && !bare_v6 && (bracket == std::string::npos || colon > bracket);
   auto host = with_port ? address.substr(0, colon) : address;
-  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
-  const auto port =
-      with_port ? static_cast<std::uint16_t>(std::stoi(address.substr(colon + 1))) : default_port;
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  auto port = default_port;
+  if (with_port) {
+    const auto* end = address.data() + address.size();
+    const auto [stop, error] = std::from_chars(address.data() + colon + 1, end, port);
+    if (error != std::errc{} || stop != end) throw std::invalid_argument("the port is no number");
+  }
   return {asio::ip::make_address(host), port};
 }
 

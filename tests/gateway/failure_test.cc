@@ -18,9 +18,11 @@ struct FaultCase {
 
 class BeforeTheFirstByte : public testing::TestWithParam<FaultCase> {};
 
-/// Node "a" fails in some way before it has answered anything: the client gets node b's answer and sees nothing of it.
+/// Node "a" fails in some way before it has answered anything: the client gets node b's answer and
+/// sees nothing of it.
 TEST_P(BeforeTheFirstByte, AnotherNodeAnswers) {
-  TestFleet fleet(equal_nodes(2, {chat_model()}), [](gateway::Options& options) { options.nodes[1].tier = 1; });
+  TestFleet fleet(equal_nodes(2, {chat_model()}),
+                  [](gateway::Options& options) { options.nodes[1].tier = 1; });
   fleet.nodes().set_fault("a", GetParam().fault);
   for (const std::string& body : {whole, stream}) {
     const Answer answer = fleet.ask("POST", "/api/generate", body);
@@ -36,9 +38,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(FaultCase{"refuse", {.kind = FaultKind::refuse}},
                     FaultCase{"reset_after_head", {.kind = FaultKind::reset_after_head}},
                     FaultCase{"die_at_once", {.kind = FaultKind::die_after_tokens, .tokens = 0}},
-                    FaultCase{"runner_died", {.kind = FaultKind::error}}, FaultCase{"busy", {.kind = FaultKind::busy}},
+                    FaultCase{"runner_died", {.kind = FaultKind::error}},
+                    FaultCase{"busy", {.kind = FaultKind::busy}},
                     FaultCase{"content_type", {.kind = FaultKind::content_type}},
-                    FaultCase{"garbage", {.kind = FaultKind::garbage}}, FaultCase{"empty", {.kind = FaultKind::empty}}),
+                    FaultCase{"garbage", {.kind = FaultKind::garbage}},
+                    FaultCase{"empty", {.kind = FaultKind::empty}}),
     [](const auto& row) { return std::string(row.param.name); });
 
 struct CutCase {
@@ -46,7 +50,7 @@ struct CutCase {
   const char* target;
   std::string body;
   FaultKind kind;
-  const char* error_sign;    // what tells the client
+  const char* error_sign;     // what tells the client
   const char* complete_sign;  // what must not be there
 };
 class AfterTheFirstByte : public testing::TestWithParam<CutCase> {};
@@ -68,13 +72,20 @@ TEST_P(AfterTheFirstByte, TheStreamEndsWithTheApisOwnError) {
 const std::string messages = R"("messages":[{"role":"user","content":"Hello"}])";
 std::vector<CutCase> cuts() {
   std::vector<CutCase> cases;
-  for (const auto& [suffix, kind] : {std::pair{"dies", FaultKind::die_after_tokens}, std::pair{"ends", FaultKind::end_after_tokens}}) {
-    const auto name = [&](const char* api) { return (new std::string(std::string(api) + "_" + suffix))->c_str(); };
-    cases.push_back({name("generate"), "/api/generate", stream, kind, "{\"error\":", "\"done\":true"});
-    cases.push_back({name("chat"), "/api/chat", R"({"model":"llama3.2",)" + messages + "}", kind, "{\"error\":", "\"done\":true"});
-    cases.push_back({name("openai"), "/v1/chat/completions", R"({"model":"llama3.2","stream":true,)" + messages + "}", kind,
-                     "\"error\"", "[DONE]"});
-    cases.push_back({name("anthropic"), "/v1/messages", R"({"model":"llama3.2","max_tokens":200,"stream":true,)" + messages + "}",
+  for (const auto& [suffix, kind] : {std::pair{"dies", FaultKind::die_after_tokens},
+                                     std::pair{"ends", FaultKind::end_after_tokens}}) {
+    const auto name = [&](const char* api) {
+      return (new std::string(std::string(api) + "_" + suffix))->c_str();
+    };
+    cases.push_back(
+        {name("generate"), "/api/generate", stream, kind, "{\"error\":", "\"done\":true"});
+    cases.push_back({name("chat"), "/api/chat", R"({"model":"llama3.2",)" + messages + "}", kind,
+                     "{\"error\":", "\"done\":true"});
+    cases.push_back({name("openai"), "/v1/chat/completions",
+                     R"({"model":"llama3.2","stream":true,)" + messages + "}", kind, "\"error\"",
+                     "[DONE]"});
+    cases.push_back({name("anthropic"), "/v1/messages",
+                     R"({"model":"llama3.2","max_tokens":200,"stream":true,)" + messages + "}",
                      kind, "event: error", "message_stop"});
   }
   return cases;
@@ -83,7 +94,8 @@ INSTANTIATE_TEST_SUITE_P(Apis, AfterTheFirstByte, testing::ValuesIn(cuts()),
                          [](const auto& row) { return std::string(row.param.name); });
 
 TEST(Failure, AWholeAnswerThatBreaksOffIsAskedElsewhere) {
-  TestFleet fleet(equal_nodes(2, {chat_model()}), [](gateway::Options& options) { options.nodes[1].tier = 1; });
+  TestFleet fleet(equal_nodes(2, {chat_model()}),
+                  [](gateway::Options& options) { options.nodes[1].tier = 1; });
   fleet.nodes().set_fault("a", {.kind = FaultKind::die_after_tokens, .tokens = 3});
   const Answer answer = fleet.ask("POST", "/api/generate", whole);
   EXPECT_EQ(answer.status, 200) << answer.body;
@@ -93,7 +105,9 @@ TEST(Failure, AWholeAnswerThatBreaksOffIsAskedElsewhere) {
 TEST(Failure, WhenEveryNodeFailsTheClientGetsTheNodesOwnWords) {
   TestFleet fleet(equal_nodes(2, {chat_model()}));
   for (const std::string& name : fleet.nodes().names()) {
-    fleet.nodes().set_fault(name, {.kind = FaultKind::error, .status = 500, .text = "unable to load full model on GPU"});
+    fleet.nodes().set_fault(
+        name,
+        {.kind = FaultKind::error, .status = 500, .text = "unable to load full model on GPU"});
   }
   const Answer answer = fleet.ask("POST", "/api/generate", whole);
   EXPECT_EQ(answer.status, 500);
@@ -108,10 +122,12 @@ TEST(Failure, AllNodesDownIsA503InEachApisForm) {
   EXPECT_EQ(native.status, 503);
   EXPECT_NE(native.field("retry-after"), "");
   EXPECT_TRUE(native.body.starts_with("{\"error\":\"")) << native.body;
-  const Answer openai = fleet.ask("POST", "/v1/chat/completions", R"({"model":"llama3.2",)" + messages + "}");
+  const Answer openai =
+      fleet.ask("POST", "/v1/chat/completions", R"({"model":"llama3.2",)" + messages + "}");
   EXPECT_EQ(openai.status, 503);
   EXPECT_TRUE(openai.body.contains("\"type\":\"api_error\"")) << openai.body;
-  const Answer anthropic = fleet.ask("POST", "/v1/messages", R"({"model":"llama3.2","max_tokens":9,)" + messages + "}");
+  const Answer anthropic =
+      fleet.ask("POST", "/v1/messages", R"({"model":"llama3.2","max_tokens":9,)" + messages + "}");
   EXPECT_EQ(anthropic.status, 503);
   EXPECT_TRUE(anthropic.body.contains("overloaded_error")) << anthropic.body;
 }
@@ -119,7 +135,10 @@ TEST(Failure, AllNodesDownIsA503InEachApisForm) {
 TEST(Failure, ABadRequestIsTheClientsAndHarmsNoNode) {
   TestFleet fleet(equal_nodes(2, {chat_model()}));
   for (int i = 0; i < 10; ++i) {
-    EXPECT_EQ(fleet.ask("POST", "/api/generate", R"({"model":"llama3.2","prompt":"x","think":true})").status, 400);
+    EXPECT_EQ(
+        fleet.ask("POST", "/api/generate", R"({"model":"llama3.2","prompt":"x","think":true})")
+            .status,
+        400);
   }
   EXPECT_EQ(fleet.state("a"), "healthy");
   EXPECT_EQ(fleet.state("b"), "healthy");
@@ -132,10 +151,13 @@ TEST(Failure, AClientThatLeavesCancelsTheNodesWork) {
   TestFleet fleet(std::move(config));
   {
     RawClient client(fleet.port());
-    client.send(request_text("POST", "/api/generate", R"({"model":"llama3.2","prompt":"Hello","options":{"num_predict":500}})"));
+    client.send(
+        request_text("POST", "/api/generate",
+                     R"({"model":"llama3.2","prompt":"Hello","options":{"num_predict":500}})"));
     ASSERT_TRUE(client.receive_until("\"response\""));
   }
-  EXPECT_TRUE(fleet.nodes().wait_until([&] { return fleet.nodes().counters("a").client_gone == 1; }));
+  EXPECT_TRUE(
+      fleet.nodes().wait_until([&] { return fleet.nodes().counters("a").client_gone == 1; }));
   EXPECT_TRUE(fleet.eventually([&] { return fleet.node("a").at("in_flight") == 0; }));
   EXPECT_EQ(fleet.state("a"), "healthy");
 }
@@ -163,14 +185,17 @@ TEST(Failure, AStartingNodeIsToldFromADeadOne) {
 
 TEST(Failure, ASlowListOfLoadedModelsEjectsNobody) {
   sim::FleetConfig config = equal_nodes(1, {chat_model()});
-  config.nodes[0].faults = {{.kind = FaultKind::slow_ps, .delay = 100s, .scope = sim::FaultScope::all}};
-  TestFleet fleet(std::move(config), [](gateway::Options& options) { options.probe.ps_timeout = 200ms; });
+  config.nodes[0].faults = {
+      {.kind = FaultKind::slow_ps, .delay = 100s, .scope = sim::FaultScope::all}};
+  TestFleet fleet(std::move(config),
+                  [](gateway::Options& options) { options.probe.ps_timeout = 200ms; });
   for (int i = 0; i < 20; ++i) EXPECT_EQ(fleet.ask("POST", "/api/generate", whole).status, 200);
   EXPECT_EQ(fleet.state("a"), "healthy");
 }
 
 TEST(Failure, ALyingNodeIsEjectedThoughItsProbesAreGood) {
-  TestFleet fleet(equal_nodes(3, {chat_model()}), [](gateway::Options& options) { options.policy = routing::Policy::round_robin; });
+  TestFleet fleet(equal_nodes(3, {chat_model()}),
+                  [](gateway::Options& options) { options.policy = routing::Policy::round_robin; });
   fleet.nodes().set_fault("b", {.kind = FaultKind::empty});
   for (int i = 0; i < 60; ++i) EXPECT_EQ(fleet.ask("POST", "/api/generate", whole).status, 200);
   EXPECT_NE(fleet.state("b"), "healthy");

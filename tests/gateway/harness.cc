@@ -66,7 +66,8 @@ TestFleet::TestFleet(sim::FleetConfig config, const Change& change)
     const Answer answer = ask("GET", "/sollol/v1/nodes");
     std::size_t known = 0;
     for (const json::value& node : json::parse(answer.body).at("nodes").as_array()) {
-      known += node.at("state") != "unknown" && (node.at("state") != "healthy" || !node.at("models").as_array().empty());
+      known += node.at("state") != "unknown" &&
+               (node.at("state") != "healthy" || !node.at("models").as_array().empty());
     }
     return known == wanted;
   };

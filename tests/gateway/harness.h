@@ -27,7 +27,8 @@ class TestFleet {
   /// Port of one node, to ask it directly.
   std::uint16_t node_port(std::string_view name) const;
 
-  Answer ask(std::string_view method, std::string_view target, std::string_view body = {}, std::string_view fields = {}) {
+  Answer ask(std::string_view method, std::string_view target, std::string_view body = {},
+             std::string_view fields = {}) {
     return test::ask(port_, method, target, body, fields);
   }
   /// What `/sollol/v1/nodes` says about a node.

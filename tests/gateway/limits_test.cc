@@ -30,7 +30,9 @@ std::unique_ptr<RawClient> begin(TestFleet& fleet, int i, std::string_view field
 }
 
 std::int64_t queued(TestFleet& fleet) {
-  return boost::json::parse(fleet.ask("GET", "/sollol/v1/status").body).at("queued").to_number<std::int64_t>();
+  return boost::json::parse(fleet.ask("GET", "/sollol/v1/status").body)
+      .at("queued")
+      .to_number<std::int64_t>();
 }
 
 TEST(Limits, ANodeNeverGetsMoreThanItsLimit) {
@@ -95,7 +97,8 @@ TEST(Limits, TheQueueServesUrgentRequestsFirstAndKeepsOrder) {
   auto holder = begin(fleet, 0);
   ASSERT_TRUE(fleet.eventually([&] { return fleet.node("a").at("in_flight") == 1; }));
   std::vector<std::unique_ptr<RawClient>> clients;
-  const char* const fields[] = {"X-Sollol-Priority: low\r\n", "", "", "X-Sollol-Priority: high\r\n"};
+  const char* const fields[] = {"X-Sollol-Priority: low\r\n", "", "",
+                                "X-Sollol-Priority: high\r\n"};
   for (int i = 0; i < 4; ++i) {
     clients.push_back(begin(fleet, i + 1, fields[i]));
     ASSERT_TRUE(fleet.eventually([&] { return queued(fleet) == i + 1; }));
@@ -113,14 +116,16 @@ TEST(Limits, TheQueueServesUrgentRequestsFirstAndKeepsOrder) {
 TEST(Limits, SlotsAreLearnt) {
   sim::FleetConfig config = one_slow_node();
   config.nodes[0].slots = 3;
-  config.nodes[0].models[0].decode_tokens_per_s = 100;  // 0.1 s each: well above what counts as no wait
+  config.nodes[0].models[0].decode_tokens_per_s =
+      100;  // 0.1 s each: well above what counts as no wait
   TestFleet fleet(std::move(config));
   for (int round = 0; round < 6; ++round) {
     // Of different lengths, as real requests are: equal ones would all end at the same moment.
     std::vector<std::unique_ptr<RawClient>> clients;
     for (int i = 0; i < 8; ++i) {
       clients.push_back(std::make_unique<RawClient>(fleet.port()));
-      clients.back()->send(request_text("POST", "/api/generate", numbered(i, 6 + 3 * ((i * 5 + round) % 8))));
+      clients.back()->send(
+          request_text("POST", "/api/generate", numbered(i, 6 + 3 * ((i * 5 + round) % 8))));
     }
     for (auto& client : clients) EXPECT_EQ(client->receive().status, 200);
   }

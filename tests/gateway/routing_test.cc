@@ -18,17 +18,23 @@ TEST(Routing, OnlyNodesWithTheModelAreAsked) {
   config.nodes[1].models = {chat_model("qwen2.5")};
   TestFleet fleet(std::move(config));
   for (int i = 0; i < 8; ++i) {
-    const Answer answer = fleet.ask("POST", "/api/generate", R"({"model":"QWEN2.5:latest","prompt":"Hello","stream":false})");
+    const Answer answer = fleet.ask(
+        "POST", "/api/generate", R"({"model":"QWEN2.5:latest","prompt":"Hello","stream":false})");
     ASSERT_EQ(answer.status, 200) << answer.body;
     EXPECT_EQ(answer.field("x-sollol-node"), "b");
   }
 }
 
 TEST(Routing, AModelPulledOnANodeIsFoundAtOnce) {
-  TestFleet fleet(equal_nodes(2, {chat_model()}),
-                  [](gateway::Options& options) { options.probe.tags_interval = std::chrono::hours(1); });
-  ASSERT_EQ(ask(fleet.node_port("b"), "POST", "/api/copy", R"({"source":"llama3.2","destination":"fresh"})").status, 200);
-  const Answer answer = fleet.ask("POST", "/api/generate", R"({"model":"fresh","prompt":"Hello","stream":false})");
+  TestFleet fleet(equal_nodes(2, {chat_model()}), [](gateway::Options& options) {
+    options.probe.tags_interval = std::chrono::hours(1);
+  });
+  ASSERT_EQ(ask(fleet.node_port("b"), "POST", "/api/copy",
+                R"({"source":"llama3.2","destination":"fresh"})")
+                .status,
+            200);
+  const Answer answer =
+      fleet.ask("POST", "/api/generate", R"({"model":"fresh","prompt":"Hello","stream":false})");
   EXPECT_EQ(answer.status, 200) << answer.body;
   EXPECT_EQ(answer.field("x-sollol-node"), "b");
 }
@@ -45,19 +51,24 @@ TEST(Routing, AWarmNodeIsPreferred) {
 
 TEST(Routing, OtherRunnerOptionsDoNotThrashAWarmNode) {
   TestFleet fleet(equal_nodes(2, {chat_model()}));
-  const std::string with_context = R"({"model":"llama3.2","prompt":"Hi","stream":false,"options":{"num_ctx":8192}})";
+  const std::string with_context =
+      R"({"model":"llama3.2","prompt":"Hi","stream":false,"options":{"num_ctx":8192}})";
   const std::string plain_node = fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node");
-  const std::string context_node = fleet.ask("POST", "/api/generate", with_context).field("x-sollol-node");
+  const std::string context_node =
+      fleet.ask("POST", "/api/generate", with_context).field("x-sollol-node");
   EXPECT_NE(plain_node, context_node);
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), plain_node);
-    EXPECT_EQ(fleet.ask("POST", "/api/generate", with_context).field("x-sollol-node"), context_node);
+    EXPECT_EQ(fleet.ask("POST", "/api/generate", with_context).field("x-sollol-node"),
+              context_node);
   }
 }
 
 TEST(Routing, TheClientMayNameItsNode) {
   TestFleet fleet(equal_nodes(3, {chat_model()}));
-  EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt, "X-Sollol-Node: c\r\n").field("x-sollol-node"), "c");
+  EXPECT_EQ(
+      fleet.ask("POST", "/api/generate", prompt, "X-Sollol-Node: c\r\n").field("x-sollol-node"),
+      "c");
   EXPECT_EQ(fleet.ask("POST", "/api/generate?node=b", prompt).field("x-sollol-node"), "b");
   const Answer unknown = fleet.ask("POST", "/api/generate", prompt, "X-Sollol-Node: zebra\r\n");
   EXPECT_EQ(unknown.status, 400);
@@ -65,7 +76,8 @@ TEST(Routing, TheClientMayNameItsNode) {
 }
 
 TEST(Routing, TheBestTierIsUsedWhileItIsUp) {
-  TestFleet fleet(equal_nodes(2, {chat_model()}), [](gateway::Options& options) { options.nodes[1].tier = 1; });
+  TestFleet fleet(equal_nodes(2, {chat_model()}),
+                  [](gateway::Options& options) { options.nodes[1].tier = 1; });
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), "a");
   }
@@ -89,14 +101,16 @@ TEST(Routing, AFullTierSpillsOver) {
   });
   RawClient held(fleet.port());
   held.send(request_text("POST", "/api/generate", prompt));
-  ASSERT_TRUE(fleet.nodes().wait_until([&] { return fleet.nodes().counters("a").of("POST /api/generate") == 1; }));
+  ASSERT_TRUE(fleet.nodes().wait_until(
+      [&] { return fleet.nodes().counters("a").of("POST /api/generate") == 1; }));
   EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), "b");
 }
 
 TEST(Routing, ADrainedNodeGetsNothingNew) {
   TestFleet fleet(equal_nodes(2, {chat_model()}));
   ASSERT_EQ(fleet.ask("POST", "/sollol/v1/nodes/a/drain").status, 200);
-  for (int i = 0; i < 6; ++i) EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), "b");
+  for (int i = 0; i < 6; ++i)
+    EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), "b");
   ASSERT_EQ(fleet.ask("POST", "/sollol/v1/nodes/b/drain").status, 200);
   ASSERT_EQ(fleet.ask("POST", "/sollol/v1/nodes/a/undrain").status, 200);
   EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).field("x-sollol-node"), "a");
@@ -111,10 +125,13 @@ TEST(Routing, WithoutANodeItSaysWhatToDoAndServesOnceOneIsThere) {
   EXPECT_TRUE(refused.body.contains("sollol nodes add")) << refused.body;
   EXPECT_EQ(fleet.ask("GET", "/api/tags").body, R"({"models":[]})");
 
-  const Answer added = fleet.ask("POST", "/sollol/v1/nodes", R"({"url":")" + nodes.url("a") + R"(","name":"late"})");
+  const Answer added =
+      fleet.ask("POST", "/sollol/v1/nodes", R"({"url":")" + nodes.url("a") + R"(","name":"late"})");
   EXPECT_EQ(added.status, 201) << added.body;
-  EXPECT_TRUE(fleet.eventually([&] { return fleet.ask("POST", "/api/generate", prompt).status == 200; }));
-  EXPECT_EQ(fleet.ask("POST", "/sollol/v1/nodes", R"({"url":")" + nodes.url("a") + R"("})").status, 409);
+  EXPECT_TRUE(
+      fleet.eventually([&] { return fleet.ask("POST", "/api/generate", prompt).status == 200; }));
+  EXPECT_EQ(fleet.ask("POST", "/sollol/v1/nodes", R"({"url":")" + nodes.url("a") + R"("})").status,
+            409);
   EXPECT_EQ(fleet.ask("POST", "/sollol/v1/nodes", R"({"url":"ftp://x"})").status, 400);
   EXPECT_EQ(fleet.ask("DELETE", "/sollol/v1/nodes/late").status, 200);
   EXPECT_EQ(fleet.ask("POST", "/api/generate", prompt).status, 503);
@@ -146,9 +163,11 @@ TEST_P(Policies, EachServesAndSpreadsConcurrentWork) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Policies,
-                         testing::Values(routing::Policy::expected_completion, routing::Policy::round_robin,
-                                         routing::Policy::least_connections, routing::Policy::power_of_two,
-                                         routing::Policy::random, routing::Policy::priority),
+                         testing::Values(routing::Policy::expected_completion,
+                                         routing::Policy::round_robin,
+                                         routing::Policy::least_connections,
+                                         routing::Policy::power_of_two, routing::Policy::random,
+                                         routing::Policy::priority),
                          [](const auto& row) { return std::string(routing::name(row.param)); });
 
 TEST(Aggregates, TagsAreTheUnionAndPsWhatIsLoaded) {
@@ -157,10 +176,12 @@ TEST(Aggregates, TagsAreTheUnionAndPsWhatIsLoaded) {
   TestFleet fleet(std::move(config));
   std::set<std::string> names;
   const json::value tags = json::parse(fleet.ask("GET", "/api/tags").body);
-  for (const json::value& model : tags.at("models").as_array()) names.emplace(model.at("name").as_string());
+  for (const json::value& model : tags.at("models").as_array())
+    names.emplace(model.at("name").as_string());
   EXPECT_EQ(names, (std::set<std::string>{"llama3.2:latest", "qwen2.5:latest"}));
   ASSERT_EQ(fleet.ask("POST", "/api/generate", R"({"model":"qwen2.5"})").status, 200);
-  EXPECT_TRUE(fleet.eventually([&] { return fleet.ask("GET", "/api/ps").body.contains("qwen2.5:latest"); }));
+  EXPECT_TRUE(fleet.eventually(
+      [&] { return fleet.ask("GET", "/api/ps").body.contains("qwen2.5:latest"); }));
 }
 
 TEST(Fanout, APullReachesEveryNodeAndOneStreamTellsOfAll) {
@@ -181,7 +202,8 @@ TEST(Fanout, APullReachesEveryNodeAndOneStreamTellsOfAll) {
 
 TEST(Fanout, APartialFailureIsReportedAsSuch) {
   TestFleet fleet(equal_nodes(2, {chat_model()}));
-  fleet.nodes().set_fault("b", {.kind = sim::FaultKind::reset_after_head, .scope = sim::FaultScope::all});
+  fleet.nodes().set_fault(
+      "b", {.kind = sim::FaultKind::reset_after_head, .scope = sim::FaultScope::all});
   const Answer pulled = fleet.ask("POST", "/api/pull", R"({"model":"phi3"})");
   const json::object last = last_record(pulled.body);
   ASSERT_TRUE(last.contains("error")) << pulled.body;
@@ -191,7 +213,10 @@ TEST(Fanout, APartialFailureIsReportedAsSuch) {
 
 TEST(Fanout, ANamedNodeAloneIsChanged) {
   TestFleet fleet(equal_nodes(2, {chat_model()}));
-  EXPECT_EQ(fleet.ask("POST", "/api/copy", R"({"source":"llama3.2","destination":"mine"})", "X-Sollol-Node: b\r\n").status,
+  EXPECT_EQ(fleet
+                .ask("POST", "/api/copy", R"({"source":"llama3.2","destination":"mine"})",
+                     "X-Sollol-Node: b\r\n")
+                .status,
             200);
   EXPECT_FALSE(ask(fleet.node_port("a"), "GET", "/api/tags").body.contains("mine"));
   EXPECT_TRUE(ask(fleet.node_port("b"), "GET", "/api/tags").body.contains("mine"));

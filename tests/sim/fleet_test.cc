@@ -37,6 +37,13 @@ TEST(Fleet, AnAddressThatIsTakenIsNamed) {
   }
 }
 
+TEST(Fleet, WhatIsNoAddressIsRefused) {
+  for (const char* address : {"127.0.0.1:http", "127.0.0.1:99999", "nowhere", "[::1"}) {
+    EXPECT_THROW(Fleet({.nodes = {{.name = "a", .address = address}}}), std::runtime_error)
+        << address;
+  }
+}
+
 TEST(Fleet, CountsWhatItIsAsked) {
   Fleet fleet{{.nodes = {{.name = "a", .models = {llama()}}}, .time_scale = 1000}};
   post(fleet.url("a"), "/api/generate",

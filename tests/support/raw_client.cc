@@ -16,7 +16,8 @@
 
 namespace sollol::test {
 
-RawClient::RawClient(std::uint16_t port, const char* ip) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+RawClient::RawClient(std::uint16_t port, const char* ip)
+    : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   const timeval limit{.tv_sec = limit_s, .tv_usec = 0};
   ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   ::setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -25,7 +26,8 @@ RawClient::RawClient(std::uint16_t port, const char* ip) : socket_(::socket(AF_I
   address.sin_port = htons(port);
   ::inet_pton(AF_INET, ip, &address.sin_addr);
   if (::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    throw std::runtime_error("connect to port " + std::to_string(port) + ": " + std::strerror(errno));
+    throw std::runtime_error("connect to port " + std::to_string(port) + ": " +
+                             std::strerror(errno));
   }
 }
 
@@ -70,7 +72,8 @@ Answer RawClient::receive(Expect expect) {
   http::ResponseHead head;
   while (true) {
     const http::HeadParse parse = http::parse_response_head(buffer_, {.bytes_max = 1 << 20}, head);
-    if (parse.state == http::HeadParse::State::bad) throw std::runtime_error("not an HTTP answer: " + buffer_);
+    if (parse.state == http::HeadParse::State::bad)
+      throw std::runtime_error("not an HTTP answer: " + buffer_);
     if (parse.state == http::HeadParse::State::complete) {
       if (head.status < 200) {
         buffer_.erase(0, parse.length);
@@ -84,18 +87,21 @@ Answer RawClient::receive(Expect expect) {
   answer.status = head.status;
   for (const http::Field& field : head.fields.all()) {
     std::string name(field.name);
-    std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::ranges::transform(name, name.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     std::string& value = answer.fields[name];
     value += (value.empty() ? "" : ", ") + std::string(field.value);
   }
-  http::BodyWatcher body(http::response_framing(head, expect == Expect::head_only ? "HEAD" : "GET"));
+  http::BodyWatcher body(
+      http::response_framing(head, expect == Expect::head_only ? "HEAD" : "GET"));
   buffer_.erase(0, answer.raw.size());
   while (body.state() == http::BodyWatcher::State::reading) {
     if (buffer_.empty() && !fill()) {
       if (!reset_) body.end_of_stream();
       break;
     }
-    const std::size_t used = body.feed(buffer_, [&](std::string_view payload) { answer.body.append(payload); });
+    const std::size_t used =
+        body.feed(buffer_, [&](std::string_view payload) { answer.body.append(payload); });
     answer.raw += buffer_.substr(0, used);
     buffer_.erase(0, used);
   }
@@ -105,14 +111,15 @@ Answer RawClient::receive(Expect expect) {
 
 std::string request_text(std::string_view method, std::string_view target, std::string_view body,
                          std::string_view fields) {
-  std::string text = std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: localhost\r\n" +
-                     std::string(fields);
-  if (!body.empty() || method == "POST") text += "Content-Length: " + std::to_string(body.size()) + "\r\n";
+  std::string text = std::string(method) + " " + std::string(target) +
+                     " HTTP/1.1\r\nHost: localhost\r\n" + std::string(fields);
+  if (!body.empty() || method == "POST")
+    text += "Content-Length: " + std::to_string(body.size()) + "\r\n";
   return text + "\r\n" + std::string(body);
 }
 
-Answer ask(std::uint16_t port, std::string_view method, std::string_view target, std::string_view body,
-           std::string_view fields, const char* ip) {
+Answer ask(std::uint16_t port, std::string_view method, std::string_view target,
+           std::string_view body, std::string_view fields, const char* ip) {
   RawClient client(port, ip);
   client.send(request_text(method, target, body, fields));
   return client.receive(method == "HEAD" ? RawClient::Expect::head_only : RawClient::Expect::body);

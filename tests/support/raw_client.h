@@ -32,7 +32,8 @@ class RawClient {
   RawClient& operator=(const RawClient&) = delete;
 
   void send(std::string_view bytes);
-  /// The next answer on the connection; `head_only` for an answer to HEAD. Interim answers are skipped.
+  /// The next answer on the connection; `head_only` for an answer to HEAD. Interim answers are
+  /// skipped.
   enum class Expect { body, head_only };
   Answer receive(Expect expect = Expect::body);
   /// Reads until `text` has come; false when the connection ended before.
@@ -49,11 +50,11 @@ class RawClient {
 };
 
 /// `METHOD target HTTP/1.1` with Host, Content-Length and `fields` (whole lines).
-std::string request_text(std::string_view method, std::string_view target, std::string_view body = {},
-                         std::string_view fields = {});
+std::string request_text(std::string_view method, std::string_view target,
+                         std::string_view body = {}, std::string_view fields = {});
 
 /// One request on a connection of its own.
-Answer ask(std::uint16_t port, std::string_view method, std::string_view target, std::string_view body = {},
-           std::string_view fields = {}, const char* ip = "127.0.0.1");
+Answer ask(std::uint16_t port, std::string_view method, std::string_view target,
+           std::string_view body = {}, std::string_view fields = {}, const char* ip = "127.0.0.1");
 
 }  // namespace sollol::test
