@@ -46,11 +46,8 @@ net::Task<Result<Slot>> Admission::admit(Connection& client, Work& work) {
   // Whoever waits for a model goes first; requests for any node need no place of a model.
   if (work.model == nullptr || waiting() == 0) {
     Result<Slot> placed = place_now(worker, work);
-    if (placed || placed.error().kind != ErrorKind::overloaded) co_return placed;
-    explore(work, worker.scheduler().now());
-    placed = place_now(worker, work);
-    if (placed || placed.error().kind != ErrorKind::overloaded || work.model == nullptr)
-      co_return placed;
+    const bool full = !placed && placed.error().kind == ErrorKind::overloaded;
+    if (!full || work.model == nullptr) co_return placed;
   }
   auto waiting = wait_for_place(client, work);
   co_return co_await std::move(waiting);
@@ -99,7 +96,8 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
     ticket = *queued;
     waiters_.emplace(*ticket, &waiter);
     waiting_.fetch_add(1, std::memory_order_relaxed);
-    // A place may have come free between the last look and this.
+    // A place may have come free between the last look and this, or be made by trying one more.
+    explore(work, began);
     serve_waiting(work.model->id);
   };
   client.watch();
