@@ -16,8 +16,8 @@ namespace {
 constexpr Duration alive_after_byte = 2s;
 }  // namespace
 
-Attempt::Attempt(Connection& client, const cluster::Node& node)
-    : client_(client), worker_(client.worker()), node_(node) {}
+Attempt::Attempt(Connection& client, Answer& answer, const cluster::Node& node)
+    : client_(client), answer_(answer), worker_(client.worker()), node_(node) {}
 
 Attempt::~Attempt() { client_.cancel_on_leave(nullptr); }
 
@@ -32,7 +32,7 @@ net::Task<Verdict> Attempt::run(Plan plan) {
   auto exchanging = exchange_heads(head, plan.body);
   const Result<void> exchanged = co_await std::move(exchanging);
   if (!exchanged) co_return failure(exchanged.error());
-  if (status_ >= 400 && plan_.refusals == Plan::Refusals::hold) {
+  if (head_.status >= 400 && plan_.refusals == Plan::Refusals::hold) {
     auto collecting = collect_refusal();
     co_return co_await std::move(collecting);
   }
@@ -124,14 +124,14 @@ net::Task<Result<void>> Attempt::exchange_heads(std::string_view head, std::stri
 }
 
 void Attempt::take_response_head(const http::ResponseHead& head) {
-  status_ = head.status;
-  reason_ = head.reason.empty() ? http::reason_phrase(head.status) : head.reason;
+  head_.status = head.status;
+  head_.reason = head.reason.empty() ? http::reason_phrase(head.status) : head.reason;
   for (const http::Field& field : head.fields.all()) {
     if (field.id == FieldId::content_type) content_type_ = field.value;
     const bool ours = http::is_hop_by_hop(field.id) || field.id == FieldId::content_length ||
                       field.id == FieldId::access_control || field.id == FieldId::sollol ||
                       field.id == FieldId::x_request_id;
-    if (!ours) pass_fields_.append(field.name).append(": ").append(field.value).append("\r\n");
+    if (!ours) head_.fields.append(field.name).append(": ").append(field.value).append("\r\n");
   }
 }
 
@@ -167,7 +167,7 @@ net::Task<Verdict> Attempt::collect_refusal() {
   if (call_->reusable()) worker_.pool().keep(node_.id, std::move(stream_));
   Verdict verdict;
   verdict.kind = Verdict::Kind::refused;
-  verdict.status = status_;
+  verdict.status = head_.status;
   verdict.content_type = content_type_;
   verdict.body = std::move(*body);
   co_return verdict;

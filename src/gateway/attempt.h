@@ -9,7 +9,7 @@
 #include "base/result.h"
 #include "cluster/health.h"
 #include "cluster/snapshot.h"
-#include "gateway/connection.h"
+#include "gateway/answer.h"
 #include "gateway/upstream_pool.h"
 #include "net/http_call.h"
 
@@ -21,7 +21,7 @@ struct Verdict {
     relayed,      // the client has the node's whole answer
     refused,      // the node answered with an error that has not been relayed: `status`, `body`
     failed,       // nothing has reached the client: `error`
-    cut,          // the answer broke off; the client has been told in its API's form
+    cut,          // the answer broke off after some of it had reached the client: `error`
     client_left,  // nobody to answer
   };
   Kind kind = Kind::failed;
@@ -29,6 +29,9 @@ struct Verdict {
   std::string content_type;
   std::string body;
   std::optional<Error> error;
+  // Of a cut answer: what an error record has to follow. See Answer::fail.
+  bool mid_record = false;
+  bool inside_chunk = false;
   api::Usage usage;
   cluster::RequestOutcome health = cluster::RequestOutcome::neutral;
 };
@@ -43,7 +46,6 @@ class Attempt {
  public:
   static constexpr std::size_t whole_max = 1 << 20;
   static constexpr std::size_t refusal_max = 64 * 1024;
-  static constexpr std::size_t carry_max = 64 * 1024;
 
   struct Plan {
     std::string_view body;
@@ -56,7 +58,7 @@ class Attempt {
         Payload::any;  // json: a success that is not JSON (or a stream of it) is the node's fault
   };
 
-  Attempt(Connection& client, const cluster::Node& node);
+  Attempt(Connection& client, Answer& answer, const cluster::Node& node);
   ~Attempt();
 
   net::Task<Verdict> run(Plan plan);
@@ -72,21 +74,16 @@ class Attempt {
   Verdict failure(Error error);
 
   // relay.cc: back to the client
-  enum class OutFraming : std::uint8_t { raw_chunks, chunks, sized, until_close };
   net::Task<Verdict> relay_whole();
   net::Task<Verdict> relay_stream(std::string first);
-  void choose_framing(bool whole_chunks_pass);
   std::optional<Error> forward(std::string_view piece);
-  std::string_view take_settled(std::string_view piece, std::string& joined);
-  void write_payload(std::string_view payload, std::string_view ending);
-  void write_out(std::string_view bytes, std::string_view ending);
   bool complete() const;
   std::optional<Error> check_start(std::string_view payload) const;
   Verdict finish_relayed();
   Verdict finish_cut(std::string problem);
-  void note_first_byte();
 
   Connection& client_;
+  Answer& answer_;
   Worker& worker_;
   const cluster::Node& node_;
   Plan plan_;
@@ -96,16 +93,9 @@ class Attempt {
   bool reused_ = false;
   bool abandoned_ = false;
   TimePoint last_byte_{};
-  // The answer's head, ready to be sent on.
-  int status_ = 0;
-  std::string reason_;
-  std::string pass_fields_;
+  Answer::Head head_;
   std::string content_type_;
-  // The answer's body.
   api::StreamWatcher watcher_{api::StreamForm::opaque};
-  OutFraming out_ = OutFraming::chunks;
-  std::string carry_;   // raw bytes of an unfinished chunk, held back
-  bool begun_ = false;  // the client has been given the head
 };
 
 }  // namespace sollol::gateway

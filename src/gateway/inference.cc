@@ -84,6 +84,18 @@ bool may_retry(const Verdict& verdict, bool has_model) {
   return verdict.status >= 500 || (verdict.status == 404 && has_model);
 }
 
+/// Tells the client that the answer it has begun to get will not be finished.
+net::Task<void> answer_cut(Connection& client, Answer& answer, const Verdict& verdict) {
+  client.worker().metrics().broken_streams.add();
+  Outcome& outcome = client.request().outcome;
+  outcome.problem = fmt::format("{}: {}", outcome.node, verdict.error->detail);
+  answer.fail(
+      fmt::format("the node {} failed while answering: {}", outcome.node, verdict.error->detail),
+      verdict.mid_record, verdict.inside_chunk);
+  auto flushing = client.flush();
+  co_await std::move(flushing);
+}
+
 net::Task<void> answer_verdict(Connection& client, Verdict verdict) {
   if (verdict.kind == Verdict::Kind::refused) {
     auto answering = client.answer(verdict.status, verdict.content_type, std::move(verdict.body));
@@ -238,6 +250,7 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
   const bool has_model = work.model != nullptr;
   worker.shared().retries.on_request();
   client.watch();
+  Answer answer(client, plan.form);
   std::optional<Verdict> last;
   while (true) {
     auto admitting = worker.shared().admission.admit(client, work);
@@ -254,7 +267,7 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
     const TimePoint sent = worker.scheduler().now();
     Verdict verdict;
     {
-      Attempt attempt(client, slot->node());
+      Attempt attempt(client, answer, slot->node());
       auto running = attempt.run(plan);
       verdict = co_await std::move(running);
     }
@@ -262,6 +275,11 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
     const bool again = may_retry(verdict, has_model) && !client.client_gone() &&
                        request.outcome.attempts <= worker.options().retry.attempts_max &&
                        worker.shared().retries.try_retry();
+    if (verdict.kind == Verdict::Kind::cut) {
+      auto telling = answer_cut(client, answer, verdict);
+      co_await std::move(telling);
+      co_return;
+    }
     if (!again) {
       if (verdict.kind == Verdict::Kind::refused || verdict.kind == Verdict::Kind::failed) {
         auto answering = answer_verdict(client, std::move(verdict));

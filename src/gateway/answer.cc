@@ -1,0 +1,109 @@
+#include "gateway/answer.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "gateway/worker.h"
+
+namespace sollol::gateway {
+
+void note_first_byte(Connection& client) {
+  Outcome& outcome = client.request().outcome;
+  if (outcome.first_byte.count() == 0)
+    outcome.first_byte = client.worker().scheduler().now() - client.request().arrived;
+}
+
+void Answer::offer(Head head, const http::Framing& body, api::StreamForm form, Passing passing) {
+  head_ = std::move(head);
+  form_ = form;
+  carry_.clear();
+  if (body.kind == http::Framing::Kind::sized && form == api::StreamForm::opaque) {
+    framing_ = Framing::sized;
+    fmt::format_to(std::back_inserter(head_.fields), "Content-Length: {}\r\n", body.length);
+  } else if (client_.request().minor_version == 0) {
+    framing_ = Framing::until_close;
+    client_.close_after();
+  } else {
+    framing_ = body.kind == http::Framing::Kind::chunked && passing == Passing::raw
+                   ? Framing::raw_chunks
+                   : Framing::chunks;
+    head_.fields += "Transfer-Encoding: chunked\r\n";
+  }
+}
+
+void Answer::pass_chunks(std::string_view raw, const http::BodyWatcher& body, End end) {
+  std::string joined;
+  const std::string_view settled = take_settled(raw, body, joined);
+  if (settled.empty() && end == End::more) return;
+  write_out(settled, end);
+}
+
+/// The whole chunks among what is held and `piece`; the rest is held. A chunk larger than
+/// `carry_max` is let through in parts: should the node die inside it, only a reset can tell the
+/// client.
+std::string_view Answer::take_settled(std::string_view piece, const http::BodyWatcher& body,
+                                      std::string& joined) {
+  if (!carry_.empty()) {
+    joined = std::exchange(carry_, {});
+    joined.append(piece);
+    piece = joined;
+  }
+  std::size_t open = std::min<std::uint64_t>(body.unsettled(), piece.size());
+  if (body.done()) return piece.substr(0, piece.size() - open);
+  if (open > carry_max) open = 0;
+  carry_.assign(piece.substr(piece.size() - open));
+  return piece.substr(0, piece.size() - open);
+}
+
+void Answer::write(std::string_view payload, End end) {
+  if (chunked() && !payload.empty()) {
+    const std::string chunk = http::chunk_of(payload);
+    write_out(chunk, end);
+  } else {
+    write_out(payload, end);
+  }
+}
+
+void Answer::write_out(std::string_view bytes, End end) {
+  const std::string_view ending =
+      end == End::last && chunked() ? http::last_chunk : std::string_view{};
+  if (!committed_) return begin(bytes, ending);
+  if (bytes.empty() && ending.empty()) return;
+  const std::array<std::string_view, 2> slices{bytes, ending};
+  client_.write(std::span(slices).first(ending.empty() ? 1 : 2));
+}
+
+void Answer::begin(std::string_view bytes, std::string_view ending) {
+  begun_ = committed_ = true;
+  note_first_byte(client_);
+  const std::string head = client_.head_text(head_.status, head_.reason, head_.fields);
+  const std::array<std::string_view, 3> slices{head, bytes, ending};
+  client_.write(slices);
+  client_.release_body();  // no retry from here on
+}
+
+void Answer::write_whole(Head head, std::string_view body) {
+  begun_ = committed_ = true;
+  note_first_byte(client_);
+  const bool has_length = head.status != 204 && head.status != 304 && !client_.request().is_head();
+  if (has_length) {
+    fmt::format_to(std::back_inserter(head.fields), "Content-Length: {}\r\n", body.size());
+  }
+  const std::string text = client_.head_text(head.status, head.reason, head.fields);
+  const std::array<std::string_view, 2> slices{text, body};
+  client_.write(slices);
+}
+
+void Answer::fail(std::string_view message, bool mid_record, bool inside_chunk) {
+  const std::string record = api::error_record(form_, message, mid_record);
+  if (record.empty() || inside_chunk || framing_ == Framing::sized) {
+    client_.abort();
+    return;
+  }
+  carry_.clear();
+  write(record, End::last);
+}
+
+}  // namespace sollol::gateway
