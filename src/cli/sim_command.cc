@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "cli/command.h"
+#include "sim/control_server.h"
 #include "sim/faults.h"
 #include "sim/fleet.h"
 #include "sim/fleet_file.h"
@@ -27,7 +28,7 @@ struct SimArguments {
   std::uint16_t port = 11434;
   std::vector<std::string> models;
   std::optional<double> decode_rate, prefill_rate, time_scale;
-  std::string load_time, duration;
+  std::string load_time, duration, control;
   std::optional<std::uint32_t> slots;
   std::vector<std::string> faults;
   bool allow_remote = false;  // as CLI11 fills it
@@ -134,6 +135,14 @@ Result<void> apply_flags(const SimArguments& arguments, sim::FleetConfig& fleet)
   return {};
 }
 
+/// Addresses that other machines can reach are refused unless they are asked for.
+std::string remote_refusal(std::string_view what, std::string_view address) {
+  return fmt::format(
+      "{} would listen at {}, which other machines can reach; use an address of 127.0.0.0/8, or "
+      "allow it with --allow-remote",
+      what, address);
+}
+
 bool on_loopback(std::string_view url) {
   const auto host = url.substr(std::string_view("http://").size());
   return host.starts_with("127.") || host.starts_with("[::1]");
@@ -179,6 +188,11 @@ int serve(const SimArguments& arguments, sim::FleetConfig config) {
     sim::Fleet fleet(std::move(config));
     for (const auto& name : fleet.names())
       fmt::print("simulated node {} at {}\n", name, fleet.url(name));
+    std::optional<sim::ControlServer> control;
+    if (!arguments.control.empty()) {
+      control.emplace(fleet, arguments.control);
+      fmt::print("control at {}\n", control->url());
+    }
     fmt::print("sollol sim: {} simulated nodes ready\n", fleet.names().size());
     std::fflush(stdout);
     wait_for_end(signals, limit);
@@ -203,12 +217,11 @@ int run_sim(const SimArguments& arguments) {
   for (const auto& node : fleet->nodes) {
     if (arguments.allow_remote || node.address.empty() || on_loopback("http://" + node.address))
       continue;
-    return fail(
-        fmt::format("node {} would listen at {}, which other machines can reach; use an address of "
-                    "127.0.0.0/8, "
-                    "or allow it with --allow-remote",
-                    node.name, node.address));
+    return fail(remote_refusal(fmt::format("node {}", node.name), node.address));
   }
+  if (!arguments.control.empty() && !arguments.allow_remote &&
+      !on_loopback("http://" + arguments.control))
+    return fail(remote_refusal("--control", arguments.control));
   return serve(arguments, std::move(*fleet));
 }
 
@@ -259,6 +272,9 @@ void add_sim_command(CLI::App& root, Action& chosen) {
                           sim::fault_names());
   command->add_option("--duration", arguments->duration,
                       "Stop after this time, such as 30s (default: run until Ctrl-C)");
+  command->add_option("--control", arguments->control,
+                      "An address, such as 127.0.0.1:8000, at which the fleet's counters are shown "
+                      "and nodes are killed, restarted and given faults (docs/sim.md)");
   command->add_flag("--allow-remote", arguments->allow_remote,
                     "Allow addresses that other machines can reach");
   command->add_flag("--print-fleet", arguments->print_fleet,

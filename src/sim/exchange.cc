@@ -20,6 +20,8 @@ namespace {
 constexpr auto as_tuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::uint32_t head_bytes_max = 1 << 20;  // as Go's server
 constexpr std::size_t length_max = 2048;           // a longer body is chunked, as Go's server does
+constexpr std::size_t stream_length = 1 << 20;     // of a stream that says so and is shorter
+constexpr std::size_t length_surplus = 100;        // of a length that is longer than its body
 constexpr std::uint64_t drain_bytes_max = 256 << 10;
 constexpr std::uint64_t body_bytes_max = 1ULL << 30;  // of what is held in memory
 
@@ -54,6 +56,7 @@ asio::awaitable<bool> Exchange::read_head() {
   started_ = false;
   type_override_.clear();
   more_headers_.clear();
+  flaw_ = Flaw::none;
   const auto [error, bytes] =
       co_await http::async_read_header(socket_, buffer_, *parser_, as_tuple);
   if (error) {
@@ -130,9 +133,34 @@ void Exchange::add_header(std::string_view name, std::string_view value) {
   fmt::format_to(std::back_inserter(more_headers_), "{}: {}\r\n", name, value);
 }
 
+/// A whole answer with what is wrong with it.
+asio::awaitable<void> Exchange::reply_flawed(int status, std::string_view type, std::string body) {
+  if (flaw_ == Flaw::bad_chunk) {
+    co_await send_bad_chunk(type, std::move(body), BadChunk::sizeless);
+    co_return close();
+  }
+  const bool half = flaw_ == Flaw::half_then_reset || flaw_ == Flaw::half_then_fin;
+  const auto length = flaw_ == Flaw::long_length    ? body.size() + length_surplus
+                      : flaw_ == Flaw::short_length ? body.size() / 2
+                                                    : body.size();
+  if (half) body.resize(body.size() / 2);
+  auto out = head_of(status, type, fmt::format("Content-Length: {}\r\n", length));
+  out += body;
+  co_await write(out);
+  if (flaw_ == Flaw::long_length) keep_alive_ = false;
+  if (flaw_ == Flaw::half_then_fin) co_await half_close();
+  if (!half) co_return;
+  reset();
+  throw ClientGone{};
+}
+
 asio::awaitable<void> Exchange::reply(int status, std::string_view type, std::string body) {
   started_ = true;
   const bool headless = method_ == "HEAD";
+  if (flaw_ != Flaw::none && !headless) {
+    co_await reply_flawed(status, type, std::move(body));
+    co_return;
+  }
   const bool large = chunks_ && body.size() > length_max;
   const bool chunked = large && !headless;
   std::string framing;
@@ -155,8 +183,15 @@ asio::awaitable<void> Exchange::reply(int status, std::string_view type, std::st
 asio::awaitable<void> Exchange::send(std::string_view type, std::string_view chunk) {
   std::string out;
   if (!started_) {
-    if (!chunks_) keep_alive_ = false;
-    out = head_of(200, type, chunks_ ? "Transfer-Encoding: chunked\r\n" : "");
+    const bool sized = flaw_ == Flaw::long_length || flaw_ == Flaw::short_length;
+    if (sized) chunks_ = false;
+    if (!chunks_ && !sized) keep_alive_ = false;
+    const auto length = flaw_ == Flaw::long_length ? stream_length : chunk.size() / 2;
+    out = head_of(200, type,
+                  sized     ? fmt::format("Content-Length: {}\r\n", length)
+                  : chunks_ ? "Transfer-Encoding: chunked\r\n"
+                            : "");
+    if (flaw_ == Flaw::long_length) keep_alive_ = false;
     started_ = true;
   }
   if (!chunk.empty()) {  // an empty chunk would end the answer
@@ -175,6 +210,23 @@ asio::awaitable<void> Exchange::send_raw(std::string bytes) {
   keep_alive_ = false;
   started_ = true;
   co_await write(bytes);
+}
+
+asio::awaitable<void> Exchange::send_bad_chunk(std::string_view type, std::string chunk,
+                                               BadChunk how) {
+  std::string out;
+  if (!started_) out = head_of(200, type, "Transfer-Encoding: chunked\r\n");
+  started_ = true;
+  keep_alive_ = false;
+  out += how == BadChunk::sizeless ? "zz\r\n" : fmt::format("{:x}\r\n", chunk.size());
+  out.append(chunk, 0, chunk.size() / 2);
+  co_await write(out);
+}
+
+asio::awaitable<void> Exchange::half_close() {
+  boost::system::error_code ignored;
+  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  while (true) co_await wait();
 }
 
 asio::awaitable<void> Exchange::write(std::string_view bytes) {

@@ -51,6 +51,13 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   bool started() const { return started_; }
   /// Bytes as they are, then the end of the connection.
   boost::asio::awaitable<void> send_raw(std::string bytes);
+  /// A streamed answer whose next chunk has a size and half of its bytes, or no size at all; what
+  /// follows is the caller's.
+  enum class BadChunk : std::uint8_t { half, sizeless };
+  boost::asio::awaitable<void> send_bad_chunk(std::string_view type, std::string chunk,
+                                              BadChunk how);
+  /// Ends the sending side, and reads on until the client leaves.
+  boost::asio::awaitable<void> half_close();
 
   /// Waits until that moment on the real clock.
   boost::asio::awaitable<void> sleep_until(TimePoint real);
@@ -67,6 +74,17 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void reset();
   void close();
 
+  /// What is wrong with the answer of this request: of a whole one, and of a stream's length.
+  enum class Flaw : std::uint8_t {
+    none,
+    half_then_reset,  // half of a whole answer's body
+    half_then_fin,
+    bad_chunk,     // a chunked whole answer whose first chunk has no size
+    long_length,   // more than is sent, then the end of the connection
+    short_length,  // less than is sent
+  };
+  void set_flaw(Flaw flaw) { flaw_ = flaw; }
+
   /// Instead of the type that reply() and send() name.
   void set_type_override(std::string type) { type_override_ = std::move(type); }
   /// A further header of the answer.
@@ -79,6 +97,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   boost::asio::awaitable<void> write(std::string_view bytes);
   boost::asio::awaitable<void> continue_if_expected();
   std::string head_of(int status, std::string_view type, std::string_view framing) const;
+  boost::asio::awaitable<void> reply_flawed(int status, std::string_view type, std::string body);
 
   boost::asio::ip::tcp::socket socket_;
   boost::asio::steady_timer timer_;
@@ -91,6 +110,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   bool active_ = false;    // a handler runs
   bool watching_ = false;  // a wait for readability is pending
   bool gone_ = false;
+  Flaw flaw_ = Flaw::none;
 };
 
 }  // namespace sollol::sim

@@ -26,6 +26,13 @@ constexpr std::pair<std::string_view, FaultKind> kinds[] = {
     {"garbage", FaultKind::garbage},
     {"empty", FaultKind::empty},
     {"slow", FaultKind::slow},
+    {"half_close", FaultKind::half_close},
+    {"cut_in_chunk", FaultKind::cut_in_chunk},
+    {"bad_chunk", FaultKind::bad_chunk},
+    {"half_record", FaultKind::half_record},
+    {"long_length", FaultKind::long_length},
+    {"short_length", FaultKind::short_length},
+    {"foreign", FaultKind::foreign},
 };
 
 bool of_connection(FaultKind kind) {

@@ -46,6 +46,30 @@ asio::awaitable<void> hang(Exchange& exchange) {
   while (true) co_await exchange.wait();
 }
 
+/// The faults that break a stream where a record should follow: `record`.
+asio::awaitable<void> break_stream(Call call, AnswerWriter& writer, std::string record) {
+  auto& exchange = call.exchange;
+  switch (call.fault.kind) {
+    case FaultKind::half_close:
+      co_await exchange.half_close();
+      break;
+    case FaultKind::cut_in_chunk:
+      co_await exchange.send_bad_chunk(writer.stream_type(), std::move(record),
+                                       Exchange::BadChunk::half);
+      exchange.reset();
+      throw ClientGone{};
+    case FaultKind::bad_chunk:
+      co_await exchange.send_bad_chunk(writer.stream_type(), std::move(record),
+                                       Exchange::BadChunk::sizeless);
+      exchange.close();
+      throw ClientGone{};
+    default:  // half_record
+      record.resize(record.size() / 2);
+      co_await exchange.send(writer.stream_type(), record);
+      co_await exchange.end();
+  }
+}
+
 /// Does what a fault that counts tokens does once so many were sent. True: the answer is over; the
 /// error is for a head that has not gone out yet.
 asio::awaitable<ApiResult<bool>> meet_fault(Call call, AnswerWriter& writer, std::uint64_t sent) {
@@ -63,6 +87,16 @@ asio::awaitable<ApiResult<bool>> meet_fault(Call call, AnswerWriter& writer, std
       const auto record = writer.broken(fault_text(fault));
       if (!record.empty()) co_await call.exchange.send(writer.stream_type(), record);
       co_await call.exchange.end();
+      co_return true;
+    }
+    case FaultKind::half_close:
+    case FaultKind::cut_in_chunk:
+    case FaultKind::bad_chunk:
+    case FaultKind::half_record: {
+      if (!writer.stream()) break;  // a whole answer is broken as it is sent
+      auto record = call.exchange.started() ? std::string{} : writer.begin(0);
+      record += writer.piece({.content = " and so"});
+      co_await break_stream(call, writer, std::move(record));
       co_return true;
     }
     case FaultKind::end_after_tokens:

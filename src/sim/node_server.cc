@@ -7,10 +7,9 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <charconv>
-#include <stdexcept>
 
 #include "sim/access.h"
+#include "sim/address.h"
 #include "sim/inference.h"
 
 namespace sollol::sim {
@@ -19,26 +18,7 @@ using asio::ip::tcp;
 
 namespace {
 
-constexpr std::uint16_t default_port = 11434;
 constexpr auto accept_pause = std::chrono::milliseconds{20};
-
-tcp::endpoint endpoint_of(const std::string& address) {
-  if (address.empty()) return {asio::ip::address_v4::loopback(), 0};
-  const auto colon = address.rfind(':');
-  const auto bracket = address.rfind(']');
-  const bool bare_v6 = bracket == std::string::npos && std::ranges::count(address, ':') > 1;
-  const bool with_port =
-      colon != std::string::npos && !bare_v6 && (bracket == std::string::npos || colon > bracket);
-  auto host = with_port ? address.substr(0, colon) : address;
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  auto port = default_port;
-  if (with_port) {
-    const auto* end = address.data() + address.size();
-    const auto [stop, error] = std::from_chars(address.data() + colon + 1, end, port);
-    if (error != std::errc{} || stop != end) throw std::invalid_argument("the port is no number");
-  }
-  return {asio::ip::make_address(host), port};
-}
 
 struct Match {
   const Route* route = nullptr;
@@ -112,9 +92,7 @@ NodeServer::NodeServer(asio::io_context& io, NodeSpec spec, Shared shared,
   }
   open();
   endpoint_ = acceptor_.local_endpoint();
-  url_ = endpoint_.address().is_v6()
-             ? fmt::format("http://[{}]:{}", endpoint_.address().to_string(), endpoint_.port())
-             : fmt::format("http://{}:{}", endpoint_.address().to_string(), endpoint_.port());
+  url_ = url_of(endpoint_);
   if (faults_.refuses()) close();
 }
 
@@ -280,6 +258,26 @@ Handled NodeServer::act(Call call, const Route& route) {
     case FaultKind::content_type:
       exchange.set_type_override("text/html");
       break;
+    case FaultKind::half_close:
+      exchange.set_flaw(Exchange::Flaw::half_then_fin);
+      break;
+    case FaultKind::cut_in_chunk:
+      exchange.set_flaw(Exchange::Flaw::half_then_reset);
+      break;
+    case FaultKind::bad_chunk:
+      exchange.set_flaw(Exchange::Flaw::bad_chunk);
+      break;
+    case FaultKind::long_length:
+      exchange.set_flaw(Exchange::Flaw::long_length);
+      break;
+    case FaultKind::short_length:
+      exchange.set_flaw(Exchange::Flaw::short_length);
+      break;
+    case FaultKind::foreign: {
+      std::string page = "<html><head><title>404 Not Found</title></head></html>\n";
+      co_await exchange.reply(404, "text/html", std::move(page));
+      co_return ApiResult<void>{};
+    }
     case FaultKind::slow_ps:
       co_await exchange.sleep_until(shared_.clock.real(call.entered + fault.delay));
       break;

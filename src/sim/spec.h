@@ -52,6 +52,15 @@ enum class FaultKind : std::uint8_t {
   garbage,             // bytes that are no HTTP
   empty,               // 200 with an empty body
   slow,                // everything that takes time takes `factor` times as long
+  half_close,          // ends its sending side after `tokens` tokens, or in the middle of a whole
+                       // answer, and reads on
+  cut_in_chunk,        // resets the connection inside a chunk after `tokens` tokens, or in the
+                       // middle of a whole answer
+  bad_chunk,           // a chunk without a size after `tokens` tokens, or instead of a whole answer
+  half_record,         // ends a stream cleanly in the middle of the record after `tokens` tokens
+  long_length,         // a Content-Length that is longer than the body, then the end
+  short_length,        // a Content-Length that is shorter than the body
+  foreign,             // answers as another web server does: 404, text/html
 };
 
 enum class FaultScope : std::uint8_t { inference, all };  // which routes a fault meets

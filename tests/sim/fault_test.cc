@@ -4,6 +4,8 @@
 #include <boost/json/parse.hpp>
 
 #include "sim/client.h"
+#include "sim/control_server.h"
+#include "sim/faults.h"
 #include "sim/fleet.h"
 #include "sim/models.h"
 
@@ -152,6 +154,85 @@ TEST_F(FaultyNode, ASlowNodeTakesTheFactorLonger) {
   };
   const auto plain = eval(generate());
   EXPECT_EQ(eval(with({.kind = FaultKind::slow, .factor = 10})), plain * 10);
+}
+
+TEST_F(FaultyNode, BreaksAStreamInsideARecordOrAChunk) {
+  const auto cut = with({.kind = FaultKind::cut_in_chunk, .tokens = 3});
+  EXPECT_EQ(cut.status, 200);
+  EXPECT_FALSE(cut.complete);
+  const auto sizeless = with({.kind = FaultKind::bad_chunk, .tokens = 3});
+  EXPECT_EQ(sizeless.status, 200);
+  EXPECT_FALSE(sizeless.complete);
+  const auto half = with({.kind = FaultKind::half_record, .tokens = 3});
+  EXPECT_TRUE(half.complete);
+  EXPECT_EQ(std::ranges::count(half.body, '\n'), 3);
+  EXPECT_FALSE(half.body.ends_with('\n'));
+}
+
+TEST_F(FaultyNode, HalfClosesAndReadsOn) {
+  fleet.set_fault("a", {.kind = FaultKind::half_close, .tokens = 2});
+  TestConnection client(url);
+  client.send({.path = "/api/generate", .body = R"({"model":"llama3.2","prompt":"x"})"});
+  const auto reply = client.read();
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_FALSE(reply.complete);
+  EXPECT_EQ(fleet.counters("a").open, 1U);  // it still reads
+  client.close();
+  EXPECT_TRUE(fleet.wait_until([&] { return fleet.counters("a").open == 0; }));
+}
+
+TEST_F(FaultyNode, BreaksAWholeAnswerInItsMiddle) {
+  const json::object whole = {{"model", "llama3.2"}, {"prompt", "Hi"}, {"stream", false}};
+  for (const auto kind : {FaultKind::half_close, FaultKind::cut_in_chunk, FaultKind::bad_chunk,
+                          FaultKind::long_length}) {
+    fleet.set_fault("a", {.kind = kind, .tokens = 3});
+    const auto reply = post(url, "/api/generate", whole);
+    if (kind != FaultKind::bad_chunk)  // of which the reader keeps not even the head
+      EXPECT_EQ(reply.status, 200) << fault_name(kind);
+    EXPECT_FALSE(reply.complete) << fault_name(kind);
+  }
+}
+
+TEST_F(FaultyNode, GivesAWrongLength) {
+  EXPECT_FALSE(with({.kind = FaultKind::long_length}).complete);
+  const auto shorter = with({.kind = FaultKind::short_length});
+  EXPECT_TRUE(shorter.complete);
+  EXPECT_FALSE(shorter.body.contains('\n')) << "half a record";
+}
+
+TEST_F(FaultyNode, AnswersAsAnotherProgram) {
+  fleet.set_fault("a", {.kind = FaultKind::foreign, .scope = FaultScope::all});
+  const auto reply = get(url, "/api/version");
+  EXPECT_EQ(reply.status, 404);
+  EXPECT_EQ(reply.header("Content-Type"), "text/html");
+}
+
+TEST(Control, ShowsCountersAndDrivesNodes) {
+  Fleet fleet{{.nodes = {{.name = "a", .models = {llama()}}}, .time_scale = 1000}};
+  const ControlServer control(fleet, "127.0.0.1:0");
+  const auto generate = [&] {
+    return post(fleet.url("a"), "/api/generate", {{"model", "llama3.2"}, {"prompt", "Hi"}}).status;
+  };
+  EXPECT_EQ(generate(), 200);
+  const auto node = get(control.url(), "/nodes").json().at("nodes").at(0);
+  EXPECT_EQ(node.at("name"), "a");
+  EXPECT_EQ(node.at("requests").at("POST /api/generate"), 1);
+  EXPECT_EQ(node.at("completed"), 1);
+  const auto drive = [&](std::string method, std::string path, std::string body = {}) {
+    return ask(control.url(),
+               {.method = std::move(method), .path = std::move(path), .body = std::move(body)})
+        .status;
+  };
+  EXPECT_EQ(drive("PUT", "/nodes/a/faults", R"([{"fault":"error:501","count":1}])"), 200);
+  EXPECT_EQ(generate(), 501);
+  EXPECT_EQ(generate(), 200);
+  EXPECT_EQ(drive("POST", "/nodes/a/kill"), 200);
+  EXPECT_FALSE(TestConnection(fleet.url("a")).connected());
+  EXPECT_EQ(drive("POST", "/nodes/a/restart"), 200);
+  EXPECT_EQ(generate(), 200);
+  EXPECT_EQ(drive("POST", "/nodes/b/kill"), 404);
+  EXPECT_EQ(drive("PUT", "/nodes/a/faults", R"(["no such thing"])"), 400);
+  EXPECT_EQ(drive("GET", "/elsewhere"), 404);
 }
 
 TEST_F(FaultyNode, AFaultIsSpentAfterItsCount) {

@@ -192,7 +192,7 @@ TEST(FleetFile, TheManualNamesEveryField) {
   check(ModelSpec{});
   check(NodeSpec{});
   check(FaultSpec{});
-  for (int kind = 0; kind <= static_cast<int>(FaultKind::slow); ++kind) {
+  for (int kind = 0; kind <= static_cast<int>(FaultKind::foreign); ++kind) {
     const auto name = std::string(fault_name(static_cast<FaultKind>(kind)));
     EXPECT_TRUE(manual.str().contains("`" + name + "`")) << name << " is missing in docs/sim.md";
   }
