@@ -89,6 +89,7 @@ class TlsCore final : public std::enable_shared_from_this<TlsCore> {
   void forget(Direction direction);
   void cancel();
   void say_goodbye();
+  void take_leftovers();
   Stream& plain() noexcept { return *plain_; }
 
  private:
@@ -305,6 +306,13 @@ void TlsCore::say_goodbye() {
   broken_ = true;
 }
 
+/// Takes in what lies in the socket and nobody asked for, session tickets mostly: closing on unread
+/// bytes resets the connection, and the peer would lose the end of what it was sent.
+void TlsCore::take_leftovers() {
+  std::array<char, 4096> ignored;
+  (void)plain_->read(ignored);
+}
+
 class TlsStream final : public Stream {
  public:
   explicit TlsStream(std::shared_ptr<TlsCore> core) : core_(std::move(core)) {}
@@ -326,6 +334,7 @@ class TlsStream final : public Stream {
   }
   void close() override {
     core_->say_goodbye();
+    core_->take_leftovers();
     forget_all();
     core_->plain().close();
   }

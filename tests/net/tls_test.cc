@@ -115,7 +115,7 @@ TEST_F(Tls, MoreThanTheWindowTakesArrivesWhole) {
   std::optional<bool> all;
   asio::co_spawn(loop.context, send_all(loop, *pair.client, sent),
                  [&](std::exception_ptr, bool done) { all = done; });
-  EXPECT_EQ(taken_by(loop, *pair.server, sent.size()), sent);
+  EXPECT_TRUE(taken_by(loop, *pair.server, sent.size()) == sent);
   loop.run_until([&] { return all.has_value(); });
   EXPECT_TRUE(*all);
 }
@@ -137,7 +137,7 @@ TEST_F(Tls, ABlockedRecordMayBeOfferedAgainInOtherPieces) {
     const IoResult read = pair.server->read(buffer);
     got.append(buffer.data(), read.bytes);
   }
-  EXPECT_EQ(got, sent);
+  EXPECT_TRUE(got == sent);
 }
 
 TEST_F(Tls, CloseIsACleanEndAndResetIsNot) {
