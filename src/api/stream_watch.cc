@@ -20,6 +20,7 @@ constexpr std::string_view openai_token_end = R"("finish_reason":null}]})";
 
 constexpr std::string_view event_field = "event:";
 constexpr std::string_view data_field = "data:";
+constexpr std::string_view done_data = "[DONE]";
 
 /// Memory that a stream keeps between records that span pieces.
 constexpr std::size_t carry_kept = 4096;
@@ -51,6 +52,13 @@ bool says_done(std::string_view text) {
   return value != std::string_view::npos && value > 0 && rest.substr(value).starts_with("true");
 }
 
+/// Whether a line can be a JSON object; the rest of it is the client's to read.
+bool is_object(std::string_view text) {
+  const auto begin = text.find_first_not_of(" \t");
+  const auto end = text.find_last_not_of(" \t");
+  return begin != std::string_view::npos && text[begin] == '{' && text[end] == '}';
+}
+
 std::string_view without_return(std::string_view line) {
   if (line.ends_with('\r')) line.remove_suffix(1);
   return line;
@@ -70,17 +78,22 @@ void StreamWatcher::feed(std::string_view payload) {
     const auto* end = static_cast<const char*>(std::memchr(payload.data(), '\n', payload.size()));
     if (end == nullptr) {
       take_piece(payload);
+      fed_bytes_ += payload.size();
       line_open_ = true;
       return;
     }
     const auto length = static_cast<std::size_t>(end - payload.data());
+    fed_bytes_ += length + 1;
     end_line(payload.substr(0, length));
     payload.remove_prefix(length + 1);
   }
 }
 
 void StreamWatcher::end() {
-  if (line_open_) end_line({});
+  if (!line_open_) return;
+  const auto whole = whole_bytes_;
+  end_line({});
+  if (whole_bytes_ != whole) missing_end_ = missing_end_.empty() ? "\n" : "\n\n";
 }
 
 void StreamWatcher::take_piece(std::string_view piece) {
@@ -98,6 +111,7 @@ void StreamWatcher::end_line(std::string_view piece) {
   if (!line_open_) return line(without_return(piece));
   take_piece(piece);
   line_open_ = false;
+  if (transcript_ != nullptr && !tail_.empty()) transcript_->lost();
   line(without_return(carry_));
   carry_.clear();
   tail_.clear();
@@ -120,11 +134,12 @@ void StreamWatcher::line(std::string_view text) {
 }
 
 void StreamWatcher::answer_line(std::string_view text) {
-  if (text.ends_with(native_token_end)) {
+  if (text.ends_with(native_token_end) && text.front() == '{') {
     ++records_;
-    return;
+    return show(text);
   }
   if (text.empty()) return;
+  garbled_ = garbled_ || (!finished_ && tail_.empty() && !is_object(text));
   bool done = false;
   for (JsonScan scan(text); scan.next();) {
     if (scan.key() == "done") done = scan.value() == "true";
@@ -132,10 +147,18 @@ void StreamWatcher::answer_line(std::string_view text) {
   }
   done = done || says_done(tail_);
   if (!done || carries_output(text)) ++records_;
+  show(text);
   if (!done) return;
   finished_ = true;
   read_usage(text);
   read_usage(tail_);
+}
+
+/// A whole record has come that is no error.
+void StreamWatcher::show(std::string_view record) {
+  if (garbled_) return;
+  whole_bytes_ = fed_bytes_;
+  if (transcript_ != nullptr) transcript_->record(record);
 }
 
 void StreamWatcher::progress_line(std::string_view text) {
@@ -149,11 +172,21 @@ void StreamWatcher::sse_line(std::string_view text) {
   event_open_ = !text.empty();
   if (text.empty()) {
     event_ = Event::unnamed;
+    missing_end_ = {};
+    if (!failed_ && !garbled_) whole_bytes_ = fed_bytes_;
   } else if (text.starts_with(data_field)) {
     const auto data = field_value(text, data_field);
+    garbled_ = garbled_ || (!finished_ && tail_.empty() && !data.empty() && !is_object(data) &&
+                            data != done_data);
     form_ == StreamForm::sse_done ? openai_data(data) : named_data(data);
+    if (failed_ || garbled_) return;
+    missing_end_ = "\n";
+    show(data);
   } else if (text.starts_with(event_field)) {
     event_ = event_named(form_, field_value(text, event_field));
+  } else {
+    garbled_ = garbled_ || (!finished_ && text.front() != ':' && !text.starts_with("id:") &&
+                            !text.starts_with("retry:"));
   }
 }
 
@@ -162,7 +195,7 @@ void StreamWatcher::openai_data(std::string_view data) {
     ++records_;
     return;
   }
-  if (data == "[DONE]") {
+  if (data == done_data) {
     finished_ = true;
     return;
   }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "api/routes.h"
+#include "api/transcript.h"
 #include "api/usage.h"
 
 namespace sollol::api {
@@ -36,6 +37,10 @@ class StreamWatcher {
 
   explicit StreamWatcher(StreamForm form) noexcept : form_(form) {}
 
+  /// From here on every record of an answer is also shown to `transcript`, which outlives the
+  /// watching. Null: to none.
+  void record_to(Transcript* transcript) noexcept { transcript_ = transcript; }
+
   /// The next bytes of the body, without transfer coding, cut anywhere.
   void feed(std::string_view payload);
 
@@ -55,12 +60,21 @@ class StreamWatcher {
   const Usage& usage() const noexcept { return usage_; }
   /// Bytes of an unfinished line or event have been passed on.
   bool mid_record() const noexcept { return line_open_ || event_open_; }
+  /// Something came that is no record of an answer in this form: the node lies. What follows is not
+  /// shown to a transcript.
+  bool garbled() const noexcept { return garbled_; }
+  /// Bytes of the payload that are whole records (and no garbage). What a transcript was shown is
+  /// exactly what they hold.
+  std::uint64_t whole_bytes() const noexcept { return whole_bytes_; }
+  /// What has to follow them so that they end as records: line ends that have not come.
+  std::string_view missing_end() const noexcept { return missing_end_; }
 
  private:
   /// What a named event means to us.
   enum class Event : std::uint8_t { unnamed, delta, usage, ended, failed, error, other };
 
   void take_piece(std::string_view piece);
+  void show(std::string_view record);
   void end_line(std::string_view piece);
   void line(std::string_view text);
   void answer_line(std::string_view text);
@@ -78,7 +92,12 @@ class StreamWatcher {
   bool line_open_ = false;        // the last byte fed was not a line end
   bool event_open_ = false;       // SSE: lines since the last blank one
   Event event_ = Event::unnamed;  // what the `event:` line of this event said
+  bool garbled_ = false;
   std::uint64_t records_ = 0;
+  std::uint64_t fed_bytes_ = 0;
+  std::uint64_t whole_bytes_ = 0;
+  std::string_view missing_end_;
+  Transcript* transcript_ = nullptr;
   Usage usage_;
   std::string carry_;  // the start of an unfinished line
   std::string tail_;   // its end, once it outgrew the carry
