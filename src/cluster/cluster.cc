@@ -36,6 +36,31 @@ bool Cluster::remove(NodeId id) {
   return true;
 }
 
+void Cluster::update(NodeId id, NodeInfo info) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return;
+  Entry& entry = it->second;
+  if (entry.info.slots != info.slots) {
+    for (const auto& [key, live] : entry.replicas) {
+      const std::scoped_lock lock(live->slots_mutex);
+      live->slots.configure(info.slots);
+      live->limit = live->slots.limit();
+    }
+  }
+  entry.info = std::move(info);
+  snapshot_ = nullptr;
+}
+
+void Cluster::set_health_options(HealthOptions health) {
+  health_options_ = health;
+  for (auto& [id, entry] : entries_) entry.health.set_options(health);
+}
+
+std::uint32_t Cluster::in_flight(NodeId id) const {
+  const auto it = entries_.find(id);
+  return it == entries_.end() ? 0 : it->second.live->in_flight.load();
+}
+
 void Cluster::set_admin(NodeId id, Admin admin) {
   if (const auto it = entries_.find(id); it != entries_.end()) it->second.live->admin = admin;
 }

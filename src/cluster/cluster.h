@@ -26,6 +26,12 @@ class Cluster {
   /// Error: bad_input when the name or the address is taken.
   Result<NodeId> add(NodeInfo info);
   bool remove(NodeId id);
+  /// Gives a known node another name, tier, number of slots, origin or url; its live state, health
+  /// and models stay. The name and the address must be free.
+  void update(NodeId id, NodeInfo info);
+  /// Limits of every node's health from now on.
+  void set_health_options(HealthOptions health);
+  std::uint32_t in_flight(NodeId id) const;
   void set_admin(NodeId id, Admin admin);
   void set_addresses(NodeId id, std::vector<Address> addresses);
   /// What `/api/tags` said. Replicas keep their live state while the model stays.

@@ -58,6 +58,8 @@ class NodeHealth {
 
   explicit NodeHealth(HealthOptions options) : options_(options) {}
 
+  /// Limits from now on; the state stays.
+  void set_options(HealthOptions options) { options_ = options; }
   /// A liveness probe sent at `sent` has no answer yet.
   void probe_pending(TimePoint sent, TimePoint now);
   void on_probe(ProbeOutcome outcome, TimePoint now);

@@ -19,7 +19,11 @@ class RetryBudget {
 
   void on_request() noexcept {
     if (balance_.load(std::memory_order_relaxed) < most_)
-      balance_.fetch_add(deposit_, std::memory_order_relaxed);
+      balance_.fetch_add(deposit_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  }
+  /// The share from now on; what was saved up stays.
+  void set_percent(std::uint32_t percent) noexcept {
+    deposit_.store(percent, std::memory_order_relaxed);
   }
   bool try_retry() noexcept {
     std::int64_t balance = balance_.load(std::memory_order_relaxed);
@@ -32,7 +36,7 @@ class RetryBudget {
 
  private:
   static constexpr std::int64_t retry_cost = 100;  // one request deposits `percent` of it
-  std::int64_t deposit_;
+  std::atomic<std::int64_t> deposit_;
   std::int64_t most_;
   std::atomic<std::int64_t> balance_;
 };

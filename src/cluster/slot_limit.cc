@@ -4,6 +4,18 @@
 
 namespace sollol::cluster {
 
+void SlotLimit::configure(std::uint32_t configured) {
+  if (configured == configured_) return;
+  configured_ = configured;
+  exploring_ = false;
+  waits_ = 0;
+  if (configured > 0) limit_ = configured;
+}
+
+void SlotLimit::restore(std::uint32_t learnt) {
+  if (configured_ == 0) limit_ = std::clamp(learnt, 1u, limit_max);
+}
+
 void SlotLimit::want_more(TimePoint now) {
   if (configured_ > 0 || exploring_ || limit_ >= limit_max) return;
   if (waited_at_ && now - *waited_at_ < explore_again_after) return;

@@ -42,6 +42,10 @@ class SlotLimit {
       : configured_(configured), limit_(configured > 0 ? configured : 1) {}
 
   std::uint32_t limit() const noexcept { return exploring_ ? limit_ + 1 : limit_; }
+  /// The number to keep to from now on; 0: learn, starting from the present limit.
+  void configure(std::uint32_t configured);
+  /// What was learnt in an earlier life; nothing when the number is configured.
+  void restore(std::uint32_t learnt);
   void observe(const SlotObservation& seen, TimePoint now);
   /// A request had to queue although the limit is used up: permission to try one more.
   void want_more(TimePoint now);

@@ -45,6 +45,8 @@ class WaitQueue {
 
   explicit WaitQueue(QueueLimits limits) : limits_(limits) {}
 
+  /// Limits from now on; who waits already stays.
+  void set_limits(QueueLimits limits) { limits_ = limits; }
   /// Error: overloaded (retry later), naming the limit that was met.
   Result<Ticket> enqueue(const Waiting& waiting);
   /// Takes a request out because it left; false when it is no longer there.

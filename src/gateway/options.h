@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "cluster/health.h"
 #include "cluster/snapshot.h"
+#include "gateway/published.h"
 #include "http/head.h"
 #include "routing/policy.h"
 
@@ -55,6 +56,19 @@ struct ProbeOptions {
   std::size_t body_max = 32u << 20;  // of /api/tags and the like
 };
 
+/// How the gateway ends what it has begun when it stops.
+struct DrainOptions {
+  Duration timeout = 30s;    // what runs longer ends with its API's error
+  Duration idle_grace = 1s;  // a connection without a request stays open for this long: a request
+                             // that is on its way is still answered
+};
+
+/// Where what was learnt and what was changed at run time outlives the process.
+struct StateOptions {
+  std::string file;  // empty: nowhere
+  Duration interval = 10s;
+};
+
 enum class AccessLog : std::uint8_t { off, to_stderr, to_file };
 
 struct Options {
@@ -72,6 +86,12 @@ struct Options {
   AccessLog access_log = AccessLog::to_stderr;
   std::string access_log_file;
   std::size_t decisions_kept = 256;  // per worker, for /sollol/v1/decisions
+  DrainOptions drain;
+  StateOptions state;
 };
+
+/// The options in force, published whole by a reload. A request takes one version at its start.
+using OptionsSource = Published<Options>;
+using OptionsReader = PublishedReader<Options>;
 
 }  // namespace sollol::gateway

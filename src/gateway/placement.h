@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -79,6 +80,9 @@ class Placement {
   Placement(routing::Policy policy, Admission& admission)
       : policy_(policy), admission_(admission) {}
 
+  /// The policy from now on. Any thread.
+  void set_policy(routing::Policy policy) noexcept { policy_ = policy; }
+
   /// Errors are the policy's: overloaded (wait), no_candidate (answer so).
   Result<Slot> place(const Work& work, std::vector<routing::Candidate>& scratch, TimePoint now,
                      std::uint64_t draw) const;
@@ -89,7 +93,7 @@ class Placement {
   std::optional<Slot> take(const Work& work, const routing::Choice& choice,
                            std::uint32_t limit) const;
 
-  routing::Policy policy_;
+  std::atomic<routing::Policy> policy_;
   Admission& admission_;
 };
 

@@ -40,6 +40,13 @@ void UpstreamPool::node_down(NodeId node) {
   }
 }
 
+void UpstreamPool::forget(NodeId node) {
+  const auto it = links_.find(node);
+  if (it == links_.end()) return;
+  it->second.idle.clear();
+  if (it->second.in_use.empty()) links_.erase(it);
+}
+
 UpstreamPool::InUse::InUse(UpstreamPool& pool, NodeId node, std::function<void()> abandon)
     : pool_(pool), node_(node), abandon_(std::move(abandon)) {
   pool_.links_[node_].in_use.insert(this);

@@ -20,6 +20,9 @@ class UpstreamPool {
   UpstreamPool(const UpstreamOptions& options, net::Scheduler& scheduler)
       : options_(options), scheduler_(scheduler) {}
 
+  /// Limits from now on.
+  void configure(const UpstreamOptions& options) { options_ = options; }
+
   /// The idle connection used last, or null. Idle ones are watched: what the node closed is gone
   /// from here.
   std::unique_ptr<net::Stream> take(NodeId node);
@@ -41,6 +44,8 @@ class UpstreamPool {
   };
   /// The node is dead: drops its idle connections and abandons the requests under way.
   void node_down(NodeId node);
+  /// The node is no longer ours: drops its idle connections; requests under way go on.
+  void forget(NodeId node);
 
  private:
   struct Link {
@@ -49,7 +54,7 @@ class UpstreamPool {
   };
   void drop_idle(NodeId node, const net::Stream* stream);
 
-  const UpstreamOptions& options_;
+  UpstreamOptions options_;
   net::Scheduler& scheduler_;
   std::unordered_map<NodeId, Link> links_;
 };

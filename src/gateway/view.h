@@ -1,13 +1,12 @@
 #pragma once
 
-#include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "api/listing.h"
 #include "cluster/snapshot.h"
+#include "gateway/published.h"
 
 namespace sollol::gateway {
 
@@ -27,44 +26,13 @@ struct FleetView {
       listings;  // by index into cluster->nodes; never null
 };
 
-/// Hands the newest view from the control thread to the workers. Reading costs one atomic load
-/// while nothing changed.
-class ViewSource {
+/// Hands the newest view from the control thread to the workers.
+class ViewSource : public Published<FleetView> {
  public:
-  void publish(std::shared_ptr<const FleetView> view) {
-    const std::scoped_lock lock(mutex_);
-    view_ = std::move(view);
-    version_.fetch_add(1, std::memory_order_release);
-  }
-  std::uint64_t version() const noexcept { return version_.load(std::memory_order_acquire); }
-  std::shared_ptr<const FleetView> get() const {
-    const std::scoped_lock lock(mutex_);
-    return view_;
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::shared_ptr<const FleetView> view_ =
-      std::make_shared<const FleetView>(FleetView{std::make_shared<const cluster::Snapshot>(), {}});
-  std::atomic<std::uint64_t> version_{1};
+  ViewSource()
+      : Published(std::make_shared<const FleetView>(
+            FleetView{std::make_shared<const cluster::Snapshot>(), {}})) {}
 };
-
-/// One thread's cached copy of the newest view.
-class ViewReader {
- public:
-  explicit ViewReader(const ViewSource& source) : source_(source), view_(source.get()) {}
-  const std::shared_ptr<const FleetView>& current() {
-    if (const std::uint64_t newest = source_.version(); newest != version_) {
-      view_ = source_.get();
-      version_ = newest;
-    }
-    return view_;
-  }
-
- private:
-  const ViewSource& source_;
-  std::shared_ptr<const FleetView> view_;
-  std::uint64_t version_ = 0;
-};
+using ViewReader = PublishedReader<FleetView>;
 
 }  // namespace sollol::gateway
