@@ -45,6 +45,8 @@ void NodeHealth::probe_pending(TimePoint sent, TimePoint now) {
 
 void NodeHealth::on_probe(ProbeOutcome outcome, TimePoint) {
   switch (outcome) {
+    case ProbeOutcome::not_asked:
+      break;
     case ProbeOutcome::ok:
       reach_ = Reach::answering;
       if (phase_ == Phase::closed) reason_ = {};

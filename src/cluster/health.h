@@ -37,6 +37,7 @@ enum class ProbeOutcome : std::uint8_t {
   refused,  // or unreachable
   silent,   // connected, no answer in time
   bad_reply,
+  not_asked,  // we could not, for want of descriptors: says nothing about the node
 };
 
 enum class RequestOutcome : std::uint8_t {

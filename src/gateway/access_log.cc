@@ -33,12 +33,24 @@ Result<std::unique_ptr<AccessLogFile>> AccessLogFile::open(const Options& option
   return std::make_unique<AccessLogFile>(descriptor, true);
 }
 
+Result<void> AccessLogFile::reopen(const Options& options) {
+  auto fresh = open(options);
+  if (!fresh) return std::unexpected(fresh.error());
+  const std::scoped_lock lock(mutex_);
+  // The old descriptor goes with `fresh`.
+  (*fresh)->descriptor_ = descriptor_.exchange((*fresh)->descriptor_);
+  std::swap(owned_, (*fresh)->owned_);
+  failed_ = false;
+  return {};
+}
+
 AccessLogFile::~AccessLogFile() {
   if (owned_) ::close(descriptor_);
 }
 
 void AccessLogFile::append(std::string_view lines) {
   const std::scoped_lock lock(mutex_);
+  if (descriptor_ < 0) return;  // turned off meanwhile
   while (!lines.empty()) {
     const ssize_t written = ::write(descriptor_, lines.data(), lines.size());
     if (written < 0) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -16,18 +17,21 @@ struct Request;
 class AccessLogFile {
  public:
   static Result<std::unique_ptr<AccessLogFile>> open(const Options& options);
+  /// Opens what the options name now, under the same path a new file after a rotation. Lines being
+  /// written go whole to either. Error: bad_input; everything stays.
+  Result<void> reopen(const Options& options);
   AccessLogFile(int descriptor, bool owned) : descriptor_(descriptor), owned_(owned) {}
   ~AccessLogFile();
   AccessLogFile(const AccessLogFile&) = delete;
   AccessLogFile& operator=(const AccessLogFile&) = delete;
 
-  bool enabled() const noexcept { return descriptor_ >= 0; }
+  bool enabled() const noexcept { return descriptor_.load(std::memory_order_relaxed) >= 0; }
   /// One write(2) for all lines; a full disk loses them and is reported once.
   void append(std::string_view lines);
 
  private:
   std::mutex mutex_;
-  int descriptor_;
+  std::atomic<int> descriptor_;
   bool owned_;
   bool failed_ = false;
 };

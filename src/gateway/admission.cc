@@ -28,13 +28,28 @@ struct Admission::Waiter {
 };
 
 Admission::Admission(const Options& options, ViewSource& views, const net::Scheduler& clock)
-    : options_(options),
-      views_(views),
+    : views_(views),
       clock_(clock),
       placement_(options.policy, *this),
       queue_({.waiting_max = options.queue.waiting_max,
               .waiting_per_client_max = options.queue.waiting_per_client_max}),
       random_(entropy_seed()) {}
+
+void Admission::configure(const Options& options) {
+  placement_.set_policy(options.policy);
+  const std::scoped_lock lock(mutex_);
+  queue_.set_limits({.waiting_max = options.queue.waiting_max,
+                     .waiting_per_client_max = options.queue.waiting_per_client_max});
+}
+
+void Admission::give_up_all(const Error& why) {
+  const std::scoped_lock lock(mutex_);
+  std::vector<cluster::Ticket> tickets;
+  for (const auto& [ticket, waiter] : waiters_) tickets.push_back(ticket);
+  for (const cluster::Ticket ticket : tickets) {
+    if (queue_.cancel(ticket)) wake(ticket, std::unexpected(why));
+  }
+}
 
 Result<Slot> Admission::place_now(Worker& worker, const Work& work) {
   return placement_.place(work, worker.candidates(), worker.scheduler().now(),
@@ -43,6 +58,7 @@ Result<Slot> Admission::place_now(Worker& worker, const Work& work) {
 
 net::Task<Result<Slot>> Admission::admit(Connection& client, Work& work) {
   Worker& worker = client.worker();
+  if (client.ended()) co_return std::unexpected(*client.ended());
   // Whoever waits for a model goes first; requests for any node need no place of a model.
   if (work.model == nullptr || waiting() == 0) {
     Result<Slot> placed = place_now(worker, work);
@@ -67,7 +83,7 @@ void Admission::explore(const Work& work, TimePoint now) const {
 net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work) {
   Worker& worker = client.worker();
   const TimePoint began = worker.scheduler().now();
-  const TimePoint deadline = began + options_.queue.wait_max;
+  const TimePoint deadline = began + client.options().queue.wait_max;
   Waiter waiter{work, worker, {}, {}};
   std::optional<cluster::Ticket> ticket;
 
@@ -76,9 +92,10 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
     void expired() override { action(); }
   } timer;
   timer.action = [&] {
-    give_up(*ticket, Error{ErrorKind::timeout, Origin::gateway, Retry::later,
-                           fmt::format("no node had a free slot for {} within {:.0f} s",
-                                       work.model->name, to_seconds(options_.queue.wait_max))});
+    give_up(*ticket,
+            Error{ErrorKind::timeout, Origin::gateway, Retry::later,
+                  fmt::format("no node had a free slot for {} within {:.0f} s", work.model->name,
+                              to_seconds(client.options().queue.wait_max))});
   };
 
   auto enqueue = [&](auto handler) {
@@ -104,9 +121,10 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
   worker.scheduler().arm(timer, deadline);
   auto waiting = asio::async_initiate<decltype(net::use_task), void()>(enqueue, net::use_task);
   client.on_leave([&] {
-    if (ticket)
-      give_up(*ticket, Error{ErrorKind::cancelled, Origin::client, Retry::never,
-                             "the client left the queue"});
+    if (!ticket) return;
+    give_up(*ticket, client.ended() ? *client.ended()
+                                    : Error{ErrorKind::cancelled, Origin::client, Retry::never,
+                                            "the client left the queue"});
   });
   co_await std::move(waiting);
   timer.disarm();

@@ -23,6 +23,11 @@ class Admission {
   /// `clock` is only asked for the time, from any thread.
   Admission(const Options& options, ViewSource& views, const net::Scheduler& clock);
 
+  /// Any thread: limits and policy from now on.
+  void configure(const Options& options);
+  /// Any thread: everybody who waits gets `why` instead of a place.
+  void give_up_all(const Error& why);
+
   /// A place for `work`, waiting in the queue if need be. Errors: overloaded (queue full), timeout
   /// (waited too long), no_candidate, cancelled (the client left).
   net::Task<Result<Slot>> admit(Connection& client, Work& work);
@@ -44,7 +49,6 @@ class Admission {
   void wake(cluster::Ticket ticket, Result<Slot> result);
   void give_up(cluster::Ticket ticket, Error error);
 
-  const Options& options_;
   ViewSource& views_;
   const net::Scheduler& clock_;
   Placement placement_;

@@ -53,7 +53,7 @@ net::Task<Result<void>> Attempt::open() {
   worker_.metrics().upstream_connects.add();
   auto connecting =
       net::connect_any(worker_.connector(), node_.addresses,
-                       worker_.scheduler().now() + worker_.options().upstream.connect_timeout);
+                       worker_.scheduler().now() + client_.options().upstream.connect_timeout);
   auto connected = co_await std::move(connecting);
   if (!connected) co_return std::unexpected(connected.error());
   stream_ = std::move(*connected);
@@ -79,7 +79,7 @@ std::string Attempt::upstream_head(std::size_t body_size) const {
 }
 
 TimePoint Attempt::response_deadline() const {
-  const Duration limit = worker_.options().upstream.response_timeout;
+  const Duration limit = client_.options().upstream.response_timeout;
   return limit.count() == 0 ? net::no_deadline : worker_.scheduler().now() + limit;
 }
 
@@ -96,10 +96,11 @@ net::Task<Result<void>> Attempt::exchange_heads(std::string_view head, std::stri
       co_return std::unexpected(
           Error{ErrorKind::cancelled, Origin::client, Retry::never, "the client left"});
     }
+    if (client_.ended()) co_return std::unexpected(*client_.ended());
     client_.cancel_on_leave(stream_.get());
-    call_.emplace(*stream_, worker_.scratch(), worker_.options().upstream.head);
+    call_.emplace(*stream_, worker_.scratch(), client_.options().upstream.head);
     auto sending =
-        call_->send(head, body, worker_.scheduler().now() + worker_.options().client.stall_timeout);
+        call_->send(head, body, worker_.scheduler().now() + client_.options().client.stall_timeout);
     Result<void> done = co_await std::move(sending);
     if (done) {
       auto receiving = call_->receive_head(client_.request().method, response_deadline());
@@ -139,6 +140,10 @@ Verdict Attempt::failure(Error error) {
   Verdict verdict;
   if (client_.client_gone()) {
     verdict.kind = Verdict::Kind::client_left;
+    return verdict;
+  }
+  if (client_.ended()) {
+    verdict.error = *client_.ended();
     return verdict;
   }
   if (abandoned_) {

@@ -25,7 +25,7 @@ constexpr Duration drain_limit = 2s;
 }  // namespace
 
 Connection::Connection(Worker& worker, std::unique_ptr<net::Stream> stream)
-    : worker_(worker), stream_(std::move(stream)) {
+    : worker_(worker), stream_(std::move(stream)), options_(worker.options_now()) {
   request_.client = stream_->peer_address();
   worker_.opened(*this);
 }
@@ -38,7 +38,7 @@ net::Task<void> Connection::serve(std::unique_ptr<Connection> self) {
 }
 
 net::Task<void> Connection::run() {
-  while (!gone_ && !close_after_ && !worker_.draining()) {
+  while (!gone_ && !close_after_) {
     auto reading = read_request();
     const bool got = co_await std::move(reading);
     if (!got) break;
@@ -61,7 +61,11 @@ net::Task<void> Connection::run() {
     auto lingering = linger();
     co_await std::move(lingering);
   }
-  stream_->close();
+  if (reset_at_end_) {
+    stream_->reset();
+  } else {
+    stream_->close();
+  }
 }
 
 void Connection::finish_request() {
@@ -77,7 +81,9 @@ void Connection::finish_request() {
 
 net::Task<Wake> Connection::fill(std::size_t wanted, TimePoint deadline) {
   auto waiting = net::wait(*stream_, Direction::read, deadline);
+  filling_ = true;
   const Wake wake = co_await std::move(waiting);
+  filling_ = false;
   if (wake != Wake::ready) co_return wake;
   const IoResult got = stream_->read(input_.prepare(wanted));
   if (got.status == IoResult::Status::end || got.status == IoResult::Status::error) {
@@ -89,7 +95,8 @@ net::Task<Wake> Connection::fill(std::size_t wanted, TimePoint deadline) {
 }
 
 net::Task<bool> Connection::read_request() {
-  const ClientOptions& limits = worker_.options().client;
+  options_ = worker_.options_now();
+  const ClientOptions& limits = options_->client;
   request_.clear();
   continue_sent_ = false;
   body_ = http::BodyWatcher();
@@ -99,6 +106,7 @@ net::Task<bool> Connection::read_request() {
       http::RequestHead& head = worker_.request_head();
       const http::HeadParse parse = http::parse_request_head(input_.view(), limits.head, head);
       if (parse.state == http::HeadParse::State::complete) {
+        idle_ = false;
         request_.arrived = worker_.scheduler().now();
         take_head(head, request_);
         worker_.name_request(request_);
@@ -117,15 +125,52 @@ net::Task<bool> Connection::read_request() {
       input_.release();
     }
     const bool idle = head_deadline == net::no_deadline;
-    auto filling =
-        fill(read_size, idle ? worker_.scheduler().now() + limits.idle_timeout : head_deadline);
+    idle_ = true;
+    auto filling = fill(read_size, idle ? idle_deadline() : head_deadline);
     const Wake wake = co_await std::move(filling);
+    if (idle && wake != Wake::ready && worker_.draining() && !gone_ && !ended_) {
+      // Woken to be told, or the grace is over: closing must not cut off a request that has come.
+      if (look_once_more() || worker_.scheduler().now() < worker_.idle_until()) continue;
+      co_return false;
+    }
+    if (ended_) co_return false;
     if (wake == Wake::timed_out && !idle) {
       auto refusing = refuse(408, "the request head took too long");
       co_await std::move(refusing);
     }
     if (wake != Wake::ready) co_return false;
   }
+}
+
+TimePoint Connection::idle_deadline() {
+  if (worker_.draining()) return std::max(worker_.idle_until(), worker_.scheduler().now());
+  return worker_.scheduler().now() + options_->client.idle_timeout;
+}
+
+/// Takes what has come without waiting; whether there was something.
+bool Connection::look_once_more() {
+  const IoResult got = stream_->read(input_.prepare(read_size));
+  if (got.status == IoResult::Status::end || got.status == IoResult::Status::error) gone_ = true;
+  input_.commit(got.bytes);
+  return got.bytes > 0;
+}
+
+void Connection::drain() {
+  if (idle_ && filling_) stream_->cancel();
+}
+
+void Connection::end(const Error& why) {
+  if (ended_ || gone_) return;
+  ended_ = why;
+  close_after_ = true;
+  wake_waits();
+}
+
+void Connection::cut() {
+  reset_at_end_ = true;
+  close_after_ = true;
+  held_.clear();
+  left();
 }
 
 /// Reads on for a moment after an early answer: closing on unread bytes would reset the connection,
@@ -208,13 +253,14 @@ net::Task<Result<std::string_view>> Connection::read_body(std::size_t bytes_max)
     }
     const std::size_t missing = sized ? request_.framing.length - input_.size() : read_size;
     auto filling = fill(std::clamp(missing, read_size, read_size_max),
-                        worker_.scheduler().now() + worker_.options().client.stall_timeout);
+                        worker_.scheduler().now() + options_->client.stall_timeout);
     const Wake wake = co_await std::move(filling);
     if (wake == Wake::timed_out) {
       close_after_ = true;
       co_return std::unexpected(
           Error{ErrorKind::timeout, Origin::client, Retry::never, "the request body stalled"});
     }
+    if (ended_) co_return std::unexpected(*ended_);
     if (wake != Wake::ready) co_return std::unexpected(left_early());
   }
   if (!body_.done()) {
@@ -250,9 +296,9 @@ net::Task<Result<std::string_view>> Connection::read_body_piece() {
       if (!decoded_.empty()) co_return decoded_.view();
       continue;
     }
-    auto filling =
-        fill(64 * 1024, worker_.scheduler().now() + worker_.options().client.stall_timeout);
+    auto filling = fill(64 * 1024, worker_.scheduler().now() + options_->client.stall_timeout);
     const Wake wake = co_await std::move(filling);
+    if (ended_) co_return std::unexpected(*ended_);
     if (wake != Wake::ready) co_return std::unexpected(left_early());
   }
   if (!body_.done()) {
@@ -311,8 +357,17 @@ void Connection::on_readable(Wake wake) {
 
 void Connection::left() {
   if (std::exchange(gone_, true)) return;
-  stream_->cancel();
+  wake_waits();
+}
+
+/// Ends what the request waits for. Each step may resume the coroutine that serves it, and with
+/// that end this connection.
+void Connection::wake_waits() {
+  const Worker& worker = worker_;
+  if (gone_ || filling_) stream_->cancel();
+  if (!worker.holds(*this)) return;
   if (cancel_target_ != nullptr) cancel_target_->cancel();
+  if (!worker.holds(*this)) return;
   if (on_leave_) std::exchange(on_leave_, nullptr)();
 }
 
@@ -387,7 +442,7 @@ bool Connection::write(std::span<const std::string_view> slices) {
 net::Task<bool> Connection::flush() {
   while (!held_.empty() && !gone_) {
     auto waiting = net::wait(*stream_, Direction::write,
-                             worker_.scheduler().now() + worker_.options().client.stall_timeout);
+                             worker_.scheduler().now() + options_->client.stall_timeout);
     const Wake wake = co_await std::move(waiting);
     if (wake != Wake::ready) {
       request_.outcome.problem = "the client stopped reading";

@@ -2,12 +2,14 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "api/errors.h"
 #include "base/result.h"
+#include "gateway/options.h"
 #include "gateway/request.h"
 #include "http/framing.h"
 #include "net/buffer.h"
@@ -33,6 +35,21 @@ class Connection {
   Worker& worker() noexcept { return worker_; }
   Request& request() noexcept { return request_; }
   bool client_gone() const noexcept { return gone_; }
+  /// The options that this request is served under.
+  const Options& options() const noexcept { return *options_; }
+
+  /// The gateway stops: without a request for `drain.idle_grace` the connection is closed, and with
+  /// one after its answer.
+  void drain();
+  /// Ends the request under way: `ended` from now on, and what it waits for at a node is cancelled.
+  /// Whoever serves it answers with that error, in the form of its API.
+  void end(const Error& why);
+  /// Resets the connection, whatever it is doing. From outside of the coroutine that serves it.
+  void cut();
+  /// Why this request must be ended now: it is not to be tried again, and it is no node's fault.
+  const std::optional<Error>& ended() const noexcept { return ended_; }
+  /// Between two requests.
+  bool idle() const noexcept { return idle_; }
 
   /// Receives the whole body, decoded. The view is followed by net::InputBuffer::padding readable
   /// bytes and stays valid until `release_body` or the end of the request. Error: bad_input (too
@@ -43,7 +60,8 @@ class Connection {
   /// Frees the body's memory once no retry can need it.
   void release_body();
 
-  /// Starts watching the client; `on_gone` is cancelled when it leaves. Null: nothing to cancel.
+  /// Starts watching the client. When it leaves, or the request is ended, `stream` is cancelled
+  /// (null: nothing to cancel) and `callback` is called, once.
   void watch();
   void cancel_on_leave(net::Stream* stream) noexcept { cancel_target_ = stream; }
   using OnLeave = std::move_only_function<void()>;
@@ -72,12 +90,15 @@ class Connection {
   net::Task<void> run();
   net::Task<bool> read_request();
   net::Task<net::Wake> fill(std::size_t wanted, TimePoint deadline);
+  TimePoint idle_deadline();
+  bool look_once_more();
   net::Task<void> refuse(int status, std::string_view problem);
   net::Task<bool> send_continue();
   net::Task<bool> drain_body();
   net::Task<void> linger();
   void on_readable(net::Wake wake);
   void left();
+  void wake_waits();
   void finish_request();
 
   Worker& worker_;
@@ -91,6 +112,11 @@ class Connection {
   std::string head_;  // of the answer, reused
   net::Stream* cancel_target_ = nullptr;
   OnLeave on_leave_;
+  std::shared_ptr<const Options> options_;
+  std::optional<Error> ended_;
+  bool reset_at_end_ = false;
+  bool idle_ = true;
+  bool filling_ = false;
   bool gone_ = false;
   bool close_after_ = false;
   bool continue_sent_ = false;

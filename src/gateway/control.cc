@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 
 #include "api/model_name.h"
+#include "gateway/control_probe.h"
 #include "gateway/spawn.h"
 
 namespace sollol::gateway {
@@ -22,30 +23,13 @@ constexpr Duration refresh_shared_for = 500ms;
 
 }  // namespace
 
-/// What is probed of one node. Its loops hold it; `gone` ends them after the node was removed.
-struct Control::Probe {
-  Probe(NodeId node, cluster::NodeInfo about)
-      : id(node), info(std::move(about)), host_field(cluster::host_field(info)) {}
-
-  NodeId id;
-  cluster::NodeInfo info;
-  std::string host_field;
-  std::vector<Address> addresses;
-  TimePoint resolved_at{};
-  std::unique_ptr<net::Stream> liveness;  // kept between probes
-  TimePoint pending_since{};              // of a liveness probe under way; zero: none
-  bool models_under_way = false;
-  bool gone = false;
-  std::shared_ptr<const NodeListing> listing = std::make_shared<const NodeListing>();
-};
-
-Control::Control(const Options& options, ViewSource& views)
-    : options_(options),
+Control::Control(std::shared_ptr<const Options> options, ViewSource& views)
+    : options_(std::move(options)),
       views_(views),
       work_(asio::make_work_guard(context_)),
       scheduler_(context_),
       connector_(context_, scheduler_),
-      cluster_(options.health) {
+      cluster_(options_->health) {
   cluster_.on_transition(
       [this](NodeId id, Availability from, Availability to, std::string_view reason) {
         const cluster::NodeInfo* info = cluster_.info(id);
@@ -64,10 +48,11 @@ Control::Control(const Options& options, ViewSource& views)
 
 Control::~Control() { stop(); }
 
-void Control::start(NodeDown node_down, Changed changed) {
+void Control::start(NodeDown node_down, Changed changed, NodeGone node_gone) {
   node_down_ = std::move(node_down);
+  node_gone_ = std::move(node_gone);
   changed_ = std::move(changed);
-  for (const cluster::NodeInfo& info : options_.nodes) {
+  for (const cluster::NodeInfo& info : options_->nodes) {
     const Result<NodeId> added = cluster_.add(info);
     if (added) {
       start_probe(*added);
@@ -129,14 +114,19 @@ net::Task<std::optional<Error>> Control::add_node(cluster::NodeInfo info) {
 }
 
 net::Task<bool> Control::remove_node(NodeId node) {
+  if (!probes_.contains(node)) co_return false;
+  let_go(node);
+  publish();
+  co_return true;
+}
+
+void Control::let_go(NodeId node) {
   const auto it = probes_.find(node);
-  if (it == probes_.end()) co_return false;
   it->second->gone = true;
   if (it->second->liveness) it->second->liveness->cancel();
   probes_.erase(it);
   cluster_.remove(node);
-  publish();
-  co_return true;
+  if (node_gone_) node_gone_(node);
 }
 
 net::Task<bool> Control::set_admin(NodeId node, cluster::Admin admin) {
@@ -175,6 +165,15 @@ net::Task<void> Control::tick() {
       });
     }
     cluster_.tick(now);
+    std::vector<NodeId> finished;
+    for (const auto& [id, probe] : probes_) {
+      if (probe->leaving && cluster_.in_flight(id) == 0) finished.push_back(id);
+    }
+    for (const NodeId id : finished) {
+      spdlog::info("node {}: removed", cluster_.info(id)->name);
+      let_go(id);
+    }
+    if (!finished.empty()) publish();
   }
 }
 
@@ -196,7 +195,7 @@ net::Task<void> Control::watch_liveness(std::shared_ptr<Probe> probe) {
     cluster_.update_health(probe->id, scheduler_.now(), [&](cluster::NodeHealth& health) {
       health.on_probe(outcome, scheduler_.now());
     });
-    const TimePoint next = std::max(began + options_.probe.interval, scheduler_.now() + 20ms);
+    const TimePoint next = std::max(began + options_->probe.interval, scheduler_.now() + 20ms);
     auto pause = scheduler_.sleep_until(next);
     co_await std::move(pause);
   }
@@ -210,7 +209,7 @@ net::Task<void> Control::watch_models(std::shared_ptr<Probe> probe) {
     // has.
     const bool known = fetched || probe->listing->listed;
     auto pause = scheduler_.sleep_until(
-        scheduler_.now() + (known ? options_.probe.tags_interval : options_.probe.interval));
+        scheduler_.now() + (known ? options_->probe.tags_interval : options_->probe.interval));
     co_await std::move(pause);
   }
 }
@@ -220,7 +219,7 @@ net::Task<void> Control::watch_loaded(std::shared_ptr<Probe> probe) {
     auto fetching = fetch_loaded(probe);
     co_await std::move(
         fetching);  // a node that does not answer is skipped, never judged (reference §8)
-    auto pause = scheduler_.sleep_until(scheduler_.now() + options_.probe.ps_interval);
+    auto pause = scheduler_.sleep_until(scheduler_.now() + options_->probe.ps_interval);
     co_await std::move(pause);
   }
 }
@@ -239,7 +238,7 @@ net::Task<void> Control::fetch_models_and_loaded(std::shared_ptr<Probe> probe) {
 
 net::Task<bool> Control::resolve(std::shared_ptr<Probe> probe) {
   const TimePoint now = scheduler_.now();
-  const bool fresh = now - probe->resolved_at < options_.probe.resolve_interval;
+  const bool fresh = now - probe->resolved_at < options_->probe.resolve_interval;
   if (!probe->addresses.empty() && fresh) co_return true;
   auto resolving = net::resolve(context_, probe->info.host, probe->info.port);
   auto resolved = co_await std::move(resolving);
@@ -253,7 +252,7 @@ net::Task<bool> Control::resolve(std::shared_ptr<Probe> probe) {
 }
 
 net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
-  const TimePoint deadline = scheduler_.now() + options_.probe.timeout;
+  const TimePoint deadline = scheduler_.now() + options_->probe.timeout;
   const std::string path = probe->info.path_prefix + "/api/version";
   // A kept connection may have been closed since the last probe: that alone says nothing, so a
   // fresh one is tried.
@@ -263,8 +262,14 @@ net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
       auto connecting = net::connect_any(connector_, probe->addresses, deadline);
       auto connected = co_await std::move(connecting);
       if (!connected) {
-        co_return connected.error().kind == ErrorKind::timeout ? ProbeOutcome::silent
-                                                               : ProbeOutcome::refused;
+        switch (connected.error().kind) {
+          case ErrorKind::timeout:
+            co_return ProbeOutcome::silent;
+          case ErrorKind::overloaded:
+            co_return ProbeOutcome::not_asked;
+          default:
+            co_return ProbeOutcome::refused;
+        }
       }
       probe->liveness = std::move(*connected);
     }
@@ -296,7 +301,7 @@ net::Task<Result<net::HttpReply>> Control::get(std::shared_ptr<Probe> probe, std
                              .host_field = probe->host_field,
                              .extra_fields = "Connection: close\r\n",
                              .body = {},
-                             .reply_max = options_.probe.body_max};
+                             .reply_max = options_->probe.body_max};
   auto calling = net::call_once(**stream, scratch_, std::move(request), deadline);
   auto answer = co_await std::move(calling);
   if (!answer) co_return std::unexpected(answer.error());
@@ -310,7 +315,7 @@ net::Task<Result<net::HttpReply>> Control::get(std::shared_ptr<Probe> probe, std
 net::Task<bool> Control::fetch_models(std::shared_ptr<Probe> probe) {
   if (probe->models_under_way) co_return false;
   probe->models_under_way = true;
-  auto getting = get(probe, "/api/tags", scheduler_.now() + options_.probe.ps_timeout);
+  auto getting = get(probe, "/api/tags", scheduler_.now() + options_->probe.ps_timeout);
   const auto reply = co_await std::move(getting);
   probe->models_under_way = false;
   if (!reply || probe->gone) co_return false;
@@ -333,7 +338,7 @@ net::Task<bool> Control::fetch_models(std::shared_ptr<Probe> probe) {
 
 net::Task<bool> Control::fetch_loaded(std::shared_ptr<Probe> probe) {
   const TimePoint asked = scheduler_.now();
-  auto getting = get(probe, "/api/ps", asked + options_.probe.ps_timeout);
+  auto getting = get(probe, "/api/ps", asked + options_->probe.ps_timeout);
   const auto reply = co_await std::move(getting);
   if (!reply || probe->gone) co_return false;
   auto loaded = api::parse_ps(reply->body);

@@ -18,6 +18,13 @@
 
 namespace sollol::gateway {
 
+/// What a reload did to the nodes.
+struct NodeChanges {
+  unsigned added = 0;
+  unsigned changed = 0;
+  unsigned removed = 0;
+};
+
 /// The control thread: owns the cluster, probes every node, judges health, and publishes views.
 ///
 /// Workers report what they see and read what is published. Everything public but `start`, `stop`
@@ -28,11 +35,13 @@ class Control {
   using NodeDown = std::function<void(NodeId)>;
   /// Told on the control thread after every change that may let a queued request go.
   using Changed = std::function<void()>;
+  /// Told on the control thread when a node is no longer ours and nothing of ours runs there.
+  using NodeGone = std::function<void(NodeId)>;
 
-  Control(const Options& options, ViewSource& views);
+  Control(std::shared_ptr<const Options> options, ViewSource& views);
   ~Control();
 
-  void start(NodeDown node_down, Changed changed);
+  void start(NodeDown node_down, Changed changed, NodeGone node_gone);
   void stop();
 
   net::asio::io_context& context() noexcept { return context_; }
@@ -53,6 +62,10 @@ class Control {
   net::Task<std::optional<Error>> add_node(cluster::NodeInfo info);
   net::Task<bool> remove_node(NodeId node);
   net::Task<bool> set_admin(NodeId node, cluster::Admin admin);
+  /// Takes up changed options: limits at once, nodes by what differs. A node that stays keeps what
+  /// is known of it; one that is no longer configured finishes what it has and goes. Nodes that
+  /// were added at run time stay.
+  net::Task<NodeChanges> apply(std::shared_ptr<const Options> options);
   /// Name, availability, reason and back-off of each node, for people.
   struct NodeHealthReport {
     NodeId node;
@@ -77,10 +90,13 @@ class Control {
   net::Task<Result<net::HttpReply>> get(std::shared_ptr<Probe> probe, std::string path,
                                         TimePoint deadline);
   void start_probe(NodeId node);
+  void let_go(NodeId node);
+  bool change(Probe& probe, cluster::NodeInfo info);
+  void make_room_for(const cluster::NodeInfo& info, NodeId keeper);
   void update_listing(Probe& probe, const std::function<void(NodeListing&)>& change);
   void publish();
 
-  const Options& options_;
+  std::shared_ptr<const Options> options_;
   ViewSource& views_;
   net::asio::io_context context_{1};
   net::asio::executor_work_guard<net::asio::io_context::executor_type> work_;
@@ -92,6 +108,7 @@ class Control {
   TimePoint last_refresh_{};
   NodeDown node_down_;
   Changed changed_;
+  NodeGone node_gone_;
   std::thread thread_;
 };
 

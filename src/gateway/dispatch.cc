@@ -25,7 +25,7 @@ net::Task<bool> pass_origin(Connection& client) {
     request.origin.clear();
     co_return request.method != "OPTIONS";
   }
-  const auto& extra = client.worker().options().cors_origins;
+  const auto& extra = client.options().cors_origins;
   if (!api::origin_allowed(request.origin, extra)) {
     request.origin.clear();
     auto refusing = client.answer(403, {}, {});

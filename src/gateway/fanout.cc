@@ -263,7 +263,7 @@ Targets targets_of(Connection& client) {
 
 net::Task<void> serve_fanout(Connection& client) {
   Request& request = client.request();
-  auto reading = client.read_body(client.worker().options().client.body_max);
+  auto reading = client.read_body(client.options().client.body_max);
   const Result<std::string_view> body = co_await std::move(reading);
   if (!body) {
     auto refusing = answer_body_error(client, body.error());

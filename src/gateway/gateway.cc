@@ -1,25 +1,38 @@
 #include "gateway/gateway.h"
 
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/use_future.hpp>
 
 #include "base/random.h"
 #include "cluster/retry_budget.h"
 #include "gateway/access_log.h"
 #include "gateway/admission.h"
 #include "gateway/control.h"
-#include "gateway/worker.h"
+#include "net/listening.h"
 
 namespace sollol::gateway {
 
-struct Gateway::Impl {
-  explicit Impl(Options given) : options(std::move(given)) {}
+namespace asio = net::asio;
 
-  Options options;
+struct Gateway::Impl {
+  explicit Impl(Options given)
+      : options(std::make_shared<const Options>(std::move(given))),
+        published(options),
+        retries(options->retry.budget_percent) {}
+
+  Result<Address> listen();
+  Result<Address> adopt(std::vector<int> sockets);
+
+  std::shared_ptr<const Options> options;
+  OptionsSource published;
   ViewSource views;
+  cluster::RetryBudget retries;
   std::unique_ptr<AccessLogFile> access_log;
   std::unique_ptr<Control> control;
   std::unique_ptr<Admission> admission;
-  std::unique_ptr<cluster::RetryBudget> retries;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<Shared> shared;
 };
@@ -28,36 +41,161 @@ Gateway::Gateway(Options options) : impl_(std::make_unique<Impl>(std::move(optio
 
 Gateway::~Gateway() { stop(); }
 
-Result<Address> Gateway::start() {
+Result<void> Gateway::prepare() {
   Impl& impl = *impl_;
-  auto access_log = AccessLogFile::open(impl.options);
+  auto access_log = AccessLogFile::open(*impl.options);
   if (!access_log) return std::unexpected(access_log.error());
   impl.access_log = std::move(*access_log);
   impl.control = std::make_unique<Control>(impl.options, impl.views);
-  impl.admission = std::make_unique<Admission>(impl.options, impl.views, impl.control->scheduler());
-  impl.retries = std::make_unique<cluster::RetryBudget>(impl.options.retry.budget_percent);
-  impl.shared = std::make_unique<Shared>(Shared{impl.options, impl.views, *impl.control,
-                                                *impl.admission, *impl.retries, *impl.access_log,
+  impl.admission =
+      std::make_unique<Admission>(*impl.options, impl.views, impl.control->scheduler());
+  impl.shared = std::make_unique<Shared>(Shared{impl.published, impl.views, *impl.control,
+                                                *impl.admission, impl.retries, *impl.access_log,
                                                 impl.workers, impl.control->scheduler().now()});
-  Address at = impl.options.listen;
   const std::uint64_t seed = entropy_seed();
-  for (unsigned i = 0; i < impl.options.workers; ++i) {
-    auto worker = std::make_unique<Worker>(*impl.shared, i, seed);
-    const Result<Address> bound = worker->listen(at);
-    if (!bound) return std::unexpected(bound.error());
-    at = *bound;  // port 0 becomes the first worker's port
-    impl.workers.push_back(std::move(worker));
-  }
+  for (unsigned i = 0; i < impl.options->workers; ++i)
+    impl.workers.push_back(std::make_unique<Worker>(*impl.shared, i, seed));
+  const auto on_pools = [&impl](void (UpstreamPool::*action)(NodeId)) {
+    return [&impl, action](NodeId node) {
+      for (const auto& worker : impl.workers) {
+        asio::post(worker->context(),
+                   [&pool = worker->pool(), action, node] { (pool.*action)(node); });
+      }
+    };
+  };
   impl.control->start(
-      [&impl](NodeId node) {
-        for (const auto& worker : impl.workers) {
-          boost::asio::post(worker->context(),
-                            [&pool = worker->pool(), node] { pool.node_down(node); });
-        }
-      },
-      [&impl] { impl.admission->kick(); });
+      on_pools(&UpstreamPool::node_down), [&impl] { impl.admission->kick(); },
+      on_pools(&UpstreamPool::forget));
+  return {};
+}
+
+bool Gateway::nodes_known() {
+  const auto view = impl_->views.get();
+  for (std::size_t i = 0; i < view->cluster->nodes.size(); ++i) {
+    const cluster::Availability state = view->cluster->nodes[i].live->availability;
+    if (state == cluster::Availability::unknown) return false;
+    if (state == cluster::Availability::healthy && !view->listings[i]->listed) return false;
+  }
+  return true;
+}
+
+Result<Address> Gateway::start(std::vector<int> sockets) {
+  Impl& impl = *impl_;
+  if (!impl.control) {
+    const Result<void> prepared = prepare();
+    if (!prepared) return std::unexpected(prepared.error());
+  }
+  const Result<Address> bound = sockets.empty() ? impl.listen() : impl.adopt(std::move(sockets));
+  if (!bound) return bound;
   for (const auto& worker : impl.workers) worker->start();
+  return bound;
+}
+
+Result<Address> Gateway::Impl::listen() {
+  Address at = options->listen;
+  if (const Result<void> unused = net::check_unused(at); !unused)
+    return std::unexpected(unused.error());
+  for (const auto& worker : workers) {
+    const Result<Address> bound = worker->listen(at);
+    if (!bound) return bound;
+    at = *bound;  // port 0 becomes the first worker's port
+  }
   return at;
+}
+
+/// Every socket must be served, since the kernel spreads connections over all, and every worker
+/// must have one.
+Result<Address> Gateway::Impl::adopt(std::vector<int> sockets) {
+  Address at;
+  const std::size_t count = std::max(sockets.size(), workers.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    Worker& worker = *workers[i % workers.size()];
+    if (i < sockets.size()) {
+      const Result<Address> bound = worker.adopt(sockets[i]);
+      if (!bound) return bound;
+      at = *bound;
+      continue;
+    }
+    if (worker.listen(at)) continue;
+    // One that may not be shared by address is shared as it is.
+    const Result<Address> bound = worker.adopt(net::duplicate(sockets[i % sockets.size()]));
+    if (!bound) return bound;
+  }
+  return at;
+}
+
+std::vector<int> Gateway::sockets() {
+  std::vector<int> all;
+  for (const auto& worker : impl_->workers) {
+    const std::vector<int> own = worker->listening();
+    all.insert(all.end(), own.begin(), own.end());
+  }
+  return all;
+}
+
+// ---- reload
+
+namespace {
+
+std::vector<std::string> fixed_changes(const Options& now, const Options& wanted) {
+  std::vector<std::string> names;
+  if (now.listen != wanted.listen) names.emplace_back("listen");
+  if (now.workers != wanted.workers) names.emplace_back("workers");
+  if (now.state.file != wanted.state.file) names.emplace_back("state_file");
+  return names;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> Gateway::reload(Options options) {
+  Impl& impl = *impl_;
+  if (const Result<void> opened = impl.access_log->reopen(options); !opened)
+    return std::unexpected(opened.error());
+  std::vector<std::string> waiting = fixed_changes(*impl.options, options);
+  options.listen = impl.options->listen;
+  options.workers = impl.options->workers;
+  options.state.file = impl.options->state.file;
+  impl.options = std::make_shared<const Options>(std::move(options));
+  impl.published.publish(impl.options);
+  impl.admission->configure(*impl.options);
+  impl.retries.set_percent(impl.options->retry.budget_percent);
+  for (const auto& worker : impl.workers) worker->reconfigure();
+  const NodeChanges nodes =
+      asio::co_spawn(impl.control->context(), impl.control->apply(impl.options), asio::use_future)
+          .get();
+  spdlog::info("reloaded: {} nodes added, {} changed, {} removed", nodes.added, nodes.changed,
+               nodes.removed);
+  return waiting;
+}
+
+// ---- stopping
+
+void Gateway::drain(Worker::Sockets sockets) {
+  for (const auto& worker : impl_->workers) worker->drain(sockets);
+}
+
+bool Gateway::drained() const {
+  return std::ranges::all_of(impl_->workers, [](const auto& worker) { return worker->drained(); });
+}
+
+Gateway::Running Gateway::running() {
+  Running all{{}, impl_->admission->waiting()};
+  for (const auto& worker : impl_->workers) {
+    auto own = asio::co_spawn(worker->context(), worker->running(), asio::use_future).get();
+    std::ranges::move(own, std::back_inserter(all.requests));
+  }
+  return all;
+}
+
+void Gateway::end_running() {
+  const Error why{ErrorKind::overloaded, Origin::gateway, Retry::later,
+                  "the gateway is shutting down; try again"};
+  impl_->admission->give_up_all(why);
+  for (const auto& worker : impl_->workers) worker->end_running(why);
+}
+
+void Gateway::reset_connections() {
+  for (const auto& worker : impl_->workers) worker->reset_connections();
 }
 
 void Gateway::stop() {

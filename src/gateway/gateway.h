@@ -1,23 +1,55 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/address.h"
 #include "base/result.h"
 #include "gateway/options.h"
+#include "gateway/worker.h"
 
 namespace sollol::gateway {
 
 /// The whole gateway: a control thread and workers, on one listen address.
+///
+/// Its life: `start`, any number of `reload`, then `drain` until `drained`, `end_running` when that
+/// takes too long, and `stop`. All from one thread.
 class Gateway {
  public:
   explicit Gateway(Options options);
   ~Gateway();
 
-  /// Binds, starts all threads and returns the bound address. Error: refused, when the address
-  /// cannot be had.
-  Result<Address> start();
+  /// Begins to probe the nodes, before anything listens; `start` does it else.
+  Result<void> prepare();
+  /// Every node has answered or failed, and those that answer have told their models.
+  bool nodes_known();
+  /// Binds, starts all threads and returns the bound address. With `sockets`, which listen already
+  /// and are owned from now on, these are served instead. Error: refused, when the address cannot
+  /// be had or somebody else listens there.
+  Result<Address> start(std::vector<int> sockets = {});
+  /// Descriptors of the listening sockets: for handing them to another process. Before `drain`.
+  std::vector<int> sockets();
+
+  /// Takes up changed options without touching a request under way: nodes by what differs, limits,
+  /// timeouts, policy; the access log is opened anew. Returns the settings that differ and wait for
+  /// a restart. Error: bad_input; then nothing has changed.
+  Result<std::vector<std::string>> reload(Options options);
+
+  /// Takes nothing new and finishes what it has. `sockets`: whether others serve them on.
+  void drain(Worker::Sockets sockets = Worker::Sockets::ours);
+  /// Nothing runs, waits or is connected any more.
+  bool drained() const;
+  /// What still runs, and how many wait in the queue.
+  struct Running {
+    std::vector<RunningRequest> requests;
+    std::uint32_t queued = 0;
+  };
+  Running running();
+  /// Ends what still runs with its API's error, and answers the queue 503.
+  void end_running();
+  /// Resets what even then is left.
+  void reset_connections();
   /// Ends all threads; connections are closed.
   void stop();
 

@@ -161,9 +161,10 @@ net::Task<void> answer_body_error(Connection& client, Error error) {
   if (error.kind == ErrorKind::cancelled) co_return;
   const Request& request = client.request();
   client.request().outcome.problem = error.detail;
-  const int status = error.kind == ErrorKind::timeout  ? 408
-                     : error.detail.contains("larger") ? 413
-                                                       : 400;
+  const int status = error.kind == ErrorKind::timeout      ? 408
+                     : error.kind == ErrorKind::overloaded ? 503
+                     : error.detail.contains("larger")     ? 413
+                                                           : 400;
   client.close_after();
   api::Reply reply = api::error_reply(request.route.dialect, status, error.detail, request.id);
   auto answering = client.answer(std::move(reply));
@@ -206,7 +207,7 @@ net::Task<const cluster::Model*> find_model(Connection& client, Work& work, std:
 
 net::Task<void> serve_inference(Connection& client) {
   Request& request = client.request();
-  auto reading = client.read_body(client.worker().options().client.body_max);
+  auto reading = client.read_body(client.options().client.body_max);
   const Result<std::string_view> body = co_await std::move(reading);
   if (!body) {
     auto refusing = answer_body_error(client, body.error());
@@ -272,8 +273,8 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
       verdict = co_await std::move(running);
     }
     learn(worker, *slot, verdict, sent, request);
-    const bool again = may_retry(verdict, has_model) && !client.client_gone() &&
-                       request.outcome.attempts <= worker.options().retry.attempts_max &&
+    const bool again = may_retry(verdict, has_model) && !client.client_gone() && !client.ended() &&
+                       request.outcome.attempts <= client.options().retry.attempts_max &&
                        worker.shared().retries.try_retry();
     if (verdict.kind == Verdict::Kind::cut) {
       auto telling = answer_cut(client, answer, verdict);
@@ -302,7 +303,7 @@ net::Task<void> serve_lookup(Connection& client) {
     prepared.model = api::percent_decode(request.route.parameter);
     if (const auto key = api::ModelKey::from(prepared.model)) prepared.key = key->view();
   } else {
-    auto reading = client.read_body(client.worker().options().client.body_max);
+    auto reading = client.read_body(client.options().client.body_max);
     const Result<std::string_view> read = co_await std::move(reading);
     if (!read) {
       auto refusing = answer_body_error(client, read.error());
@@ -334,7 +335,7 @@ net::Task<void> serve_lookup(Connection& client) {
 }
 
 net::Task<void> serve_any_node(Connection& client) {
-  auto reading = client.read_body(client.worker().options().client.body_max);
+  auto reading = client.read_body(client.options().client.body_max);
   const Result<std::string_view> body = co_await std::move(reading);
   if (!body) {
     auto refusing = answer_body_error(client, body.error());

@@ -155,7 +155,8 @@ Verdict Attempt::finish_cut(std::string problem) {
   Verdict verdict;
   verdict.kind = Verdict::Kind::cut;
   verdict.usage = watcher_.usage();
-  verdict.health = abandoned_ ? RequestOutcome::neutral : RequestOutcome::fault;
+  const bool blameless = abandoned_ || client_.ended();
+  verdict.health = blameless ? RequestOutcome::neutral : RequestOutcome::fault;
   const bool raw = answer_.passes_raw();
   verdict.mid_record = watcher_.mid_record() && !raw;
   verdict.inside_chunk =

@@ -2,11 +2,13 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <boost/asio/post.hpp>
 
 #include "gateway/connection.h"
 #include "gateway/spawn.h"
+#include "net/listening.h"
 
 namespace sollol::gateway {
 
@@ -14,7 +16,11 @@ namespace asio = net::asio;
 
 namespace {
 
-constexpr Duration accept_pause = 50ms;  // after running out of descriptors
+constexpr Duration accept_pause = 50ms;         // after running out of descriptors
+constexpr Duration accept_failure_every = 10s;  // told at most so often
+// Packets of a handshake that has begun may be on their way: longer than a round trip.
+constexpr Duration handshakes_settle = 200ms;
+constexpr Duration empty_check_every = 5ms;
 
 }  // namespace
 
@@ -24,9 +30,10 @@ Worker::Worker(Shared& shared, unsigned index, std::uint64_t seed)
       scheduler_(context_),
       connector_(context_, scheduler_),
       views_(shared.views),
-      pool_(shared.options.upstream, scheduler_),
+      options_(shared.options),
+      pool_(options_.current()->upstream, scheduler_),
       random_(seed + index),
-      decisions_(shared.options.decisions_kept),
+      decisions_(options_.current()->decisions_kept),
       access_log_(shared.access_log),
       id_prefix_(random_.bits()) {}
 
@@ -35,13 +42,19 @@ Worker::~Worker() { stop(); }
 Result<Address> Worker::listen(const Address& at) {
   Result<net::TcpListener> listener = net::TcpListener::open(context_, at);
   if (!listener) return std::unexpected(listener.error());
-  listener_.emplace(std::move(*listener));
-  return listener_->address();
+  return listeners_.emplace_back(std::move(*listener)).address();
+}
+
+Result<Address> Worker::adopt(int descriptor) {
+  Result<net::TcpListener> listener = net::TcpListener::adopt(context_, descriptor);
+  if (!listener) return std::unexpected(listener.error());
+  return listeners_.emplace_back(std::move(*listener)).address();
 }
 
 void Worker::start() {
-  spawn(context_, "accept", accept_loop());
-  if (access_log_.enabled()) spawn(context_, "access log", flush_access_log());
+  listening_ = listeners_.size();
+  for (net::TcpListener& listener : listeners_) spawn(context_, "accept", accept_loop(listener));
+  spawn(context_, "access log", flush_access_log());
   thread_ = std::thread([this] { context_.run(); });
 }
 
@@ -52,11 +65,18 @@ void Worker::stop() {
   access_log_.flush();
 }
 
-net::Task<void> Worker::accept_loop() {
+std::vector<int> Worker::listening() {
+  std::vector<int> descriptors;
+  for (net::TcpListener& listener : listeners_) descriptors.push_back(listener.descriptor());
+  return descriptors;
+}
+
+net::Task<void> Worker::accept_loop(net::TcpListener& listener) {
   while (true) {
-    auto accepting = listener_->accept(scheduler_);
+    auto accepting = listener.accept(scheduler_);
     Result<std::unique_ptr<net::Stream>> stream = co_await std::move(accepting);
-    if (!stream && stream.error().kind == ErrorKind::cancelled) co_return;
+    if (!stream && stream.error().kind == ErrorKind::cancelled) break;
+    if (!stream) note_accept_failure(stream.error());
     if (!stream ||
         connections_.size() >= options().client.connections_max / shared_.workers.size()) {
       if (stream) stream->reset();
@@ -67,6 +87,85 @@ net::Task<void> Worker::accept_loop() {
     spawn(context_, "connection",
           Connection::serve(std::make_unique<Connection>(*this, std::move(*stream))));
   }
+  --listening_;
+  check_drained();
+}
+
+void Worker::note_accept_failure(const Error& error) {
+  const TimePoint now = scheduler_.now();
+  if (accept_failure_told_ != TimePoint{} && now - accept_failure_told_ < accept_failure_every)
+    return;
+  accept_failure_told_ = now;
+  spdlog::warn("{}; new connections wait until some are closed", error.detail);
+}
+
+// ---- stopping
+
+void Worker::drain(Sockets sockets) {
+  asio::post(context_, [this, sockets] {
+    if (std::exchange(draining_, true)) return;
+    idle_until_ = scheduler_.now() + options().drain.idle_grace;
+    for (net::TcpListener& listener : listeners_) {
+      if (sockets == Sockets::shared) {
+        listener.close();  // whoever waits there is served by the other process
+      } else {
+        spawn(context_, "drain", close_when_empty(listener));
+      }
+    }
+    const std::vector<Connection*> connections(connections_.begin(), connections_.end());
+    for (Connection* connection : connections) connection->drain();
+    check_drained();
+  });
+}
+
+/// Closing a listener resets the connections in its backlog, so these are accepted first.
+net::Task<void> Worker::close_when_empty(net::TcpListener& listener) {
+  net::refuse_new_connections(listener.descriptor());
+  const TimePoint settled = scheduler_.now() + handshakes_settle;
+  while (scheduler_.now() < settled || net::connection_waits(listener.descriptor())) {
+    auto pause = scheduler_.sleep_until(scheduler_.now() + empty_check_every);
+    co_await std::move(pause);
+  }
+  listener.close();
+}
+
+void Worker::end_running(Error why) {
+  asio::post(context_, [this, why = std::move(why)] {
+    const std::vector<Connection*> connections(connections_.begin(), connections_.end());
+    for (Connection* connection : connections) {
+      if (connections_.contains(connection)) connection->end(why);
+    }
+  });
+}
+
+void Worker::reset_connections() {
+  asio::post(context_, [this] {
+    for (net::TcpListener& listener : listeners_) listener.close();
+    const std::vector<Connection*> connections(connections_.begin(), connections_.end());
+    for (Connection* connection : connections) {
+      if (connections_.contains(connection)) connection->cut();
+    }
+  });
+}
+
+void Worker::check_drained() {
+  if (draining_ && listening_ == 0 && connections_.empty())
+    drained_.store(true, std::memory_order_release);
+}
+
+void Worker::reconfigure() {
+  asio::post(context_, [this] { pool_.configure(options().upstream); });
+}
+
+net::Task<std::vector<RunningRequest>> Worker::running() {
+  std::vector<RunningRequest> requests;
+  for (Connection* connection : connections_) {
+    const Request& request = connection->request();
+    if (connection->idle()) continue;
+    requests.push_back({request.id, request.client, request.outcome.model, request.outcome.node,
+                        scheduler_.now() - request.arrived});
+  }
+  co_return requests;
 }
 
 net::Task<void> Worker::flush_access_log() {
@@ -101,6 +200,7 @@ void Worker::opened(Connection& connection) {
 void Worker::closed(Connection& connection) {
   connections_.erase(&connection);
   metrics_.connections_closed.add();
+  check_drained();
 }
 
 void Worker::finished(const Request& request) {

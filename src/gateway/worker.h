@@ -1,5 +1,6 @@
 #pragma once
 
+#include <list>
 #include <memory>
 #include <string>
 #include <thread>
@@ -28,7 +29,7 @@ class Worker;
 
 /// What all workers share.
 struct Shared {
-  const Options& options;
+  const OptionsSource& options;
   ViewSource& views;
   Control& control;
   Admission& admission;
@@ -38,17 +39,46 @@ struct Shared {
   TimePoint started;
 };
 
-/// One thread with its own acceptor, client connections and node connections. What it offers is for
-/// the coroutines that run on it.
+/// A request under way, for people who wait for its end.
+struct RunningRequest {
+  std::string id;
+  std::string client;
+  std::string model;
+  std::string node;
+  Duration since{};
+};
+
+/// One thread with its own acceptors, client connections and node connections. What it offers is
+/// for the coroutines that run on it.
 class Worker {
  public:
   Worker(Shared& shared, unsigned index, std::uint64_t seed);
   ~Worker();
 
-  /// Binds the listener; the error names the address and the mend.
+  /// Binds a listener; the error names the address and the mend.
   Result<Address> listen(const Address& at);
+  /// Accepts on a socket that listens already, beside its other ones; owns the descriptor.
+  Result<Address> adopt(int descriptor);
   void start();
   void stop();
+  /// Descriptors of its listeners, in the order in which they were made. Before `drain`.
+  std::vector<int> listening();
+
+  // Any thread; each is done on the worker's own.
+  /// Whether other processes hold our listening sockets too, and go on serving them.
+  enum class Sockets : std::uint8_t { ours, shared };
+  /// Takes nothing new: closes the listeners once nobody waits there, and connections without a
+  /// request; what runs goes on.
+  void drain(Sockets sockets);
+  /// Ends what still runs with `why`, in the form of each request's API.
+  void end_running(Error why);
+  /// Resets what is left.
+  void reset_connections();
+  /// Nothing is left of a drain.
+  bool drained() const noexcept { return drained_.load(std::memory_order_acquire); }
+  /// Takes up changed options where they are not read for each request.
+  void reconfigure();
+  net::Task<std::vector<RunningRequest>> running();
 
   net::asio::io_context& context() noexcept { return context_; }
   net::Scheduler& scheduler() noexcept { return scheduler_; }
@@ -63,9 +93,13 @@ class Worker {
   /// Reused by each choice; valid until the next.
   std::vector<routing::Candidate>& candidates() noexcept { return candidates_; }
   Shared& shared() noexcept { return shared_; }
-  const Options& options() const noexcept { return shared_.options; }
+  /// The options in force; valid until the next co_await. A request has its own: see Connection.
+  const Options& options() { return *options_.current(); }
+  const std::shared_ptr<const Options>& options_now() { return options_.current(); }
   const std::shared_ptr<const FleetView>& view() { return views_.current(); }
   bool draining() const noexcept { return draining_; }
+  /// Until when a draining worker's connections may wait for a request.
+  TimePoint idle_until() const noexcept { return idle_until_; }
 
   /// The Date field's value, made once a second.
   const std::string& http_date();
@@ -73,11 +107,15 @@ class Worker {
   void name_request(Request& request);
   void opened(Connection& connection);
   void closed(Connection& connection);
+  bool holds(Connection& connection) const { return connections_.contains(&connection); }
   /// Counts and logs a finished request.
   void finished(const Request& request);
 
  private:
-  net::Task<void> accept_loop();
+  net::Task<void> accept_loop(net::TcpListener& listener);
+  net::Task<void> close_when_empty(net::TcpListener& listener);
+  void note_accept_failure(const Error& error);
+  void check_drained();
   net::Task<void> flush_access_log();
 
   Shared& shared_;
@@ -89,19 +127,24 @@ class Worker {
   http::RequestHead request_head_;
   api::IntentScanner intents_;
   ViewReader views_;
+  OptionsReader options_;
   UpstreamPool pool_;
   SeededRandom random_;
   Metrics metrics_;
   DecisionLog decisions_;
   AccessLogBuffer access_log_;
   std::vector<routing::Candidate> candidates_;
-  std::optional<net::TcpListener> listener_;
+  std::list<net::TcpListener> listeners_;
+  std::size_t listening_ = 0;  // of them, those not closed
   std::unordered_set<Connection*> connections_;
   std::string http_date_;
   std::time_t http_date_second_ = 0;
   std::uint64_t id_prefix_;
   std::uint32_t next_id_ = 0;
   bool draining_ = false;
+  TimePoint idle_until_{};
+  TimePoint accept_failure_told_{};
+  std::atomic<bool> drained_{false};
   std::thread thread_;
 };
 

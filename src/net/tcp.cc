@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <utility>
+
+#include "net/listening.h"
 
 namespace sollol::net {
 
@@ -264,6 +267,18 @@ Result<TcpListener> TcpListener::open(asio::io_context& context, const Address& 
   return TcpListener(std::move(acceptor));
 }
 
+Result<TcpListener> TcpListener::adopt(asio::io_context& context, int descriptor) {
+  const Address at = listening_address(descriptor);
+  TcpAcceptor acceptor(context);
+  error_code problem = asio::error::not_socket;
+  if (!at.ip.empty()) acceptor.assign(to_endpoint(at).protocol(), descriptor, problem);
+  if (problem) {
+    return std::unexpected(bad_input(fmt::format("descriptor {} is no listening TCP socket: {}",
+                                                 descriptor, problem.message())));
+  }
+  return TcpListener(std::move(acceptor));
+}
+
 Task<Result<std::unique_ptr<Stream>>> TcpListener::accept(Scheduler& scheduler) {
   auto accepting = acceptor_.async_accept(asio::as_tuple(use_task));
   auto [problem, socket] = co_await std::move(accepting);
@@ -277,8 +292,12 @@ Task<Result<std::unique_ptr<Stream>>> TcpListener::accept(Scheduler& scheduler) 
 }
 
 void TcpListener::close() {
+  if (!acceptor_.is_open()) return;
+  // Not acceptor_.close(): where another process holds the same socket, closing does not take it
+  // out of our reactor.
   error_code ignored;
-  acceptor_.close(ignored);
+  const int descriptor = acceptor_.release(ignored);
+  if (descriptor >= 0) ::close(descriptor);
 }
 
 Address TcpListener::address() const {

@@ -52,11 +52,17 @@ class TcpListener {
   /// Error: refused, with the address and the mend, when it is taken or not ours.
   static Result<TcpListener> open(asio::io_context& context, const Address& at);
 
+  /// Takes over a listening socket that somebody else made; owns the descriptor. Error: bad_input,
+  /// when it is none.
+  static Result<TcpListener> adopt(asio::io_context& context, int descriptor);
+
   /// The next connection; an error when the listener was closed or no descriptor is left
   /// (overloaded: wait, then again).
   Task<Result<std::unique_ptr<Stream>>> accept(Scheduler& scheduler);
+  /// Ends `accept`. The socket itself lives on where another process holds it too.
   void close();
   Address address() const;
+  int descriptor() { return acceptor_.native_handle(); }
 
  private:
   explicit TcpListener(TcpAcceptor acceptor) : acceptor_(std::move(acceptor)) {}

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "gateway/control.h"
+
+namespace sollol::gateway {
+
+/// What is probed of one node. Its loops hold it; `gone` ends them after the node was removed.
+struct Control::Probe {
+  Probe(NodeId node, cluster::NodeInfo about)
+      : id(node), info(std::move(about)), host_field(cluster::host_field(info)) {}
+
+  NodeId id;
+  cluster::NodeInfo info;
+  std::string host_field;
+  std::vector<Address> addresses;
+  TimePoint resolved_at{};
+  std::unique_ptr<net::Stream> liveness;  // kept between probes
+  TimePoint pending_since{};              // of a liveness probe under way; zero: none
+  bool models_under_way = false;
+  bool gone = false;
+  bool leaving = false;  // no longer configured: goes when nothing of ours runs there
+  std::shared_ptr<const NodeListing> listing = std::make_shared<const NodeListing>();
+};
+
+}  // namespace sollol::gateway

@@ -1,0 +1,82 @@
+// The part of the control thread that takes up changed options.
+#include <spdlog/spdlog.h>
+
+#include "gateway/control.h"
+#include "gateway/control_probe.h"
+
+namespace sollol::gateway {
+
+namespace {
+
+constexpr std::string_view admin_origin = "admin";  // added at run time: no file takes it away
+
+bool same(const cluster::NodeInfo& a, const cluster::NodeInfo& b) {
+  return a.name == b.name && a.url == b.url && a.path_prefix == b.path_prefix && a.tier == b.tier &&
+         a.slots == b.slots && a.origin == b.origin;
+}
+
+bool same_address(const cluster::NodeInfo& a, const cluster::NodeInfo& b) {
+  return a.host == b.host && a.port == b.port;
+}
+
+}  // namespace
+
+net::Task<NodeChanges> Control::apply(std::shared_ptr<const Options> options) {
+  options_ = std::move(options);
+  cluster_.set_health_options(options_->health);
+  NodeChanges changes;
+  const auto& wanted = options_->nodes;
+  for (auto& [id, probe] : probes_) {
+    const bool stays = probe->info.origin == admin_origin ||
+                       std::ranges::any_of(wanted, [&](const cluster::NodeInfo& info) {
+                         return same_address(info, probe->info);
+                       });
+    if (stays || probe->leaving) continue;
+    probe->leaving = true;
+    cluster_.set_admin(id, cluster::Admin::draining);
+    ++changes.removed;
+    spdlog::info("node {}: no longer configured; it finishes {} requests", probe->info.name,
+                 cluster_.in_flight(id));
+  }
+  for (const cluster::NodeInfo& info : wanted) {
+    const auto known = std::ranges::find_if(
+        probes_, [&](const auto& item) { return same_address(item.second->info, info); });
+    if (known != probes_.end()) {
+      changes.changed += change(*known->second, info) ? 1 : 0;
+      continue;
+    }
+    make_room_for(info, NodeId{~0u});
+    const Result<NodeId> added = cluster_.add(info);
+    if (!added) {
+      spdlog::warn("node {} left out: {}", info.url, added.error().detail);
+      continue;
+    }
+    start_probe(*added);
+    ++changes.added;
+  }
+  publish();
+  co_return changes;
+}
+
+/// A node that was known before; whether something of it changed.
+bool Control::change(Probe& probe, cluster::NodeInfo info) {
+  const bool returns = std::exchange(probe.leaving, false);
+  if (returns) cluster_.set_admin(probe.id, cluster::Admin::enabled);
+  if (same(probe.info, info)) return returns;
+  make_room_for(info, probe.id);
+  probe.info = info;
+  probe.host_field = cluster::host_field(info);
+  cluster_.update(probe.id, std::move(info));
+  return true;
+}
+
+/// A node on its way out, or one added at run time, gives its name to one that is configured.
+void Control::make_room_for(const cluster::NodeInfo& info, NodeId keeper) {
+  for (auto& [id, probe] : probes_) {
+    if (id == keeper || probe->info.name != info.name) continue;
+    probe->info.name += "@" + to_string(Address{probe->info.host, probe->info.port});
+    cluster_.update(id, probe->info);
+  }
+}
+
+}  // namespace sollol::gateway
