@@ -19,6 +19,7 @@ void Answer::offer(Head head, const http::Framing& body, api::StreamForm form, P
   head_ = std::move(head);
   form_ = form;
   carry_.clear();
+  inside_chunk_ = inside_record_ = false;
   if (body.kind == http::Framing::Kind::sized && form == api::StreamForm::opaque) {
     framing_ = Framing::sized;
     fmt::format_to(std::back_inserter(head_.fields), "Content-Length: {}\r\n", body.length);
@@ -37,7 +38,18 @@ void Answer::pass_chunks(std::string_view raw, const http::BodyWatcher& body, En
   std::string joined;
   const std::string_view settled = take_settled(raw, body, joined);
   if (settled.empty() && end == End::more) return;
+  note_open_record(settled);
   write_out(settled, end);
+}
+
+/// Whether the last of whole chunks ends inside a record, so that an error has to close that first.
+void Answer::note_open_record(std::string_view chunks) {
+  constexpr std::string_view line_end = "\r\n";  // of a chunk
+  if (chunks.size() < line_end.size()) return;
+  chunks.remove_suffix(line_end.size());
+  const bool lines =
+      form_ == api::StreamForm::ndjson_answer || form_ == api::StreamForm::ndjson_progress;
+  inside_record_ = !chunks.ends_with(lines ? "\n" : "\n\n");
 }
 
 /// The whole chunks among what is held and `piece`; the rest is held. A chunk larger than
@@ -52,7 +64,8 @@ std::string_view Answer::take_settled(std::string_view piece, const http::BodyWa
   }
   std::size_t open = std::min<std::uint64_t>(body.unsettled(), piece.size());
   if (body.done()) return piece.substr(0, piece.size() - open);
-  if (open > carry_max) open = 0;
+  inside_chunk_ = open > carry_max;
+  if (inside_chunk_) open = 0;
   carry_.assign(piece.substr(piece.size() - open));
   return piece.substr(0, piece.size() - open);
 }

@@ -56,8 +56,9 @@ class Answer {
   /// or, where the form has no word for it, with a reset. `mid_record`: part of a record has been
   /// written; `inside_chunk`: part of a raw chunk has.
   void fail(std::string_view message, bool mid_record, bool inside_chunk);
-  /// Bytes held back.
-  std::size_t held_back() const noexcept { return carry_.size(); }
+  /// What the raw chunks that went out leave open: a chunk too large to hold back, a record.
+  bool inside_chunk() const noexcept { return inside_chunk_; }
+  bool inside_record() const noexcept { return inside_record_; }
 
  private:
   enum class Framing : std::uint8_t { raw_chunks, chunks, sized, until_close };
@@ -67,6 +68,7 @@ class Answer {
   }
   std::string_view take_settled(std::string_view piece, const http::BodyWatcher& body,
                                 std::string& joined);
+  void note_open_record(std::string_view chunks);
   void write_out(std::string_view bytes, End end);
   void begin(std::string_view bytes, std::string_view ending);
 
@@ -75,6 +77,8 @@ class Answer {
   Head head_;
   Framing framing_ = Framing::chunks;
   std::string carry_;  // raw bytes of an unfinished chunk, held back
+  bool inside_chunk_ = false;
+  bool inside_record_ = false;
   bool begun_ = false;
   bool committed_ = false;
 };

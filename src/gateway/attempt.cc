@@ -14,6 +14,14 @@ namespace {
 
 /// A node that just sent something is not abandoned on a probe's word.
 constexpr Duration alive_after_byte = 2s;
+
+/// Errors are JSON, plain text for a path that this version does not know, or have no body.
+/// Anything else comes from another program, and is nothing that the client's API could say.
+bool is_refusal_of_ollama(std::string_view content_type) {
+  return content_type.empty() || content_type.starts_with("application/json") ||
+         content_type.starts_with("text/plain");
+}
+
 }  // namespace
 
 Attempt::Attempt(Connection& client, Answer& answer, const cluster::Node& node)
@@ -169,6 +177,11 @@ net::Task<Verdict> Attempt::collect_refusal() {
   auto receiving = call_->receive_body(refusal_max, response_deadline());
   Result<std::string> body = co_await std::move(receiving);
   if (!body) co_return failure(body.error());
+  if (!is_refusal_of_ollama(content_type_)) {
+    co_return failure(
+        {ErrorKind::bad_reply, Origin::node, Retry::other_node,
+         fmt::format("answered {} with content type '{}'", head_.status, content_type_)});
+  }
   if (call_->reusable()) worker_.pool().keep(node_.id, std::move(stream_));
   Verdict verdict;
   verdict.kind = Verdict::Kind::refused;

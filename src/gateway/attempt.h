@@ -79,6 +79,7 @@ class Attempt {
   std::optional<Error> forward(std::string_view piece);
   bool complete() const;
   std::optional<Error> check_start(std::string_view payload) const;
+  std::optional<Error> check_whole(std::string_view body, bool surplus) const;
   Verdict finish_relayed();
   Verdict finish_cut(std::string problem);
 

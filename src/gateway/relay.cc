@@ -20,17 +20,30 @@ Error node_fault(std::string detail) {
 
 }  // namespace
 
-/// Whether the first payload of a success can be what was asked for: JSON, NDJSON or events.
+/// Whether the first payload of a success can be what was asked for, or what it says it is: JSON,
+/// NDJSON or events.
 std::optional<Error> Attempt::check_start(std::string_view payload) const {
-  if (plan_.payload == Plan::Payload::any || head_.status >= 300) return std::nullopt;
+  if (head_.status >= 300 || client_.request().is_head()) return std::nullopt;
+  const bool says_json = content_type_.starts_with("application/json");
+  if (plan_.payload == Plan::Payload::any && !says_json) return std::nullopt;
   if (payload.empty()) return node_fault("answered with nothing");
   const bool events = content_type_.starts_with("text/event-stream");
-  const bool typed = events || content_type_.starts_with("application/json") ||
-                     content_type_.starts_with("application/x-ndjson");
+  const bool typed = events || says_json || content_type_.starts_with("application/x-ndjson");
   if (!typed) return node_fault(fmt::format("answered with content type '{}'", content_type_));
   const bool plausible =
       events ? std::string_view("dei:r").contains(payload[0]) : payload[0] == '{';
   if (!plausible) return node_fault("answered with something else than JSON");
+  return std::nullopt;
+}
+
+/// The same of a whole answer, which must also be as long as it says: half an object would look
+/// like an answer.
+std::optional<Error> Attempt::check_whole(std::string_view body, bool surplus) const {
+  if (auto problem = check_start(body)) return problem;
+  if (!body.starts_with('{') || head_.status >= 300) return std::nullopt;
+  if (surplus) return node_fault("sent more than it announced");
+  const auto last = body.find_last_not_of(" \t\r\n");
+  if (body[last] != '}') return node_fault("answered with half an object");
   return std::nullopt;
 }
 
@@ -51,6 +64,7 @@ Verdict Attempt::finish_relayed() {
 
 net::Task<Verdict> Attempt::relay_whole() {
   std::string collected;
+  bool surplus = false;
   while (call_->body().state() == BodyWatcher::State::reading) {
     auto receiving = call_->receive(response_deadline());
     const Result<std::string_view> piece = co_await std::move(receiving);
@@ -58,14 +72,15 @@ net::Task<Verdict> Attempt::relay_whole() {
     last_byte_ = worker_.scheduler().now();
     const std::size_t used =
         call_->body().feed(*piece, [&](std::string_view payload) { collected.append(payload); });
-    if (used < piece->size()) call_->mark_unusable();
+    surplus = used < piece->size();
+    if (surplus) call_->mark_unusable();
     if (collected.size() > whole_max) {
       auto streaming = relay_stream(std::move(collected));
       co_return co_await std::move(streaming);
     }
   }
   if (!call_->body().done()) co_return failure(node_fault("cut its answer short"));
-  if (auto problem = check_start(collected)) co_return failure(*problem);
+  if (auto problem = check_whole(collected, surplus)) co_return failure(*problem);
   Verdict verdict = finish_relayed();
   verdict.usage = api::usage_of_json(
       std::string_view(collected).substr(collected.size() - std::min(collected.size(), usage_tail)),
@@ -158,9 +173,8 @@ Verdict Attempt::finish_cut(std::string problem) {
   const bool blameless = abandoned_ || client_.ended();
   verdict.health = blameless ? RequestOutcome::neutral : RequestOutcome::fault;
   const bool raw = answer_.passes_raw();
-  verdict.mid_record = watcher_.mid_record() && !raw;
-  verdict.inside_chunk =
-      raw && call_->body().unsettled() > answer_.held_back() && !call_->body().done();
+  verdict.mid_record = raw ? answer_.inside_record() : watcher_.mid_record();
+  verdict.inside_chunk = raw && answer_.inside_chunk();
   verdict.error = node_fault(std::move(problem));
   return verdict;
 }

@@ -37,6 +37,8 @@ void RawClient::close() {
   if (socket_ >= 0) ::close(std::exchange(socket_, -1));
 }
 
+void RawClient::half_close() { ::shutdown(socket_, SHUT_WR); }
+
 void RawClient::send(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -48,6 +50,7 @@ void RawClient::send(std::string_view bytes) {
 bool RawClient::fill() {
   std::array<char, 65536> piece;
   const ssize_t got = ::recv(socket_, piece.data(), piece.size(), 0);
+  silent_ = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
   if (got < 0) reset_ = true;
   if (got <= 0) return false;
   buffer_.append(piece.data(), static_cast<std::size_t>(got));

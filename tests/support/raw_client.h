@@ -41,12 +41,17 @@ class RawClient {
   /// Waits for the end of the connection; true for a clean end, false for a reset or the limit.
   bool closed();
   void close();
+  /// Sends no more, and reads on.
+  void half_close();
+  /// Whether the last wait ended because nothing came within `limit_s`.
+  bool silent() const { return silent_; }
 
  private:
   bool fill();
   int socket_;
   std::string buffer_;
   bool reset_ = false;
+  bool silent_ = false;
 };
 
 /// `METHOD target HTTP/1.1` with Host, Content-Length and `fields` (whole lines).

@@ -1,0 +1,567 @@
+// Each fault × each inference route, streaming or not: what the client saw, and what the fleet did.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <ctime>
+#include <latch>
+#include <thread>
+
+#include "harness.h"
+#include "inference_calls.h"
+#include "stand_in.h"
+
+namespace {
+
+/// Added to the calendar's clock of the whole process.
+std::atomic<long> wall_offset_s{0};
+
+}  // namespace
+
+/// Stands before the C library's: what a jump of the system's time looks like to this process.
+extern "C" int clock_gettime(clockid_t clock, timespec* out) noexcept {
+  const auto result = static_cast<int>(::syscall(SYS_clock_gettime, clock, out));
+  if (clock == CLOCK_REALTIME) out->tv_sec += wall_offset_s.load(std::memory_order_relaxed);
+  return result;
+}
+
+namespace sollol::test {
+namespace {
+
+using sim::FaultKind;
+using sim::FaultScope;
+using sim::FaultSpec;
+
+constexpr Duration first_byte_limit = 1500ms;
+
+/// What a client may see. `told`: an error answer where nothing had been sent, else a record.
+enum class Client : std::uint8_t {
+  unharmed,      // the whole right answer, whether or not another node is there
+  elsewhere,     // nothing had been sent: another node's whole answer; alone an error answer
+  mid_stream,    // a stream had begun: continued, or an error record; what is whole: `elsewhere`
+  begun_or_not,  // the fault comes with the first bytes, and either may be
+  any_time,      // the fault may also come when all is over
+};
+
+/// What happens to the faulty node.
+enum class Node : std::uint8_t {
+  unharmed,  // stays healthy
+  either,    // where its API has no error record, its stream just ends
+  out,       // no request goes there any more but a trial
+};
+
+struct FaultRow {
+  const char* name;
+  Client client;
+  Node node;
+  FaultSpec fault{};
+  /// Instead of a fault of the simulated node: another program at its address.
+  std::optional<StandIn::Kind> stand_in{};
+  /// Once the node has written some tokens.
+  enum class Meanwhile : std::uint8_t { nothing, kill, wall_clock_forward, wall_clock_back };
+  Meanwhile meanwhile = Meanwhile::nothing;
+  /// Embeddings have no tokens to count, and what does not stream no records.
+  enum class Meets : std::uint8_t { all, token_writers, streams };
+  Meets meets = Meets::all;
+};
+
+void PrintTo(const FaultRow& row, std::ostream* out) { *out << row.name; }
+
+std::vector<FaultRow> fault_rows() {
+  using enum FaultRow::Meanwhile;
+  using enum FaultRow::Meets;
+  constexpr auto everywhere = FaultScope::all;
+  const auto mid = [](FaultKind kind) { return FaultSpec{.kind = kind, .tokens = 3}; };
+  const auto first = [](FaultKind kind) { return FaultSpec{.kind = kind}; };
+  return {
+      {"none", Client::unharmed, Node::unharmed},
+      {"refuse", Client::elsewhere, Node::out, first(FaultKind::refuse)},
+      {"reset", Client::elsewhere, Node::out, first(FaultKind::reset)},
+      {"reset_after_head", Client::elsewhere, Node::out, first(FaultKind::reset_after_head)},
+      {"starting",
+       Client::elsewhere,
+       Node::out,
+       {.kind = FaultKind::starting, .scope = everywhere}},
+      {"stall_of_all",
+       Client::elsewhere,
+       Node::out,
+       {.kind = FaultKind::stall, .scope = everywhere}},
+      {"stall", Client::elsewhere, Node::out, first(FaultKind::stall)},
+      {"dies_first",
+       Client::elsewhere,
+       Node::out,
+       first(FaultKind::die_after_tokens),
+       {},
+       nothing,
+       token_writers},
+      {"dies_later",
+       Client::mid_stream,
+       Node::out,
+       mid(FaultKind::die_after_tokens),
+       {},
+       nothing,
+       token_writers},
+      {"ends_first",
+       Client::elsewhere,
+       Node::out,
+       first(FaultKind::end_after_tokens),
+       {},
+       nothing,
+       token_writers},
+      {"ends_later",
+       Client::mid_stream,
+       Node::out,
+       mid(FaultKind::end_after_tokens),
+       {},
+       nothing,
+       token_writers},
+      {"stalls_later",
+       Client::mid_stream,
+       Node::out,
+       {.kind = FaultKind::stall_after_tokens, .tokens = 3, .scope = everywhere},
+       {},
+       nothing,
+       token_writers},
+      {"error", Client::elsewhere, Node::unharmed, first(FaultKind::error)},
+      {"error_later",
+       Client::mid_stream,
+       Node::either,
+       mid(FaultKind::error_after_tokens),
+       {},
+       nothing,
+       streams},
+      {"busy", Client::elsewhere, Node::unharmed, first(FaultKind::busy)},
+      {"slow_ps",
+       Client::unharmed,
+       Node::unharmed,
+       {.kind = FaultKind::slow_ps, .delay = 100s, .scope = everywhere}},
+      {"content_type", Client::elsewhere, Node::out, first(FaultKind::content_type)},
+      {"garbage", Client::elsewhere, Node::out, first(FaultKind::garbage)},
+      {"empty", Client::elsewhere, Node::out, first(FaultKind::empty)},
+      {"slow", Client::unharmed, Node::unharmed, {.kind = FaultKind::slow, .factor = 4}},
+      {"half_close_first", Client::elsewhere, Node::out, first(FaultKind::half_close)},
+      {"half_close_later", Client::mid_stream, Node::out, mid(FaultKind::half_close)},
+      {"cut_in_first_chunk", Client::begun_or_not, Node::out, first(FaultKind::cut_in_chunk)},
+      {"cut_in_chunk", Client::mid_stream, Node::out, mid(FaultKind::cut_in_chunk)},
+      {"bad_first_chunk", Client::begun_or_not, Node::out, first(FaultKind::bad_chunk)},
+      {"bad_chunk", Client::mid_stream, Node::out, mid(FaultKind::bad_chunk)},
+      {"half_record",
+       Client::mid_stream,
+       Node::out,
+       mid(FaultKind::half_record),
+       {},
+       nothing,
+       streams},
+      {"long_length", Client::mid_stream, Node::out, first(FaultKind::long_length)},
+      {"short_length", Client::begun_or_not, Node::out, first(FaultKind::short_length)},
+      {"foreign", Client::elsewhere, Node::out, first(FaultKind::foreign)},
+      {"foreign_of_all",
+       Client::elsewhere,
+       Node::out,
+       {.kind = FaultKind::foreign, .scope = everywhere}},
+      {"killed_later", Client::any_time, Node::out, {}, {}, kill, token_writers},
+      {"replaced_by_web_server", Client::elsewhere, Node::out, {}, StandIn::Kind::web_server},
+      {"replaced_by_other_talk", Client::elsewhere, Node::out, {}, StandIn::Kind::other_talk},
+      {"replaced_by_silence", Client::elsewhere, Node::out, {}, StandIn::Kind::silent},
+      {"replaced_by_hanging_up", Client::elsewhere, Node::out, {}, StandIn::Kind::hangs_up},
+      {"black_hole", Client::elsewhere, Node::out, {}, StandIn::Kind::black_hole},
+      {"clock_jumps_forward", Client::unharmed, Node::unharmed, {}, {}, wall_clock_forward},
+      {"clock_jumps_back", Client::unharmed, Node::unharmed, {}, {}, wall_clock_back},
+  };
+}
+
+/// One call with nodes of its own: "a…", which fails, and where there are two, "b…" below it.
+struct Cell {
+  InferenceCall call;
+  std::string model, bad, good;
+  std::string words;  // the right answer's
+};
+
+enum class Fleet : std::uint8_t { pairs, alone };
+
+sim::ModelSpec cell_model(const std::string& name) {
+  sim::ModelSpec model;
+  model.name = name;
+  model.capabilities = {"completion", "embedding", "audio"};
+  model.embedding_length = 8;
+  model.load_time = 1ms;
+  model.decode_tokens_per_s = 200;
+  model.prefill_tokens_per_s = 20000;
+  model.answer_tokens = 12;
+  return model;
+}
+
+/// A gateway in front of nodes for each cell, so that all cells of a row can run at once.
+class Matrix {
+ public:
+  explicit Matrix(Fleet kind) : kind_(kind) {
+    for (const InferenceCall& call : inference_calls()) {
+      const std::string id = std::to_string(cells_.size());
+      cells_.push_back({call, "model" + id, "a" + id, kind == Fleet::pairs ? "b" + id : "", {}});
+    }
+    fleet_.emplace(nodes(), tune);
+    for (Cell& cell : cells_) {
+      RawClient client(fleet_->node_port(cell.bad), ip_of(cell.bad).c_str());
+      client.send(cell.call.request(cell.model));
+      const Reading right = read_answer(cell.call, client.receive());
+      if (right.seen != Seen::whole || right.words.empty())
+        throw std::runtime_error(cell.call.name + ": no right answer: " + right.problem);
+      cell.words = right.words;
+    }
+  }
+
+  const std::vector<Cell>& cells() const { return cells_; }
+  TestFleet& fleet() { return *fleet_; }
+  Fleet kind() const { return kind_; }
+
+  /// Nodes have addresses of their own, so that nobody's outgoing connection takes their port.
+  std::string ip_of(std::string_view node) {
+    const std::string url = fleet_->nodes().url(node);
+    return url.substr(7, url.rfind(':') - 7);
+  }
+
+ private:
+  sim::FleetConfig nodes() const {
+    sim::FleetConfig config;
+    config.time_scale = 1;  // so that tokens come one by one
+    for (const Cell& cell : cells_) {
+      for (const std::string& name : {cell.bad, cell.good}) {
+        if (name.empty()) continue;
+        sim::NodeSpec node;
+        node.name = name;
+        node.address = "127.0.3." + std::to_string(config.nodes.size() + 1) + ":0";
+        node.models = {cell_model(cell.model)};
+        config.nodes.push_back(std::move(node));
+      }
+    }
+    return config;
+  }
+
+  static void tune(gateway::Options& options) {
+    for (auto& node : options.nodes) node.tier = node.name.starts_with('b') ? 1 : 0;
+    options.upstream.connect_timeout = 300ms;
+    options.upstream.response_timeout = first_byte_limit;
+    options.retry.budget_percent = 100;  // every call of a row fails once; see RetriesAreBounded
+    options.probe.interval = 100ms;
+    options.probe.timeout = 500ms;
+    options.probe.tags_interval = 500ms;
+    options.probe.ps_timeout = 500ms;
+    options.health.suspect_after = 250ms;
+    options.health.dead_after = 500ms;
+    options.health.failures_to_eject = 1;
+    options.health.ejection_base = 50ms;
+    options.health.ejection_max = 200ms;
+  }
+
+  Fleet kind_;
+  std::vector<Cell> cells_;
+  std::optional<TestFleet> fleet_;
+};
+
+/// What came on one connection: the answer, and what a second request on it got.
+struct Observed {
+  Answer answer;
+  Reading reading;
+  std::string trouble;  // of the connection: two answers, say
+};
+
+/// Sends the call, and after a whole answer one more request: whatever came too much would spoil
+/// the second answer.
+Observed observe(Matrix& matrix, const Cell& cell) {
+  Observed seen;
+  RawClient client(matrix.fleet().port());
+  client.send(cell.call.request(cell.model));
+  try {
+    seen.answer = client.receive();
+    seen.reading = read_answer(cell.call, seen.answer);
+    if (client.silent()) seen.reading.seen = Seen::silence;
+    if (!seen.answer.complete) return seen;
+    client.send(request_text("GET", "/api/version"));
+    const Answer second = client.receive();
+    if (second.status != 0 && !second.body.starts_with("{\"version\""))
+      seen.trouble = "a second answer follows: " + second.raw;
+  } catch (const std::exception& error) {
+    seen.trouble = error.what();
+  }
+  return seen;
+}
+
+bool meets_connections(FaultKind kind) {
+  return kind == FaultKind::reset || kind == FaultKind::starting;
+}
+
+/// Makes the fault, and takes it away at the end of the scope.
+class InForce {
+ public:
+  InForce(Matrix& matrix, const FaultRow& row, const Cell& cell)
+      : nodes_(matrix.fleet().nodes()), row_(row), node_(cell.bad) {
+    if (row.stand_in) {
+      const std::uint16_t port = matrix.fleet().node_port(node_);
+      const std::string ip = matrix.ip_of(node_);
+      nodes_.kill(node_);
+      stand_in_ = std::make_unique<StandIn>(*row.stand_in, ip, port);
+    } else {
+      nodes_.set_fault(node_, row.fault);
+      if (meets_connections(row.fault.kind)) {  // connections that are kept would not meet it
+        nodes_.kill(node_);
+        nodes_.restart(node_);
+      }
+    }
+    if (row.meanwhile == FaultRow::Meanwhile::nothing) return;
+    meanwhile_ = std::thread([this, before = nodes_.counters(node_)] { act_meanwhile(before); });
+  }
+  ~InForce() {
+    if (meanwhile_.joinable()) meanwhile_.join();
+    stand_in_.reset();
+    nodes_.set_fault(node_, {});
+    nodes_.restart(node_);
+    wall_offset_s = 0;
+  }
+  InForce(const InForce&) = delete;
+  InForce& operator=(const InForce&) = delete;
+
+ private:
+  void act_meanwhile(const sim::NodeCounters& before) {
+    nodes_.wait_until([&] {
+      const sim::NodeCounters now = nodes_.counters(node_);
+      return now.tokens >= before.tokens + 3 || now.completed > before.completed;
+    });
+    if (row_.meanwhile == FaultRow::Meanwhile::kill) return nodes_.kill(node_);
+    wall_offset_s = row_.meanwhile == FaultRow::Meanwhile::wall_clock_forward ? 86400 : -86400;
+  }
+
+  sim::Fleet& nodes_;
+  const FaultRow& row_;
+  const std::string& node_;
+  std::unique_ptr<StandIn> stand_in_;
+  std::thread meanwhile_;
+};
+
+bool met_by(const FaultRow& row, const InferenceCall& call) {
+  switch (row.meets) {
+    case FaultRow::Meets::all:
+      return true;
+    case FaultRow::Meets::token_writers:
+      return call.has_tokens();
+    case FaultRow::Meets::streams:
+      return call.streams();
+  }
+  return true;
+}
+
+/// What the client may have seen.
+std::vector<Seen> allowed(const FaultRow& row, const InferenceCall& call, Fleet fleet) {
+  const Seen elsewhere = fleet == Fleet::pairs ? Seen::whole : Seen::error_answer;
+  switch (row.client) {
+    case Client::unharmed:
+      return {Seen::whole};
+    case Client::elsewhere:
+      return {elsewhere};
+    case Client::mid_stream:
+      if (!call.streams()) return {elsewhere};
+      // An error answer: the first bytes and the fault came at once.
+      if (fleet == Fleet::pairs) return {Seen::whole, Seen::error_record};
+      return {Seen::error_record, Seen::error_answer};
+    case Client::begun_or_not:
+      if (!call.streams()) return {elsewhere};
+      return {elsewhere, Seen::error_record};
+    case Client::any_time:
+      if (!call.streams()) return {Seen::whole, Seen::error_answer};
+      return {Seen::whole, Seen::error_answer, Seen::error_record};
+  }
+  return {};
+}
+
+/// A transcription may be plain text: its type tells nothing.
+bool harmless(const FaultRow& row, const InferenceCall& call) {
+  return row.fault.kind == FaultKind::content_type &&
+         call.kind == InferenceCall::Kind::transcriptions;
+}
+
+void expect_client(const FaultRow& row, Matrix& matrix, const Cell& cell, const Observed& seen) {
+  std::vector<Seen> may = allowed(row, cell.call, matrix.kind());
+  if (harmless(row, cell.call)) may = {Seen::whole};
+  EXPECT_TRUE(std::ranges::count(may, seen.reading.seen) == 1)
+      << "the client saw: " << text(seen.reading.seen) << " " << seen.reading.problem << "\n"
+      << seen.answer.raw;
+  EXPECT_EQ(seen.trouble, "");
+  if (seen.reading.seen == Seen::whole) {
+    EXPECT_EQ(seen.reading.words, cell.words);
+  }
+  if (seen.reading.seen == Seen::error_answer) {
+    EXPECT_GE(seen.answer.status, 500) << seen.answer.raw;
+  }
+}
+
+/// The node serves again once the fault is gone.
+void expect_recovery(Matrix& matrix, const Cell& cell) {
+  Observed last;
+  const bool serves = matrix.fleet().eventually([&] {
+    last = observe(matrix, cell);
+    return last.answer.field("x-sollol-node") == cell.bad && last.reading.seen == Seen::whole;
+  });
+  EXPECT_TRUE(serves) << cell.bad << " is " << matrix.fleet().state(cell.bad)
+                      << "; last answer: " << last.answer.raw;
+  EXPECT_EQ(last.reading.words, cell.words);
+}
+
+void run_cell(const FaultRow& row, Matrix& matrix, const Cell& cell) {
+  SCOPED_TRACE(std::string(row.name) + " × " + cell.call.name +
+               (matrix.kind() == Fleet::pairs ? ", another node there" : ", alone"));
+  TestFleet& fleet = matrix.fleet();
+  const auto asked = [&](const std::string& node) {
+    return node.empty() ? 0 : fleet.nodes().counters(node).of("POST " + cell.call.path);
+  };
+  {
+    const auto bad_before = asked(cell.bad), good_before = asked(cell.good);
+    const InForce in_force(matrix, row, cell);
+    const Observed seen = observe(matrix, cell);
+    expect_client(row, matrix, cell, seen);
+    // Once more on a fresh connection where a kept one was stale, and never twice elsewhere.
+    EXPECT_LE(asked(cell.bad) - bad_before, 2u);
+    EXPECT_LE(asked(cell.good) - good_before, 1u);
+    if (harmless(row, cell.call)) return;
+    if (row.node == Node::out) {
+      EXPECT_TRUE(fleet.eventually([&] { return fleet.state(cell.bad) != "healthy"; }));
+    } else if (row.node == Node::unharmed) {
+      EXPECT_EQ(fleet.state(cell.bad), "healthy");
+    }
+  }
+  expect_recovery(matrix, cell);
+}
+
+std::optional<Matrix>& shared_matrix(Fleet kind) {
+  static std::optional<Matrix> pairs, alone;
+  return kind == Fleet::pairs ? pairs : alone;
+}
+
+Matrix& matrix_of(Fleet kind) {
+  std::optional<Matrix>& matrix = shared_matrix(kind);
+  if (!matrix) matrix.emplace(kind);
+  return *matrix;
+}
+
+class FaultMatrix : public testing::TestWithParam<FaultRow> {
+ protected:
+  static void TearDownTestSuite() {
+    shared_matrix(Fleet::pairs).reset();
+    shared_matrix(Fleet::alone).reset();
+  }
+};
+
+TEST_P(FaultMatrix, TheClientIsAnsweredAndTheNodeComesBack) {
+  const FaultRow& row = GetParam();
+  if (row.fault.kind == FaultKind::stall_after_tokens)
+    GTEST_SKIP() << "there is no limit yet for the time between tokens";
+  std::vector<std::jthread> threads;
+  for (const Fleet kind : {Fleet::pairs, Fleet::alone}) {
+    Matrix& matrix = matrix_of(kind);
+    for (const Cell& cell : matrix.cells()) {
+      if (met_by(row, cell.call))
+        threads.emplace_back([&row, &matrix, &cell] { run_cell(row, matrix, cell); });
+    }
+  }
+  threads.clear();
+  for (const Fleet kind : {Fleet::pairs, Fleet::alone}) {
+    const auto idle = [&] {
+      const auto status =
+          boost::json::parse(matrix_of(kind).fleet().ask("GET", "/sollol/v1/status").body);
+      return status.at("in_flight") == 0 && status.at("queued") == 0;
+    };
+    EXPECT_TRUE(matrix_of(kind).fleet().eventually(idle));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Faults, FaultMatrix, testing::ValuesIn(fault_rows()),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+/// Every simulated fault has a row.
+TEST_F(FaultMatrix, HasARowForEachSimulatedFault) {
+  const auto rows = fault_rows();
+  for (int kind = 0; kind <= static_cast<int>(FaultKind::foreign); ++kind) {
+    const auto has = [kind](const FaultRow& row) {
+      return static_cast<int>(row.fault.kind) == kind;
+    };
+    EXPECT_TRUE(std::ranges::any_of(rows, has)) << kind;
+  }
+}
+
+/// A client that ends its sending side after its request is answered whole, or not at all.
+TEST_F(FaultMatrix, AClientThatHalfClosesIsNeverAnsweredInPart) {
+  Matrix& matrix = matrix_of(Fleet::pairs);
+  for (const Cell& cell : matrix.cells()) {
+    SCOPED_TRACE(cell.call.name);
+    RawClient client(matrix.fleet().port());
+    client.send(cell.call.request(cell.model));
+    client.half_close();
+    const Answer answer = client.receive();
+    EXPECT_FALSE(client.silent());
+    if (answer.complete) {
+      const Reading reading = read_answer(cell.call, answer);
+      EXPECT_EQ(text(reading.seen), text(Seen::whole)) << answer.raw;
+      EXPECT_EQ(reading.words, cell.words);
+    }
+    EXPECT_EQ(matrix.fleet().state(cell.bad), "healthy") << "the client's doing is not the node's";
+  }
+}
+
+/// While the process can open nothing, requests are refused in their API's form or served over
+/// connections that are open; nodes keep their good name.
+TEST_F(FaultMatrix, WithoutFreeDescriptorsRequestsAreRefusedAndLaterServed) {
+  Matrix& matrix = matrix_of(Fleet::alone);
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (const Cell& cell : matrix.cells()) {
+    clients.push_back(std::make_unique<RawClient>(matrix.fleet().port()));
+    clients.back()->send(request_text("GET", "/api/version"));
+    EXPECT_EQ(clients.back()->receive().status, 200) << cell.call.name;
+  }
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit none = before;
+  none.rlim_cur = 3;
+  setrlimit(RLIMIT_NOFILE, &none);
+  std::vector<Answer> answers;
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    const Cell& cell = matrix.cells()[i];
+    clients[i]->send(cell.call.request(cell.model));
+    answers.push_back(clients[i]->receive());
+    EXPECT_FALSE(clients[i]->silent()) << cell.call.name;
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    const Cell& cell = matrix.cells()[i];
+    const Reading reading = read_answer(cell.call, answers[i]);
+    EXPECT_TRUE(reading.seen == Seen::whole || reading.seen == Seen::error_answer)
+        << cell.call.name << " saw " << text(reading.seen) << " " << reading.problem
+        << answers[i].raw;
+  }
+  for (const Cell& cell : matrix.cells()) expect_recovery(matrix, cell);
+}
+
+/// However much fails, retries stay a share of the requests.
+TEST_F(FaultMatrix, RetriesAreBounded) {
+  constexpr unsigned requests = 60, percent = 20, reserve = 10;
+  TestFleet fleet(equal_nodes(3, {chat_model()}), [](gateway::Options& options) {
+    options.retry.budget_percent = percent;
+    options.health.failures_to_eject = 1000;
+    options.health.window_requests = 64;
+    options.health.error_rate_percent = 101;
+  });
+  for (const std::string& name : fleet.nodes().names())
+    fleet.nodes().set_fault(name, {.kind = FaultKind::reset_after_head});
+  for (unsigned i = 0; i < requests; ++i) {
+    const Answer answer =
+        fleet.ask("POST", "/api/generate", R"({"model":"llama3.2","prompt":"Hello"})");
+    EXPECT_EQ(answer.status, 502) << answer.body;
+  }
+  std::uint64_t attempts = 0;
+  for (const std::string& name : fleet.nodes().names())
+    attempts += fleet.nodes().counters(name).of("POST /api/generate");
+  EXPECT_GT(attempts, requests);
+  EXPECT_LE(attempts, requests + reserve + requests * percent / 100);
+}
+
+}  // namespace
+}  // namespace sollol::test
