@@ -47,6 +47,11 @@ struct RetrySettings {
   std::uint64_t budget_percent = 20;
 };
 
+/// Answers that come piece by piece.
+struct StreamSettings {
+  Duration heartbeat = 10s;  // 0: none
+};
+
 /// Health checks and outlier ejection.
 struct HealthSettings {
   Duration interval = 500ms;
@@ -82,6 +87,7 @@ struct Settings {
   LimitSettings limits = {};
   UpstreamSettings upstream = {};
   RetrySettings retry = {};
+  StreamSettings stream = {};
   HealthSettings health = {};
   LogSettings log = {};
   CorsSettings cors = {};

@@ -73,6 +73,10 @@ std::vector<Setting> make_table() {
        "Further nodes tried when one fails before it has answered anything.", 0, 16},
       {"retry.budget_percent", [](S& s) -> Field { return &s.retry.budget_percent; },
        "Retries allowed, in percent of requests, so that a failing fleet is not flooded.", 0, 100},
+      {"stream.heartbeat_s", [](S& s) -> Field { return &s.stream.heartbeat; },
+       "A stream that waits for its first token gets an empty record this often, so that nobody "
+       "takes it for dead; 0 means never.",
+       0, a_day_s},
       {"health.interval_s", [](S& s) -> Field { return &s.health.interval; },
        "Pace of the check whether a node is alive.", 0.01, a_day_s},
       {"health.suspect_after_s", [](S& s) -> Field { return &s.health.suspect_after; },

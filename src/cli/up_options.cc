@@ -88,6 +88,7 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.upstream.idle_timeout = settings.upstream.idle_timeout;
   options.retry = {.attempts_max = static_cast<std::uint32_t>(settings.retry.attempts),
                    .budget_percent = static_cast<std::uint32_t>(settings.retry.budget_percent)};
+  options.stream.heartbeat = settings.stream.heartbeat;
   options.probe.interval = settings.health.interval;
   options.probe.timeout = settings.health.timeout;
   options.probe.tags_interval = settings.health.tags_interval;

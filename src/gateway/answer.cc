@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "api/heartbeat.h"
 #include "gateway/worker.h"
 
 namespace sollol::gateway {
@@ -16,10 +17,15 @@ void note_first_byte(Connection& client) {
 }
 
 void Answer::offer(Head head, const http::Framing& body, api::StreamForm form, Passing passing) {
-  head_ = std::move(head);
-  form_ = form;
+  const bool raw = body.kind == http::Framing::Kind::chunked && passing == Passing::raw;
   carry_.clear();
   inside_chunk_ = inside_record_ = false;
+  if (begun_) {  // by a heartbeat: head and framing stand
+    if (chunked()) framing_ = raw ? Framing::raw_chunks : Framing::chunks;
+    return;
+  }
+  head_ = std::move(head);
+  form_ = form;
   if (body.kind == http::Framing::Kind::sized && form == api::StreamForm::opaque) {
     framing_ = Framing::sized;
     fmt::format_to(std::back_inserter(head_.fields), "Content-Length: {}\r\n", body.length);
@@ -27,9 +33,7 @@ void Answer::offer(Head head, const http::Framing& body, api::StreamForm form, P
     framing_ = Framing::until_close;
     client_.close_after();
   } else {
-    framing_ = body.kind == http::Framing::Kind::chunked && passing == Passing::raw
-                   ? Framing::raw_chunks
-                   : Framing::chunks;
+    framing_ = raw ? Framing::raw_chunks : Framing::chunks;
     head_.fields += "Transfer-Encoding: chunked\r\n";
   }
 }
@@ -82,23 +86,29 @@ void Answer::write(std::string_view payload, End end) {
 void Answer::write_out(std::string_view bytes, End end) {
   const std::string_view ending =
       end == End::last && chunked() ? http::last_chunk : std::string_view{};
-  if (!committed_) return begin(bytes, ending);
+  if (!committed_) return commit(bytes, ending);
   if (bytes.empty() && ending.empty()) return;
   const std::array<std::string_view, 2> slices{bytes, ending};
   client_.write(std::span(slices).first(ending.empty() ? 1 : 2));
 }
 
-void Answer::begin(std::string_view bytes, std::string_view ending) {
-  begun_ = committed_ = true;
+/// The first payload: with the head, unless heartbeats have brought it.
+void Answer::commit(std::string_view bytes, std::string_view ending) {
+  const bool has_head = std::exchange(begun_, true);
+  committed_ = true;
+  heartbeat_.disarm();
   note_first_byte(client_);
-  const std::string head = client_.head_text(head_.status, head_.reason, head_.fields);
+  const std::string head =
+      has_head ? std::string() : client_.head_text(head_.status, head_.reason, head_.fields);
   const std::array<std::string_view, 3> slices{head, bytes, ending};
   client_.write(slices);
   client_.release_body();  // no retry from here on
 }
 
 void Answer::write_whole(Head head, std::string_view body) {
+  if (begun_) return write(body, End::last);
   begun_ = committed_ = true;
+  heartbeat_.disarm();
   note_first_byte(client_);
   const bool has_length = head.status != 204 && head.status != 304 && !client_.request().is_head();
   if (has_length) {
@@ -107,6 +117,53 @@ void Answer::write_whole(Head head, std::string_view body) {
   const std::string text = client_.head_text(head.status, head.reason, head.fields);
   const std::array<std::string_view, 2> slices{text, body};
   client_.write(slices);
+}
+
+void Answer::keep_waiting(Duration interval) {
+  if (interval.count() == 0 || asked_form_ == api::StreamForm::opaque ||
+      client_.request().minor_version == 0) {
+    return;
+  }
+  heartbeat_.interval = interval;
+  client_.worker().scheduler().arm(heartbeat_, client_.worker().scheduler().now() + interval);
+}
+
+void Answer::beat() {
+  Worker& worker = client_.worker();
+  const Request& request = client_.request();
+  if (client_.client_gone()) return;
+  const std::string record = api::heartbeat_record(request.route.operation, request.outcome.model,
+                                                   worker.scheduler().wall_now());
+  if (record.empty()) return;
+  worker.scheduler().arm(heartbeat_, worker.scheduler().now() + heartbeat_.interval);
+  if (client_.holds_output()) return;  // it has not even taken the last one
+  worker.metrics().heartbeats.add();
+  std::string head;
+  if (!std::exchange(begun_, true)) {
+    form_ = asked_form_;
+    framing_ = Framing::chunks;
+    head = client_.head_text(
+        200, http::reason_phrase(200),
+        fmt::format("Date: {}\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n",
+                    worker.http_date(), api::stream_content_type(asked_form_)));
+  }
+  const std::string chunk = http::chunk_of(record);
+  const std::array<std::string_view, 2> slices{head, chunk};
+  client_.write(slices);
+}
+
+net::Task<void> Answer::refuse(int status, std::string_view content_type, std::string body,
+                               std::string fields) {
+  heartbeat_.disarm();
+  if (!begun_) {
+    auto answering = client_.answer(status, content_type, std::move(body), std::move(fields));
+    co_await std::move(answering);
+    co_return;
+  }
+  const std::string record = api::refusal_record(asked_form_, status, body);
+  write(record, End::last);
+  auto flushing = client_.flush();
+  co_await std::move(flushing);
 }
 
 void Answer::fail(std::string_view message, bool mid_record, bool inside_chunk) {

@@ -6,6 +6,7 @@
 #include "api/stream_watch.h"
 #include "gateway/connection.h"
 #include "http/framing.h"
+#include "net/timer_wheel.h"
 
 namespace sollol::gateway {
 
@@ -13,8 +14,10 @@ namespace sollol::gateway {
 /// however many nodes contribute to it.
 ///
 /// Each attempt offers a head and says how its body comes; what the client has been given already
-/// stands. Writing never waits: what the client does not take at once is held by its connection,
-/// and whoever writes flushes before he writes more. One worker thread; within the request.
+/// stands. While no node has answered, a stream may be begun with heartbeats (`keep_waiting`): from
+/// then on a failure can only be told by an error record. Writing never waits: what the client does
+/// not take at once is held by its connection, and whoever writes flushes before he writes more.
+/// One worker thread; within the request.
 class Answer {
  public:
   /// Bytes of an unfinished chunk that are held back, so that a record can still be put before it.
@@ -29,8 +32,13 @@ class Answer {
   enum class Passing : std::uint8_t { payload, raw };
   enum class End : std::uint8_t { more, last };  // last: the answer is complete with this
 
-  /// `form`: what an error record has to look like, until an attempt offers another.
-  Answer(Connection& client, api::StreamForm form) : client_(client), form_(form) {}
+  /// `form`: of the answer that was asked for; it decides what an error record looks like.
+  Answer(Connection& client, api::StreamForm form)
+      : client_(client), asked_form_(form), form_(form), heartbeat_(*this) {}
+
+  /// From now until payload comes, a stream gets an empty record every `interval`; the first brings
+  /// its head. Nothing where the form has no such record or the client no chunks, and for zero.
+  void keep_waiting(Duration interval);
 
   /// The head to send with the first byte, and the framing towards the client of a body that comes
   /// in `body`. `raw` is granted only where the client's framing is chunks too: ask `passes_raw`.
@@ -49,8 +57,13 @@ class Answer {
   void pass_chunks(std::string_view raw, const http::BodyWatcher& body, End end);
   /// Holds raw bytes that precede the first payload.
   void hold(std::string_view raw) { carry_.append(raw); }
-  /// A whole answer in one go, with its length. Only while nothing has begun.
+  /// A whole answer in one go: with its length, or, once begun, as the only payload.
   void write_whole(Head head, std::string_view body);
+
+  /// Answers with an error: as it is, or, once the answer has begun, as its last record. `fields`:
+  /// further lines of the head. Only while no payload has been written.
+  net::Task<void> refuse(int status, std::string_view content_type, std::string body,
+                         std::string fields = {});
 
   /// The answer broke off after it had begun: ends it with an error record in the form of its API,
   /// or, where the form has no word for it, with a reset. `mid_record`: part of a record has been
@@ -70,10 +83,20 @@ class Answer {
                                 std::string& joined);
   void note_open_record(std::string_view chunks);
   void write_out(std::string_view bytes, End end);
-  void begin(std::string_view bytes, std::string_view ending);
+  void commit(std::string_view bytes, std::string_view ending);
+  void beat();
+
+  /// Wakes while the client waits for the first payload.
+  struct Heartbeat final : net::TimerWheel::Entry {
+    explicit Heartbeat(Answer& owner) : answer(owner) {}
+    void expired() override { answer.beat(); }
+    Answer& answer;
+    Duration interval{};
+  };
 
   Connection& client_;
-  api::StreamForm form_;
+  api::StreamForm asked_form_;
+  api::StreamForm form_;  // of what the present attempt writes
   Head head_;
   Framing framing_ = Framing::chunks;
   std::string carry_;  // raw bytes of an unfinished chunk, held back
@@ -81,6 +104,7 @@ class Answer {
   bool inside_record_ = false;
   bool begun_ = false;
   bool committed_ = false;
+  Heartbeat heartbeat_;
 };
 
 /// Notes when the first byte of the answer's body went out.

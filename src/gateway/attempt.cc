@@ -44,6 +44,10 @@ net::Task<Verdict> Attempt::run(Plan plan) {
     auto collecting = collect_refusal();
     co_return co_await std::move(collecting);
   }
+  if (answer_.begun() && head_.status != 200) {
+    co_return failure({ErrorKind::bad_reply, Origin::node, Retry::other_node,
+                       fmt::format("answered with status {}", head_.status)});
+  }
   const bool is_stream = content_type_.starts_with("application/x-ndjson") ||
                          content_type_.starts_with("text/event-stream");
   if (!is_stream) {

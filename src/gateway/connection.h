@@ -79,6 +79,8 @@ class Connection {
   /// Writes now what the client takes and holds the rest; false when something is held: `flush`
   /// before writing more.
   bool write(std::span<const std::string_view> slices);
+  /// The client has not yet taken all that was written.
+  bool holds_output() const noexcept { return !held_.empty(); }
   /// Waits until all that is held is written; false when the client has gone or stalls.
   net::Task<bool> flush();
   /// Ends the connection after this answer, whatever the client wished.

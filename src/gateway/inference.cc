@@ -84,6 +84,17 @@ bool may_retry(const Verdict& verdict, bool has_model) {
   return verdict.status >= 500 || (verdict.status == 404 && has_model);
 }
 
+/// 503 with Retry-After in the form of the caller's API.
+net::Task<void> refuse_unavailable(Connection& client, Answer& answer, std::string message,
+                                   Duration retry_after) {
+  const Request& request = client.request();
+  api::Reply reply = api::error_reply(request.route.dialect, 503, message, request.id);
+  auto answering =
+      answer.refuse(reply.status, reply.content_type, std::move(reply.body),
+                    fmt::format("Retry-After: {:.0f}\r\n", std::max(1.0, to_seconds(retry_after))));
+  co_await std::move(answering);
+}
+
 /// Tells the client that the answer it has begun to get will not be finished.
 net::Task<void> answer_cut(Connection& client, Answer& answer, const Verdict& verdict) {
   client.worker().metrics().broken_streams.add();
@@ -96,9 +107,9 @@ net::Task<void> answer_cut(Connection& client, Answer& answer, const Verdict& ve
   co_await std::move(flushing);
 }
 
-net::Task<void> answer_verdict(Connection& client, Verdict verdict) {
+net::Task<void> answer_verdict(Connection& client, Answer& answer, Verdict verdict) {
   if (verdict.kind == Verdict::Kind::refused) {
-    auto answering = client.answer(verdict.status, verdict.content_type, std::move(verdict.body));
+    auto answering = answer.refuse(verdict.status, verdict.content_type, std::move(verdict.body));
     co_await std::move(answering);
     co_return;
   }
@@ -106,13 +117,13 @@ net::Task<void> answer_verdict(Connection& client, Verdict verdict) {
   const bool overloaded = verdict.error->kind == ErrorKind::overloaded;
   client.request().outcome.problem = verdict.error->detail;
   if (overloaded) {
-    auto answering = answer_unavailable(client, verdict.error->detail, 1s);
+    auto answering = refuse_unavailable(client, answer, verdict.error->detail, 1s);
     co_await std::move(answering);
     co_return;
   }
   api::Reply reply = api::error_reply(request.route.dialect, 502,
                                       "no node could answer: " + verdict.error->detail, request.id);
-  auto answering = client.answer(std::move(reply));
+  auto answering = answer.refuse(reply.status, reply.content_type, std::move(reply.body));
   co_await std::move(answering);
 }
 
@@ -133,7 +144,7 @@ void note_decision(Connection& client, const Slot& slot) {
   });
 }
 
-net::Task<void> answer_no_place(Connection& client, Error error) {
+net::Task<void> answer_no_place(Connection& client, Answer& answer, Error error) {
   if (error.kind == ErrorKind::cancelled) co_return;
   client.request().outcome.problem = error.detail;
   const bool no_nodes = client.worker().view()->cluster->nodes.empty();
@@ -141,21 +152,12 @@ net::Task<void> answer_no_place(Connection& client, Error error) {
                                    "http://HOST:11434, add one with "
                                    "`sollol nodes add URL`, or list it in the node file"
                                  : error.detail;
-  auto answering = answer_unavailable(client, std::move(message),
+  auto answering = refuse_unavailable(client, answer, std::move(message),
                                       error.kind == ErrorKind::no_candidate ? 2s : 1s);
   co_await std::move(answering);
 }
 
 }  // namespace
-
-net::Task<void> answer_unavailable(Connection& client, std::string message, Duration retry_after) {
-  const Request& request = client.request();
-  api::Reply reply = api::error_reply(request.route.dialect, 503, message, request.id);
-  auto answering =
-      client.answer(std::move(reply),
-                    fmt::format("Retry-After: {:.0f}\r\n", std::max(1.0, to_seconds(retry_after))));
-  co_await std::move(answering);
-}
 
 net::Task<void> answer_body_error(Connection& client, Error error) {
   if (error.kind == ErrorKind::cancelled) co_return;
@@ -221,9 +223,10 @@ net::Task<void> serve_inference(Connection& client) {
     if (model == nullptr && !prepared.cloud) {
       const bool hopeless = !any_usable(*prepared.work.view);
       if (hopeless) {
-        auto refusing =
-            answer_no_place(client, {ErrorKind::no_candidate, Origin::gateway, Retry::later,
-                                     "no node answers at present; `sollol nodes` says why"});
+        Answer answer(client, api::StreamForm::opaque);
+        auto refusing = answer_no_place(client, answer,
+                                        {ErrorKind::no_candidate, Origin::gateway, Retry::later,
+                                         "no node answers at present; `sollol nodes` says why"});
         co_await std::move(refusing);
         co_return;
       }
@@ -252,14 +255,15 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
   worker.shared().retries.on_request();
   client.watch();
   Answer answer(client, plan.form);
+  answer.keep_waiting(worker.options().stream.heartbeat);
   std::optional<Verdict> last;
   while (true) {
     auto admitting = worker.shared().admission.admit(client, work);
     Result<Slot> slot = co_await std::move(admitting);
     if (!slot) {
       // Nowhere left to try: the last node's own words say more than ours.
-      auto answering =
-          last ? answer_verdict(client, std::move(*last)) : answer_no_place(client, slot.error());
+      auto answering = last ? answer_verdict(client, answer, std::move(*last))
+                            : answer_no_place(client, answer, slot.error());
       co_await std::move(answering);
       co_return;
     }
@@ -283,7 +287,7 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
     }
     if (!again) {
       if (verdict.kind == Verdict::Kind::refused || verdict.kind == Verdict::Kind::failed) {
-        auto answering = answer_verdict(client, std::move(verdict));
+        auto answering = answer_verdict(client, answer, std::move(verdict));
         co_await std::move(answering);
       }
       co_return;

@@ -31,7 +31,4 @@ net::Task<const cluster::Model*> find_model(Connection& client, Work& work, std:
 /// The refusal for a body that could not be read.
 net::Task<void> answer_body_error(Connection& client, Error error);
 
-/// 503 with Retry-After in the form of the caller's API.
-net::Task<void> answer_unavailable(Connection& client, std::string message, Duration retry_after);
-
 }  // namespace sollol::gateway

@@ -46,6 +46,9 @@ class Gather {
     counter("sollol_broken_streams_total",
             "Answers that ended with an error record because the node failed.",
             [](const Metrics& m) { return static_cast<double>(m.broken_streams.value()); });
+    counter("sollol_heartbeats_total",
+            "Empty records sent to streams that waited for their first token.",
+            [](const Metrics& m) { return static_cast<double>(m.heartbeats.value()); });
     counter("sollol_client_disconnects_total", "Requests whose client left before the end.",
             [](const Metrics& m) { return static_cast<double>(m.client_disconnects.value()); });
     counter("sollol_prompt_tokens_total", "Prompt tokens that nodes reported.",

@@ -50,6 +50,7 @@ class Metrics {
   Counter connections_closed;
   Counter retries;
   Counter broken_streams;  // ended by an error record of ours
+  Counter heartbeats;      // empty records sent to streams that wait
   Counter client_disconnects;
   Counter upstream_connects;
 

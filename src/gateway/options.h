@@ -69,6 +69,10 @@ struct StateOptions {
   Duration interval = 10s;
 };
 
+struct StreamOptions {
+  Duration heartbeat = 10s;  // between empty records to a stream that waits; zero: none
+};
+
 enum class AccessLog : std::uint8_t { off, to_stderr, to_file };
 
 struct Options {
@@ -79,6 +83,7 @@ struct Options {
   ClientOptions client;
   UpstreamOptions upstream;
   RetryOptions retry;
+  StreamOptions stream;
   ProbeOptions probe;
   cluster::HealthOptions health;
   std::vector<cluster::NodeInfo> nodes;

@@ -81,6 +81,11 @@ net::Task<Verdict> Attempt::relay_whole() {
   }
   if (!call_->body().done()) co_return failure(node_fault("cut its answer short"));
   if (auto problem = check_whole(collected, surplus)) co_return failure(*problem);
+  if (answer_.begun()) {  // a stream, of which this is the only record: NDJSON alone has that
+    if (plan_.form != api::StreamForm::ndjson_answer)
+      co_return failure(node_fault("answered a stream with one document"));
+    if (!collected.ends_with('\n')) collected += '\n';
+  }
   Verdict verdict = finish_relayed();
   verdict.usage = api::usage_of_json(
       std::string_view(collected).substr(collected.size() - std::min(collected.size(), usage_tail)),

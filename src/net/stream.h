@@ -47,7 +47,8 @@ class Stream {
   virtual void on_ready(Direction direction, TimePoint deadline, Callback callback) = 0;
   /// Drops the callback of the direction without calling it.
   virtual void forget(Direction direction) = 0;
-  /// Wakes both directions with Wake::cancelled.
+  /// Wakes whoever waits now, in both directions, with Wake::cancelled; soon, never from inside
+  /// this call.
   virtual void cancel() = 0;
 
   /// Ends our side; the peer may still send.

@@ -7,6 +7,7 @@
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <utility>
 
 #include "net/listening.h"
@@ -42,7 +43,23 @@ class TcpCore final : public std::enable_shared_from_this<TcpCore> {
   void forget(Direction direction) {
     Side& side = side_of(direction);
     side.callback = nullptr;
+    side.cancelled = nullptr;
     side.disarm();
+  }
+
+  /// What waits now is woken from the context, not from here: it may end whoever cancels.
+  void cancel() {
+    for (Side& side : sides_) {
+      side.disarm();
+      if (side.callback) side.cancelled = std::move(side.callback);
+      side.callback = nullptr;
+    }
+    asio::post(socket_.get_executor(), [self = shared_from_this()] {
+      for (Side& side : self->sides_) {
+        auto cancelled = std::exchange(side.cancelled, nullptr);
+        if (cancelled) cancelled(Wake::cancelled);
+      }
+    });
   }
 
   void close() {
@@ -71,6 +88,7 @@ class TcpCore final : public std::enable_shared_from_this<TcpCore> {
     }
     TcpCore& core;
     Stream::Callback callback;
+    Stream::Callback cancelled;  // was waiting when it was cancelled, and is about to be told
     bool pending = false;
   };
 
@@ -140,11 +158,7 @@ class TcpStream final : public Stream {
   }
   void forget(Direction direction) override { core_->forget(direction); }
 
-  void cancel() override {
-    const auto core = core_;
-    core->wake(Direction::read, Wake::cancelled);
-    core->wake(Direction::write, Wake::cancelled);
-  }
+  void cancel() override { core_->cancel(); }
 
   void shutdown_write() override {
     error_code ignored;
