@@ -255,7 +255,7 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
   worker.shared().retries.on_request();
   client.watch();
   Answer answer(client, plan.form);
-  answer.keep_waiting(worker.options().stream.heartbeat);
+  answer.keep_waiting(client.options().stream.heartbeat);
   std::optional<Verdict> last;
   while (true) {
     auto admitting = worker.shared().admission.admit(client, work);
