@@ -39,6 +39,7 @@ SETTINGS = {
     "health-ejection-max": "4",
     "health-tags-interval": "2",
     "queue-max-wait": "8",
+    "stream-heartbeat": "1",
     "limits-body-idle-timeout": "10",
 }
 STALL_SETTINGS = ("upstream-token-timeout", "upstream-stall-timeout", "stall-timeout")

@@ -15,8 +15,9 @@
 
 namespace {
 
-/// Added to the calendar's clock of the whole process.
+/// Added to the clocks of the whole process: the calendar's, and the one that only goes forward.
 std::atomic<long> wall_offset_s{0};
+std::atomic<long> steady_offset_s{0};
 
 }  // namespace
 
@@ -24,6 +25,7 @@ std::atomic<long> wall_offset_s{0};
 extern "C" int clock_gettime(clockid_t clock, timespec* out) noexcept {
   const auto result = static_cast<int>(::syscall(SYS_clock_gettime, clock, out));
   if (clock == CLOCK_REALTIME) out->tv_sec += wall_offset_s.load(std::memory_order_relaxed);
+  if (clock == CLOCK_MONOTONIC) out->tv_sec += steady_offset_s.load(std::memory_order_relaxed);
   return result;
 }
 
@@ -243,6 +245,7 @@ class Matrix {
     for (auto& node : options.nodes) node.tier = node.name.starts_with('b') ? 1 : 0;
     options.upstream.connect_timeout = 300ms;
     options.upstream.response_timeout = first_byte_limit;
+    options.stream.heartbeat = 400ms;
     options.retry.budget_percent = 100;  // every call of a row fails once; see RetriesAreBounded
     options.probe.interval = 100ms;
     options.probe.timeout = 500ms;
@@ -358,6 +361,8 @@ std::vector<Seen> allowed(const FaultRow& row, const InferenceCall& call, Fleet 
     case Client::unharmed:
       return {Seen::whole};
     case Client::elsewhere:
+      // An error record: the stream had begun, with a heartbeat.
+      if (call.streams() && fleet == Fleet::alone) return {elsewhere, Seen::error_record};
       return {elsewhere};
     case Client::mid_stream:
       if (!call.streams()) return {elsewhere};
@@ -537,6 +542,35 @@ TEST_F(FaultMatrix, WithoutFreeDescriptorsRequestsAreRefusedAndLaterServed) {
         << cell.call.name << " saw " << text(reading.seen) << " " << reading.problem
         << answers[i].raw;
   }
+  for (const Cell& cell : matrix.cells()) expect_recovery(matrix, cell);
+}
+
+/// A machine that was frozen for a minute and goes on, requests under way: whatever they get is
+/// whole or says that it is not, and all serve again.
+TEST_F(FaultMatrix, AMinuteThatNobodySawLosesNothing) {
+  Matrix& matrix = matrix_of(Fleet::pairs);
+  std::vector<std::jthread> threads;
+  std::latch under_way(static_cast<std::ptrdiff_t>(matrix.cells().size()) + 1);
+  for (const Cell& cell : matrix.cells()) {
+    threads.emplace_back([&matrix, &cell, &under_way] {
+      SCOPED_TRACE(cell.call.name);
+      RawClient client(matrix.fleet().port());
+      client.send(cell.call.request(cell.model));
+      under_way.arrive_and_wait();
+      const Answer answer = client.receive();
+      const Reading reading = read_answer(cell.call, answer);
+      EXPECT_FALSE(client.silent());
+      EXPECT_TRUE(reading.seen == Seen::whole || reading.seen == Seen::error_answer ||
+                  reading.seen == Seen::error_record)
+          << text(reading.seen) << " " << reading.problem << answer.raw;
+      if (reading.seen == Seen::whole) {
+        EXPECT_EQ(reading.words, cell.words);
+      }
+    });
+  }
+  under_way.arrive_and_wait();
+  steady_offset_s += 60;
+  threads.clear();
   for (const Cell& cell : matrix.cells()) expect_recovery(matrix, cell);
 }
 
