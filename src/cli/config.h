@@ -67,6 +67,12 @@ struct HealthSettings {
   std::uint64_t window_requests = 20;
 };
 
+/// Stopping.
+struct DrainSettings {
+  Duration timeout = 30s;
+  Duration idle_grace = 1s;
+};
+
 struct LogSettings {
   std::string level = "info";
   std::string access = "on";  // "on", "off" or the path of a file
@@ -83,6 +89,8 @@ struct Settings {
   std::string policy = "expected_completion";
   std::uint64_t slots = 0;  // 0: learnt
   std::string node_file = "~/.synapticllamas_nodes.json";
+  std::string state_file = "$XDG_STATE_HOME/sollol/state-{port}.json";
+  Duration state_interval = 10s;
   QueueSettings queue = {};
   LimitSettings limits = {};
   UpstreamSettings upstream = {};
@@ -91,6 +99,7 @@ struct Settings {
   HealthSettings health = {};
   LogSettings log = {};
   CorsSettings cors = {};
+  DrainSettings drain = {};
   std::vector<discovery::NodeSpec> nodes = {};  // [[nodes]] of sollol.toml
 };
 

@@ -36,6 +36,12 @@ std::vector<Setting> make_table() {
        0, 1000000},
       {"node_file", [](S& s) -> Field { return &s.node_file; },
        "The JSON file of nodes; a missing one is no error."},
+      {"state_file", [](S& s) -> Field { return &s.state_file; },
+       "Where nodes that were added or drained at run time, and learnt speeds, are kept over a "
+       "restart; empty keeps nothing. `$XDG_STATE_HOME` is `~/.local/state` where it is not set; "
+       "`{port}` is the port served."},
+      {"state_interval_s", [](S& s) -> Field { return &s.state_interval; },
+       "It is written at most this often, and at the end.", 0.1, a_day_s},
       {"queue.max_waiting", [](S& s) -> Field { return &s.queue.max_waiting; },
        "Requests that may wait for a node; one more is answered 503.", 0, 1e6},
       {"queue.max_wait_s", [](S& s) -> Field { return &s.queue.max_wait; },
@@ -99,6 +105,14 @@ std::vector<Setting> make_table() {
        "Share of failed requests that ejects a node as well.", 1, 100},
       {"health.window_requests", [](S& s) -> Field { return &s.health.window_requests; },
        "Latest requests of a node over which that share is taken.", 1, 100000},
+      {"drain.timeout_s", [](S& s) -> Field { return &s.drain.timeout; },
+       "Longest time that requests under way may take to finish when the gateway stops; then they "
+       "end with an error.",
+       0, a_day_s},
+      {"drain.idle_grace_s", [](S& s) -> Field { return &s.drain.idle_grace; },
+       "A connection without a request stays open for this long then: a request that is on its way "
+       "is still answered.",
+       0, a_day_s},
       {"log.level",
        [](S& s) -> Field { return &s.log.level; },
        "What is logged: this and all that is graver.",

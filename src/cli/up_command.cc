@@ -1,16 +1,20 @@
 #include <fmt/format.h>
-#include <signal.h>
+#include <fmt/ranges.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
 #include <cstdio>
 #include <memory>
+#include <thread>
 
 #include "base/version.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/config_flags.h"
+#include "cli/hand_over.h"
+#include "cli/service.h"
+#include "cli/systemd.h"
 #include "cli/up_options.h"
 #include "gateway/gateway.h"
 #include "gateway/nodes.h"
@@ -31,10 +35,20 @@ constexpr std::string_view help =
     "  sollol up --listen 0.0.0.0:11434\n"
     "  sollol up --demo            tries it out on simulated nodes, without any Ollama\n";
 
+/// A gateway that takes over waits for its nodes' first answers, at most so long.
+constexpr Duration nodes_known_within = std::chrono::seconds(5);
+
 /// Why the port cannot be had, and the two ways out when an Ollama has it.
 std::string port_taken(const Address& at, const Error& error) {
   const auto other = fetch({.method = "GET", .url = "http://" + to_string(at) + "/", .body = {}},
                            std::chrono::seconds(1));
+  if (other && !other->node.empty()) {
+    return fmt::format(
+        "{0}: a sollol gateway serves there already. Two ways out:\n"
+        "  1. replace it without losing a request:  sollol up --take-over ...\n"
+        "  2. let this one have another port:       sollol up --listen 127.0.0.1:PORT ...",
+        to_string(at));
+  }
   if (!other || !other->body.contains("Ollama is running")) {
     return error.detail + "\n  choose another address with --listen 127.0.0.1:PORT";
   }
@@ -67,32 +81,12 @@ void print_banner(const Address& at, const std::vector<discovery::NodeSpec>& nod
   std::fflush(stdout);
 }
 
-int wait_for_signal() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  int got = 0;
-  sigwait(&signals, &got);
-  return got;
-}
-
 /// Every stream takes two descriptors; the soft limit of most systems is 1,024.
 void raise_descriptor_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-void block_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  // Before any thread starts: every thread inherits it and only sigwait takes them.
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
 }
 
 int fail(const Error& error) {
@@ -117,47 +111,115 @@ std::unique_ptr<sim::Fleet> start_demo(std::vector<discovery::NodeSpec>& nodes) 
   return fleet;
 }
 
+void say_all(const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) spdlog::warn("{}", warning);
+}
+
+void put_nodes(Plan& plan, const std::vector<discovery::NodeSpec>& simulated) {
+  plan.nodes.insert(plan.nodes.end(), simulated.begin(), simulated.end());
+  for (const discovery::NodeSpec& node : plan.nodes)
+    plan.options.nodes.push_back(gateway::to_node_info(node));
+}
+
+/// SIGHUP: all that was read at the start is read again. A mistake anywhere leaves all as it was.
+void reload(gateway::Gateway& gateway, const UpArguments& arguments, const LoadOptions& load,
+            const std::vector<discovery::NodeSpec>& simulated) {
+  constexpr std::string_view unchanged = "reload: {}\n  nothing has changed";
+  auto plan = make_plan(ProcessEnvironment(), load, arguments);
+  if (!plan) return spdlog::error(unchanged, plan.error().detail);
+  if (!plan->mistakes.empty())
+    return spdlog::error(unchanged, fmt::to_string(fmt::join(plan->mistakes, "\n  ")));
+  say_all(plan->warnings);
+  put_nodes(*plan, simulated);
+  const auto waiting = gateway.reload(std::move(plan->options));
+  if (!waiting) return spdlog::error(unchanged, waiting.error().detail);
+  spdlog::set_level(spdlog::level::from_str(plan->log_level));
+  if (!waiting->empty()) {
+    spdlog::warn(
+        "reload: {} changed, which takes a restart (`sollol up --take-over` loses nothing)",
+        fmt::join(*waiting, ", "));
+  }
+}
+
+/// Waits until the new gateway knows its nodes as well as the old one does, but not for ever.
+void wait_for_nodes(gateway::Gateway& gateway) {
+  const auto limit = std::chrono::steady_clock::now() + nodes_known_within;
+  while (!gateway.nodes_known() && std::chrono::steady_clock::now() < limit)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+}
+
+struct Started {
+  Address at;
+  gateway::Worker::Sockets sockets = gateway::Worker::Sockets::ours;
+};
+
+/// Starts on the sockets of the gateway that is in charge, which stops accepting after that.
+Result<Started> take_over(gateway::Gateway& gateway, TakeOver& previous) {
+  if (const auto saved = previous.prepare(); !saved) return std::unexpected(saved.error());
+  if (const auto prepared = gateway.prepare(); !prepared) return std::unexpected(prepared.error());
+  wait_for_nodes(gateway);
+  auto sockets = previous.sockets();
+  if (!sockets) return std::unexpected(sockets.error());
+  const auto bound = gateway.start(std::move(*sockets));
+  if (!bound) return std::unexpected(bound.error());
+  if (const auto told = previous.serving(); !told) spdlog::warn("{}", told.error().detail);
+  spdlog::info("took over {} from process {}", to_string(*bound), previous.pid());
+  return Started{*bound};
+}
+
+Result<Started> start(gateway::Gateway& gateway, const Address& listen, bool may_take_over) {
+  if (std::vector<int> passed = activated_sockets(ProcessEnvironment()); !passed.empty()) {
+    const auto bound = gateway.start(std::move(passed));
+    if (!bound) return std::unexpected(bound.error());
+    return Started{*bound, gateway::Worker::Sockets::shared};
+  }
+  if (may_take_over) {
+    auto previous = TakeOver::connect(listen);
+    if (!previous) return std::unexpected(previous.error());
+    if (*previous) return take_over(gateway, **previous);
+    spdlog::info("nobody to take over from at {}: starting as usual", to_string(listen));
+  }
+  const auto bound = gateway.start();
+  if (!bound) return std::unexpected(bound.error());
+  return Started{*bound};
+}
+
 int run_up(const UpArguments& arguments, const LoadOptions& load) {
   const ProcessEnvironment environment;
-  const auto loaded = load_settings(environment, load);
-  if (!loaded) return fail(loaded.error());
+  auto plan = make_plan(environment, load, arguments);
+  if (!plan) return fail(plan.error());
   spdlog::set_default_logger(spdlog::stderr_color_mt("sollol"));
-  spdlog::set_level(spdlog::level::from_str(loaded->settings.log.level));
-  auto options = gateway_options(loaded->settings);
-  if (!options) return fail(options.error());
-  auto known = known_nodes(loaded->settings, arguments, environment);
-  if (!known) return fail(known.error());
-  for (const std::string& warning : known->warnings) spdlog::warn("{}", warning);
-  if (!loaded->file.empty()) spdlog::info("settings from {}", loaded->file);
-  if (loaded->settings.slots > 0) {
-    for (discovery::NodeSpec& node : known->nodes) {
-      if (!node.slots) node.slots = static_cast<std::uint32_t>(loaded->settings.slots);
-    }
-  }
+  spdlog::set_level(spdlog::level::from_str(plan->log_level));
+  say_all(plan->warnings);
+  say_all(plan->mistakes);
+  if (!plan->file.empty()) spdlog::info("settings from {}", plan->file);
   block_signals();
   raise_descriptor_limit();
   std::unique_ptr<sim::Fleet> demo;
-  if (arguments.demo && known->nodes.empty()) demo = start_demo(known->nodes);
-  for (const discovery::NodeSpec& node : known->nodes)
-    options->nodes.push_back(gateway::to_node_info(node));
-  if (!net::is_loopback(options->listen)) {
-    spdlog::warn("listening on {}: whoever reaches this address can use the nodes",
-                 to_string(options->listen));
+  std::vector<discovery::NodeSpec> simulated;
+  if (arguments.demo && plan->nodes.empty()) {
+    demo = start_demo(simulated);
+    plan->options.state.file.clear();  // what is learnt of made-up nodes is worth nothing
   }
-  const Address wanted = options->listen;
-  gateway::Gateway gateway(std::move(*options));
-  const Result<Address> bound = gateway.start();
-  if (!bound) {
+  put_nodes(*plan, simulated);
+  const Address wanted = plan->options.listen;
+  if (!net::is_loopback(wanted)) {
+    spdlog::warn("listening on {}: whoever reaches this address can use the nodes",
+                 to_string(wanted));
+  }
+  gateway::Gateway gateway(std::move(plan->options));
+  const Result<Started> started = start(gateway, wanted, arguments.take_over);
+  if (!started) {
+    const bool taken = started.error().kind == ErrorKind::refused && !arguments.take_over;
     fmt::print(stderr, "sollol up: {}\n",
-               bound.error().kind == ErrorKind::refused ? port_taken(wanted, bound.error())
-                                                        : bound.error().detail);
+               taken ? port_taken(wanted, started.error()) : started.error().detail);
     return exit_failed;
   }
-  print_banner(*bound, known->nodes, "llama3.2");
-  const int signal_number = wait_for_signal();
-  spdlog::info("signal {}: stopping", signal_number);
-  gateway.stop();
-  return exit_done;
+  print_banner(started->at, plan->nodes, "llama3.2");
+  const ServiceManager manager(environment);
+  return serve(gateway, started->at, started->sockets, manager,
+               {.reload = [&] { reload(gateway, arguments, load, simulated); },
+                .drain_timeout = [&] { return gateway.drain_timeout(); }});
 }
 
 }  // namespace
@@ -179,6 +241,9 @@ void add_up_command(CLI::App& root, Action& chosen) {
       "Leave the node file unread");
   up->add_flag("--demo", arguments->demo,
                "When no node is configured, serve a built-in fleet of simulated nodes");
+  up->add_flag("--take-over", arguments->take_over,
+               "Replace the gateway that serves this address, without a refused connection: it "
+               "passes its sockets on and finishes what it has");
   const auto flags = add_setting_flags(*up);
   up->callback([&chosen, arguments, config, flags] {
     chosen = [arguments, config, flags] {

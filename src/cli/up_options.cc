@@ -26,9 +26,9 @@ Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& argu
     auto file = discovery::NodeFile::load(path);
     if (file) {
       sources.node_file = file->nodes();
-      known.warnings = file->warnings();
+      known.mistakes = file->warnings();
     } else if (file.error().kind != ErrorKind::not_found) {
-      known.warnings.push_back(file.error().detail);
+      known.mistakes.push_back(file.error().detail);
     }
   }
   discovery::EnvironmentNodes from_environment = discovery::nodes_from_environment(environment);
@@ -101,12 +101,48 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.health.ejection_max = settings.health.ejection_max;
   options.health.error_rate_percent = static_cast<unsigned>(settings.health.error_rate_percent);
   options.health.window_requests = static_cast<unsigned>(settings.health.window_requests);
+  options.drain = {.timeout = settings.drain.timeout, .idle_grace = settings.drain.idle_grace};
+  options.state.interval = settings.state_interval;
   options.cors_origins = settings.cors.origins;
   options.access_log = settings.log.access == "on"    ? gateway::AccessLog::to_stderr
                        : settings.log.access == "off" ? gateway::AccessLog::off
                                                       : gateway::AccessLog::to_file;
   options.access_log_file = settings.log.access;
   return options;
+}
+
+std::string state_path(const Settings& settings, const Address& listen,
+                       const Environment& environment) {
+  constexpr std::string_view state_home = "$XDG_STATE_HOME";
+  constexpr std::string_view port = "{port}";
+  std::string path = settings.state_file;
+  if (path.starts_with(state_home)) {
+    const std::string home = environment.get("XDG_STATE_HOME").value_or("");
+    path = (home.empty() ? "~/.local/state" : home) + path.substr(state_home.size());
+  }
+  if (const std::size_t at = path.find(port); at != std::string::npos) {
+    if (listen.port == 0) return {};
+    path.replace(at, port.size(), std::to_string(listen.port));
+  }
+  path = discovery::expand_home(path, environment);
+  return path.starts_with('~') ? std::string() : path;
+}
+
+Result<Plan> make_plan(const Environment& environment, const LoadOptions& load,
+                       const UpArguments& arguments) {
+  auto loaded = load_settings(environment, load);
+  if (!loaded) return std::unexpected(loaded.error());
+  auto options = gateway_options(loaded->settings);
+  if (!options) return std::unexpected(options.error());
+  auto known = known_nodes(loaded->settings, arguments, environment);
+  if (!known) return std::unexpected(known.error());
+  for (discovery::NodeSpec& node : known->nodes) {
+    if (!node.slots && loaded->settings.slots > 0)
+      node.slots = static_cast<std::uint32_t>(loaded->settings.slots);
+  }
+  options->state.file = state_path(loaded->settings, options->listen, environment);
+  return Plan{std::move(*options),     std::move(known->nodes),    loaded->settings.log.level,
+              std::move(loaded->file), std::move(known->warnings), std::move(known->mistakes)};
 }
 
 }  // namespace sollol::cli

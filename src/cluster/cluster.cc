@@ -18,10 +18,13 @@ Result<NodeId> Cluster::add(NodeInfo info) {
     }
   }
   const NodeId id{next_node_++};
-  entries_.emplace(
-      id,
-      Entry{
-          std::move(info), NodeHealth(health_options_), std::make_shared<NodeLive>(), {}, {}, {}});
+  entries_.emplace(id, Entry{std::move(info),
+                             NodeHealth(health_options_),
+                             std::make_shared<NodeLive>(),
+                             {},
+                             {},
+                             {},
+                             {}});
   snapshot_ = nullptr;
   return id;
 }
@@ -61,6 +64,54 @@ std::uint32_t Cluster::in_flight(NodeId id) const {
   return it == entries_.end() ? 0 : it->second.live->in_flight.load();
 }
 
+Admin Cluster::admin(NodeId id) const {
+  const auto it = entries_.find(id);
+  return it == entries_.end() ? Admin::disabled : it->second.live->admin.load();
+}
+
+std::vector<LearntModel> Cluster::learnt(NodeId id) const {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return {};
+  std::vector<LearntModel> models = it->second.remembered;
+  for (const ModelRecord& model : it->second.models) {
+    ReplicaLive& live = *it->second.replicas.at(model.key);
+    LearntModel known{.key = model.key,
+                      .digest = model.digest,
+                      .prefill_tokens_per_s = live.prefill_tokens_per_s,
+                      .decode_tokens_per_s = live.decode_tokens_per_s,
+                      .load_s = live.load_s,
+                      .service_s = live.service_s};
+    {
+      const std::scoped_lock lock(live.slots_mutex);
+      known.slots = live.slots.learnt();
+    }
+    const bool nothing = known.service_s == 0 && known.load_s == 0 && known.slots <= 1 &&
+                         known.prefill_tokens_per_s == 0 && known.decode_tokens_per_s == 0;
+    if (!nothing) models.push_back(std::move(known));
+  }
+  std::ranges::sort(models, {}, &LearntModel::key);
+  return models;
+}
+
+void Cluster::remember(NodeId id, std::vector<LearntModel> models) {
+  const auto it = entries_.find(id);
+  if (it != entries_.end()) it->second.remembered = std::move(models);
+}
+
+void Cluster::recall(Entry& entry, const ModelRecord& model, ReplicaLive& live) {
+  const auto found = std::ranges::find(entry.remembered, model.key, &LearntModel::key);
+  if (found == entry.remembered.end()) return;
+  if (found->digest == model.digest) {
+    live.prefill_tokens_per_s = found->prefill_tokens_per_s;
+    live.decode_tokens_per_s = found->decode_tokens_per_s;
+    live.load_s = found->load_s;
+    live.service_s = found->service_s;
+    live.slots.restore(found->slots);
+    live.limit = live.slots.limit();
+  }
+  entry.remembered.erase(found);
+}
+
 void Cluster::set_admin(NodeId id, Admin admin) {
   if (const auto it = entries_.find(id); it != entries_.end()) it->second.live->admin = admin;
 }
@@ -88,7 +139,9 @@ void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
   entry.models = std::move(models);
   for (const ModelRecord& model : entry.models) {
     auto& live = entry.replicas[model.key];
-    if (live == nullptr) live = std::make_shared<ReplicaLive>(entry.info.slots);
+    if (live != nullptr) continue;
+    live = std::make_shared<ReplicaLive>(entry.info.slots);
+    recall(entry, model, *live);
   }
   std::erase_if(entry.replicas, [&](const auto& replica) {
     return std::ranges::none_of(entry.models,

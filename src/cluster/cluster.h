@@ -12,6 +12,17 @@
 
 namespace sollol::cluster {
 
+/// What was learnt about one model on one node; 0: not known.
+struct LearntModel {
+  std::string key;
+  std::string digest;
+  std::uint32_t slots = 0;
+  double prefill_tokens_per_s = 0;
+  double decode_tokens_per_s = 0;
+  double load_s = 0;
+  double service_s = 0;
+};
+
 /// All known nodes and what is learnt about them. Owned by one thread, which is told everything and
 /// the time; others see it through `snapshot()` and the live state behind it.
 class Cluster {
@@ -32,6 +43,13 @@ class Cluster {
   /// Limits of every node's health from now on.
   void set_health_options(HealthOptions health);
   std::uint32_t in_flight(NodeId id) const;
+  Admin admin(NodeId id) const;
+  /// What is known of the speed of the node's models, those included that it was told to `remember`
+  /// and has not listed yet; by key.
+  std::vector<LearntModel> learnt(NodeId id) const;
+  /// What was learnt in an earlier life: taken up for each model when the node lists it with the
+  /// same digest.
+  void remember(NodeId id, std::vector<LearntModel> models);
   void set_admin(NodeId id, Admin admin);
   void set_addresses(NodeId id, std::vector<Address> addresses);
   /// What `/api/tags` said. Replicas keep their live state while the model stays.
@@ -67,6 +85,7 @@ class Cluster {
     std::vector<Address> addresses;
     std::vector<ModelRecord> models;
     std::map<std::string, std::shared_ptr<ReplicaLive>, std::less<>> replicas;
+    std::vector<LearntModel> remembered;
   };
   struct KnownModel {
     ModelId id;
@@ -74,6 +93,7 @@ class Cluster {
   };
 
   void publish(NodeId id, Entry& entry, TimePoint now);
+  static void recall(Entry& entry, const ModelRecord& model, ReplicaLive& live);
   const KnownModel& known_model(const std::string& key);
 
   HealthOptions health_options_;

@@ -46,6 +46,8 @@ class SlotLimit {
   void configure(std::uint32_t configured);
   /// What was learnt in an earlier life; nothing when the number is configured.
   void restore(std::uint32_t learnt);
+  /// The limit without the one more that is being tried.
+  std::uint32_t learnt() const noexcept { return limit_; }
   void observe(const SlotObservation& seen, TimePoint now);
   /// A request had to queue although the limit is used up: permission to try one more.
   void want_more(TimePoint now);

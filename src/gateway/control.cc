@@ -44,6 +44,10 @@ Control::Control(std::shared_ptr<const Options> options, ViewSource& views)
           spawn(context_, "probe", fetch_models_and_loaded(probe->second));
         }
       });
+  for (const cluster::NodeInfo& info : options_->nodes) {
+    const Result<NodeId> added = cluster_.add(info);
+    if (!added) spdlog::warn("node {} left out: {}", info.url, added.error().detail);
+  }
 }
 
 Control::~Control() { stop(); }
@@ -52,14 +56,7 @@ void Control::start(NodeDown node_down, Changed changed, NodeGone node_gone) {
   node_down_ = std::move(node_down);
   node_gone_ = std::move(node_gone);
   changed_ = std::move(changed);
-  for (const cluster::NodeInfo& info : options_->nodes) {
-    const Result<NodeId> added = cluster_.add(info);
-    if (added) {
-      start_probe(*added);
-    } else {
-      spdlog::warn("node {} left out: {}", info.url, added.error().detail);
-    }
-  }
+  for (const NodeId node : cluster_.nodes()) start_probe(node);
   publish();
   spawn(context_, "tick", tick());
   thread_ = std::thread([this] { context_.run(); });

@@ -18,6 +18,11 @@
 
 namespace sollol::gateway {
 
+struct SavedState;
+
+/// The origin of a node that was added at run time: no configuration takes it away.
+inline constexpr std::string_view admin_origin = "admin";
+
 /// What a reload did to the nodes.
 struct NodeChanges {
   unsigned added = 0;
@@ -41,6 +46,8 @@ class Control {
   Control(std::shared_ptr<const Options> options, ViewSource& views);
   ~Control();
 
+  /// Takes up what an earlier process knew. Before `start`.
+  void restore(const SavedState& state);
   void start(NodeDown node_down, Changed changed, NodeGone node_gone);
   void stop();
 
@@ -66,6 +73,8 @@ class Control {
   /// is known of it; one that is no longer configured finishes what it has and goes. Nodes that
   /// were added at run time stay.
   net::Task<NodeChanges> apply(std::shared_ptr<const Options> options);
+  /// What a later process should know.
+  net::Task<SavedState> saved_state();
   /// Name, availability, reason and back-off of each node, for people.
   struct NodeHealthReport {
     NodeId node;

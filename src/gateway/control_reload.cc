@@ -1,14 +1,16 @@
-// The part of the control thread that takes up changed options.
+// The part of the control thread that takes up changed options, and what an earlier process knew.
 #include <spdlog/spdlog.h>
 
 #include "gateway/control.h"
 #include "gateway/control_probe.h"
+#include "gateway/nodes.h"
+#include "gateway/state_file.h"
 
 namespace sollol::gateway {
 
 namespace {
 
-constexpr std::string_view admin_origin = "admin";  // added at run time: no file takes it away
+constexpr NodeId no_node{~0u};
 
 bool same(const cluster::NodeInfo& a, const cluster::NodeInfo& b) {
   return a.name == b.name && a.url == b.url && a.path_prefix == b.path_prefix && a.tier == b.tier &&
@@ -45,7 +47,7 @@ net::Task<NodeChanges> Control::apply(std::shared_ptr<const Options> options) {
       changes.changed += change(*known->second, info) ? 1 : 0;
       continue;
     }
-    make_room_for(info, NodeId{~0u});
+    make_room_for(info, no_node);
     const Result<NodeId> added = cluster_.add(info);
     if (!added) {
       spdlog::warn("node {} left out: {}", info.url, added.error().detail);
@@ -68,6 +70,49 @@ bool Control::change(Probe& probe, cluster::NodeInfo info) {
   probe.host_field = cluster::host_field(info);
   cluster_.update(probe.id, std::move(info));
   return true;
+}
+
+void Control::restore(const SavedState& state) {
+  for (const SavedNode& saved : state.nodes) {
+    auto spec = discovery::parse_node_url(saved.url);
+    if (!spec) continue;
+    cluster::NodeInfo info = to_node_info(*spec);
+    if (!saved.name.empty()) info.name = saved.name;
+    info.tier = saved.priority;
+    info.slots = saved.slots;
+    info.origin = admin_origin;
+    NodeId known{~0u};
+    for (const NodeId id : cluster_.nodes()) {
+      if (same_address(*cluster_.info(id), info)) known = id;
+    }
+    if (known == no_node && !saved.added) continue;
+    if (known == no_node) {
+      const Result<NodeId> added = cluster_.add(std::move(info));
+      if (!added) {
+        spdlog::warn("node {} of the state file left out: {}", saved.url, added.error().detail);
+        continue;
+      }
+      known = *added;
+    }
+    cluster_.set_admin(known, saved.admin);
+    cluster_.remember(known, saved.models);
+  }
+}
+
+net::Task<SavedState> Control::saved_state() {
+  SavedState state;
+  for (const auto& [id, probe] : probes_) {
+    if (probe->leaving) continue;
+    const cluster::NodeInfo& info = probe->info;
+    state.nodes.push_back({.url = info.url,
+                           .name = info.name,
+                           .priority = info.tier,
+                           .slots = info.slots,
+                           .added = info.origin == admin_origin,
+                           .admin = cluster_.admin(id),
+                           .models = cluster_.learnt(id)});
+  }
+  co_return state;
 }
 
 /// A node on its way out, or one added at run time, gives its name to one that is configured.

@@ -11,11 +11,15 @@
 #include "gateway/access_log.h"
 #include "gateway/admission.h"
 #include "gateway/control.h"
+#include "gateway/state_keeper.h"
 #include "net/listening.h"
 
 namespace sollol::gateway {
 
 namespace asio = net::asio;
+
+/// Whether a thread has run what was last posted to it.
+using Beat = std::shared_ptr<std::atomic<bool>>;
 
 struct Gateway::Impl {
   explicit Impl(Options given)
@@ -32,9 +36,11 @@ struct Gateway::Impl {
   cluster::RetryBudget retries;
   std::unique_ptr<AccessLogFile> access_log;
   std::unique_ptr<Control> control;
+  std::unique_ptr<StateKeeper> state;
   std::unique_ptr<Admission> admission;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<Shared> shared;
+  std::vector<Beat> beats;  // of each worker, then the control thread
 };
 
 Gateway::Gateway(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
@@ -55,6 +61,8 @@ Result<void> Gateway::prepare() {
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)
     impl.workers.push_back(std::make_unique<Worker>(*impl.shared, i, seed));
+  for (unsigned i = 0; i <= impl.options->workers; ++i)
+    impl.beats.push_back(std::make_shared<std::atomic<bool>>(true));
   const auto on_pools = [&impl](void (UpstreamPool::*action)(NodeId)) {
     return [&impl, action](NodeId node) {
       for (const auto& worker : impl.workers) {
@@ -63,9 +71,12 @@ Result<void> Gateway::prepare() {
       }
     };
   };
+  impl.state = std::make_unique<StateKeeper>(impl.published, *impl.control);
+  impl.state->restore();
   impl.control->start(
       on_pools(&UpstreamPool::node_down), [&impl] { impl.admission->kick(); },
       on_pools(&UpstreamPool::forget));
+  impl.state->start();
   return {};
 }
 
@@ -168,6 +179,25 @@ Result<std::vector<std::string>> Gateway::reload(Options options) {
   return waiting;
 }
 
+void Gateway::save_state() { impl_->state->save(); }
+
+void Gateway::hand_off_state() { impl_->state->hand_off(); }
+
+bool Gateway::responsive() {
+  Impl& impl = *impl_;
+  const auto ask = [](net::asio::io_context& context, Beat& beat) {
+    const bool answered = beat->exchange(false);
+    if (answered) asio::post(context, [beat] { *beat = true; });
+    return answered;
+  };
+  bool all = ask(impl.control->context(), impl.beats.back());
+  for (std::size_t i = 0; i < impl.workers.size(); ++i)
+    all = ask(impl.workers[i]->context(), impl.beats[i]) && all;
+  return all;
+}
+
+Duration Gateway::drain_timeout() const { return impl_->options->drain.timeout; }
+
 // ---- stopping
 
 void Gateway::drain(Worker::Sockets sockets) {
@@ -200,6 +230,7 @@ void Gateway::reset_connections() {
 
 void Gateway::stop() {
   Impl& impl = *impl_;
+  if (impl.state) impl.state->stop();
   if (impl.control) impl.control->stop();
   for (const auto& worker : impl.workers) worker->stop();
   // Workers first: what they still hold refers to everything else.

@@ -36,6 +36,14 @@ class Gateway {
   /// a restart. Error: bad_input; then nothing has changed.
   Result<std::vector<std::string>> reload(Options options);
 
+  /// Writes the state file now; and leaves it to another process from now on.
+  void save_state();
+  void hand_off_state();
+  /// Every thread has run what it was given by the last call: for a watchdog.
+  bool responsive();
+
+  Duration drain_timeout() const;
+
   /// Takes nothing new and finishes what it has. `sockets`: whether others serve them on.
   void drain(Worker::Sockets sockets = Worker::Sockets::ours);
   /// Nothing runs, waits or is connected any more.

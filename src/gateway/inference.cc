@@ -99,10 +99,12 @@ net::Task<void> refuse_unavailable(Connection& client, Answer& answer, std::stri
 net::Task<void> answer_cut(Connection& client, Answer& answer, const Verdict& verdict) {
   client.worker().metrics().broken_streams.add();
   Outcome& outcome = client.request().outcome;
-  outcome.problem = fmt::format("{}: {}", outcome.node, verdict.error->detail);
-  answer.fail(
-      fmt::format("the node {} failed while answering: {}", outcome.node, verdict.error->detail),
-      verdict.mid_record, verdict.inside_chunk);
+  const std::string why = client.ended() ? client.ended()->detail
+                                         : fmt::format("the node {} failed while answering: {}",
+                                                       outcome.node, verdict.error->detail);
+  outcome.problem =
+      client.ended() ? why : fmt::format("{}: {}", outcome.node, verdict.error->detail);
+  answer.fail(why, verdict.mid_record, verdict.inside_chunk);
   auto flushing = client.flush();
   co_await std::move(flushing);
 }

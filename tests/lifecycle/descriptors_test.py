@@ -1,0 +1,61 @@
+"""Out of file descriptors: nothing spins, no node is blamed, and it passes."""
+
+import http.client
+import json
+import os
+import resource
+import socket
+import time
+import unittest
+
+from common import LifecycleTest, eventually, request
+
+LIMIT = 48
+
+
+def cpu_s(pid):
+    """Processor time that the process has used."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Descriptors(LifecycleTest):
+    def test_accepting_pauses_and_nodes_stay(self):
+        limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+        gateway = self.gateway("--node", self.nodes()[0], "--workers", "1", "--log-access", "off", preexec=limit)
+        body = json.dumps({"model": "llama3.2", "prompt": "x", "stream": False, "options": {"num_predict": 3}})
+
+        # A connection that was there before goes on, and shows what is thought of the nodes.
+        kept = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+        def ask(method, path, payload=None):
+            kept.request(method, path, payload)
+            answer = kept.getresponse()
+            return answer.status, answer.headers, answer.read()
+        self.assertEqual(ask("GET", "/sollol/v1/nodes")[0], 200)
+
+        others = [socket.create_connection(("127.0.0.1", gateway.port), timeout=30) for _ in range(LIMIT + 20)]
+        gateway.wait_line(r"\[warning\].*out of file descriptors|\[warning\].*Too many open files")
+        began, used = time.monotonic(), cpu_s(gateway.pid)
+        time.sleep(2)  # the window that is measured
+        share = (cpu_s(gateway.pid) - used) / (time.monotonic() - began)
+        print(f"processor used while out of descriptors: {100 * share:.1f} %", flush=True)
+        self.assertLess(share, 0.5, "accepting spins")
+
+        status, headers, text = ask("POST", "/api/generate", body)
+        self.assertEqual(status, 503, text)
+        self.assertIn("Retry-After", headers)
+        self.assertIn("ulimit -n", json.loads(text)["error"])
+        node = json.loads(ask("GET", "/sollol/v1/nodes")[2])["nodes"][0]
+        self.assertEqual((node["state"], node["failures"]), ("healthy", 0))
+        self.assertNotIn("-> down", gateway.text)
+        self.assertLess(gateway.text.count("[warning]"), 5)
+
+        for connection in others:
+            connection.close()
+        eventually(lambda: request(gateway.port, "POST", "/api/generate", body)[0] == 200, "an answer again")
+        kept.close()
+
+
+if __name__ == "__main__":
+    unittest.main()
