@@ -38,7 +38,7 @@ std::vector<Setting> make_table() {
        "The JSON file of nodes; a missing one is no error."},
       {"state_file", [](S& s) -> Field { return &s.state_file; },
        "Where nodes that were added or drained at run time, and learnt speeds, are kept over a "
-       "restart; empty keeps nothing. `$XDG_STATE_HOME` is `~/.local/state` where it is not set; "
+       "restart; `off` keeps nothing. `$XDG_STATE_HOME` is `~/.local/state` where it is not set; "
        "`{port}` is the port served."},
       {"state_interval_s", [](S& s) -> Field { return &s.state_interval; },
        "It is written at most this often, and at the end.", 0.1, a_day_s},

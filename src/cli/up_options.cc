@@ -115,6 +115,7 @@ std::string state_path(const Settings& settings, const Address& listen,
                        const Environment& environment) {
   constexpr std::string_view state_home = "$XDG_STATE_HOME";
   constexpr std::string_view port = "{port}";
+  if (settings.state_file == "off") return {};
   std::string path = settings.state_file;
   if (path.starts_with(state_home)) {
     const std::string home = environment.get("XDG_STATE_HOME").value_or("");

@@ -52,7 +52,8 @@ class Reload(LifecycleTest):
         eventually(lambda: "b" not in self.names(gateway), "the end of b")
         eventually(lambda: self.names(gateway)["c"]["state"] == "healthy", "c")
         status, headers, _ = request(gateway.port, "POST", "/api/generate",
-                                     {"model": "llama3.2", "prompt": "x", "stream": False})
+                                     {"model": "llama3.2", "prompt": "x", "stream": False,
+                                      "options": {"num_predict": 3}})
         self.assertEqual((status, headers["X-Sollol-Node"]), (200, "c"))
 
     def test_a_node_that_comes_back_and_names_that_are_swapped(self):

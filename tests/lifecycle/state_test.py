@@ -55,14 +55,14 @@ class State(LifecycleTest):
         gateway.end()
         self.assertEqual([node["name"] for node in self.saved()["nodes"]], ["a"])
 
-    def test_default_place_goes_by_port_and_an_empty_name_keeps_nothing(self):
+    def test_default_place_goes_by_port_and_off_keeps_nothing(self):
         url = self.nodes()[0]
         gateway = self.gateway("--node", url)  # any free port: nothing to come back to
         gateway.signal(signal.SIGTERM)
         gateway.end()
         port = gateway.port
         listen = f"127.0.0.1:{port}"
-        gateway = self.gateway("--node", url, "--state-file", "", listen=listen)
+        gateway = self.gateway("--node", url, "--state-file", "off", listen=listen)
         gateway.signal(signal.SIGTERM)
         gateway.end()
         self.assertFalse((self.folder / ".local").exists())
