@@ -250,5 +250,56 @@ TEST(HostField, BracketsOnlyVersionSix) {
   EXPECT_EQ(host_field(node), "[::1]:80");
 }
 
+TEST_F(TwoNodes, AnUpdateKeepsTheLiveStateAndAppliesItsSlots) {
+  cluster.set_models(a, {model("m")});
+  probe(a, ProbeOutcome::ok);
+  const auto node = live(a);
+  const auto before = replica("m");
+  before->decode_tokens_per_s = 50;
+  NodeInfo changed = info("renamed", 1, 3);
+  changed.tier = 2;
+  cluster.update(a, changed);
+  EXPECT_EQ(cluster.snapshot()->find_node("renamed")->info.tier, 2u);
+  EXPECT_EQ(live(a), node);
+  EXPECT_EQ(node->availability, Availability::healthy);
+  EXPECT_EQ(replica("m"), before);
+  EXPECT_EQ(before->limit, 3u);
+  cluster.update(a, info("renamed", 1));
+  EXPECT_EQ(before->limit, 3u) << "learning starts from the present limit";
+}
+
+TEST_F(TwoNodes, WhatIsRememberedIsTakenUpWithTheSameDigestOnly) {
+  const LearntModel same{.key = "same",
+                         .digest = "d1",
+                         .slots = 4,
+                         .prefill_tokens_per_s = 1000,
+                         .decode_tokens_per_s = 50,
+                         .load_s = 3,
+                         .service_s = 2};
+  LearntModel other = same;
+  other.key = "other";
+  other.digest = "old";
+  cluster.remember(a, {same, other});
+  EXPECT_EQ(cluster.learnt(a).size(), 2u) << "kept until the node lists its models";
+  cluster.set_models(a, {model("other"), model("same")});
+  EXPECT_EQ(replica("same")->decode_tokens_per_s, 50);
+  EXPECT_EQ(replica("same")->limit, 4u);
+  EXPECT_EQ(replica("other")->decode_tokens_per_s, 0);
+  EXPECT_EQ(replica("other")->limit, 1u);
+  const auto learnt = cluster.learnt(a);
+  ASSERT_EQ(learnt.size(), 1u);
+  EXPECT_EQ(learnt[0].key, "same");
+  EXPECT_EQ(learnt[0].slots, 4u);
+}
+
+TEST_F(TwoNodes, AProbeThatCouldNotBeSentSaysNothing) {
+  probe(a, ProbeOutcome::ok);
+  probe(a, ProbeOutcome::not_asked);
+  EXPECT_EQ(live(a)->availability, Availability::healthy);
+  probe(b, ProbeOutcome::refused);
+  probe(b, ProbeOutcome::not_asked);
+  EXPECT_EQ(live(b)->availability, Availability::down);
+}
+
 }  // namespace
 }  // namespace sollol::cluster
