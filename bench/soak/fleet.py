@@ -108,6 +108,7 @@ class Chaos:
     def __init__(self, steady, mortal, random, faults, broken_max=2):
         self.steady, self.mortal, self.random, self.faults = steady, mortal, random, faults
         self.broken_max = broken_max
+        self.admin = None  # tells the gateway to drain or undrain a node
         self.done = Counter()
         self.broken = set()
         self.mortal_away = False
@@ -135,6 +136,8 @@ class Chaos:
     def _draw(self, longest_s):
         length = 0.3 + self.random.random() * (longest_s - 0.3)
         pick = self.random.random()
+        if pick > 0.97 and not self.mortal_away and not self.broken:
+            return self._all_off()
         if pick < 0.12 and not self.mortal_away and not self.broken & set(self.mortal.nodes):
             return self._whole_process(self._killed if pick < 0.06 else self._frozen, length)
         process = self.random.choice((self.steady, self.mortal))
@@ -144,6 +147,8 @@ class Chaos:
         if node in self.broken:
             return None
         self.broken.add(node)
+        if pick < 0.16:
+            return self._drained(node, length)
         if pick < 0.35:
             return self._switched_off(process, node, length)
         return self._faulty(process, node, length)
@@ -156,6 +161,19 @@ class Chaos:
         finally:
             self.broken -= set(self.mortal.nodes)
             self.mortal_away = False
+
+    async def _all_off(self):
+        """Nobody is there: every request gets an error."""
+        self.done["all nodes off"] += 1
+        nodes = [(process, node) for process in (self.steady, self.mortal)
+                 for node in process.nodes]
+        self.broken |= {node for _, node in nodes}
+        try:
+            await asyncio.gather(*(p.order("POST", node, "kill") for p, node in nodes))
+            await asyncio.sleep(0.5 + self.random.random())
+            await asyncio.gather(*(p.order("POST", node, "restart") for p, node in nodes))
+        finally:
+            self.broken -= {node for _, node in nodes}
 
     async def _killed(self, length):
         self.done["process killed"] += 1
@@ -177,6 +195,16 @@ class Chaos:
             await process.order("POST", node, "kill")
             await asyncio.sleep(length)
             await process.order("POST", node, "restart")
+        finally:
+            self.broken.discard(node)
+
+    async def _drained(self, node, length):
+        """By its operator: it finishes what it has."""
+        self.done["node drained"] += 1
+        try:
+            await self.admin(node, "drain")
+            await asyncio.sleep(length)
+            await self.admin(node, "undrain")
         finally:
             self.broken.discard(node)
 

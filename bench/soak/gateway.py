@@ -63,6 +63,11 @@ class Gateway:
         self.reads += 1
         return {node["name"]: node for node in answer["nodes"]}
 
+    async def admin(self, node, action):
+        """Drains or undrains a node."""
+        await ask_json(self.address, "POST", f"/sollol/v1/nodes/{node}/{action}")
+        self.reads += 1
+
     def stop(self):
         if self.alive():
             self.process.send_signal(signal.SIGTERM)

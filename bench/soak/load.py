@@ -13,6 +13,7 @@ from routes import (
     inference_calls,
     reading_calls,
     tokens_of,
+    words_of,
 )
 
 KEPT_REQUESTS_MAX = 20  # on one connection
@@ -30,6 +31,7 @@ class Ledger:
         self.tokens = 0  # that whole answers reported
         self.tokens_left = 0  # answers with tokens whose client may have left after the last record
         self.relayed = 0
+        self.words = {}  # by what was asked: the same question has the same answer
         self.problems = []
         self.problem_count = 0
         self.silence_max_s = 0.0
@@ -39,6 +41,19 @@ class Ledger:
         self.outcomes["problem"] += 1
         if len(self.problems) < PROBLEMS_KEPT:
             self.problems.append(f"{call.method} {call.path} {call.body[:120]!r}: {text}")
+
+    def words_problem(self, call, words, tokens):
+        """Empty, or how this answer differs from an earlier one to the same question."""
+        if not call.words_key:
+            return ""
+        due, due_tokens = self.words.setdefault(call.words_key, (words, tokens))
+        if words != due:
+            return f"other words: {words!r} after {due!r}"
+        if tokens is not None and due_tokens is not None and tokens != due_tokens:
+            return f"{tokens} tokens reported, {due_tokens} before"
+        if due_tokens is None and tokens is not None:
+            self.words[call.words_key] = (words, tokens)
+        return ""
 
     @property
     def finished(self):
@@ -68,6 +83,7 @@ class Client:
             ledger.problem(call, f"cannot connect: {error}")
             return
         keep = self.random.random() < 0.7
+        call.fields["X-Request-Id"] = f"soak-{self.random.getrandbits(48):x}"
         data = request_bytes(call.method, call.path, call.body, call.fields, keep)
         ledger.sent[call.operation] += 1
         ledger.relayed += call.relayed
@@ -116,6 +132,8 @@ class Client:
         began = time.monotonic()
         head = await connection.head()
         self.ledger.silence_max_s = max(self.ledger.silence_max_s, time.monotonic() - began)
+        if head.fields.get("x-request-id") != call.fields["X-Request-Id"]:
+            self.ledger.problem(call, f"another request's answer: {head.fields}")
         if head.status == 200 and call.stream:
             whole = await self._stream(connection, call, head, manner)
         else:
@@ -142,6 +160,8 @@ class Client:
                 await asyncio.sleep(0.03)
             last = time.monotonic()
         verdict = judge.verdict()
+        if verdict == "whole" and call.stream != "progress":
+            verdict = self.ledger.words_problem(call, judge.words, judge.tokens) or verdict
         if verdict == "whole":
             self.ledger.tokens += judge.tokens or 0
         elif verdict != "error_record" or self.strict:
@@ -181,7 +201,11 @@ class Client:
         except ValueError:
             return f"status 200 and no JSON: {body[:120]!r}"
         self.ledger.tokens += tokens_of(value) or 0
-        return "" if value else "an empty answer"
+        if not value:
+            return "an empty answer"
+        if not call.words_key:
+            return ""
+        return self.ledger.words_problem(call, words_of(value), tokens_of(value))
 
     # ---- what clients do
 

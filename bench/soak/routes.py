@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 
 CHAT, EMBED, AUDIO = "llama3.2", "nomic-embed-text", "voxtral"
-FLEET_MODELS = (CHAT, EMBED, AUDIO)
+PROMPTS = 12  # few, so that answers can be compared
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Call:
     fault_statuses: tuple = (500, 502, 503)  # what a failing fleet may make of it
     kind: str = "json"  # json, text, or none: what a success carries
     relayed: bool = False  # counted as an attempt at one node
+    words_key: tuple = ()  # equal keys, equal words: what the model says to one prompt
 
 
 def json_call(operation, path, body, **more):
@@ -39,39 +40,49 @@ def multipart(model):
 
 
 def inference_calls(random, tokens):
-    """One call for each inference route, streaming or not, each with a prompt of its own."""
-    words = " ".join(random.choice(("tell", "me", "of", "rivers", "and", "why")) for _ in range(8))
+    """One call for each inference route, streaming or not."""
+    words = f"tell me of river {random.randrange(PROMPTS)} and why"
     messages = [{"role": "user", "content": words}]
-    options = {"num_predict": tokens}
-    more = {"relayed": True}
+    options = {"num_predict": tokens, "temperature": 0}
     calls = []
+
+    def more(how):
+        return {"relayed": True, "words_key": (how, words, tokens)}
+
     for stream in (False, True):
         native = {"model": CHAT, "stream": stream, "options": options}
-        openai = {"model": CHAT, "stream": stream, "max_tokens": tokens}
+        openai = {"model": CHAT, "stream": stream, "max_tokens": tokens, "temperature": 0}
         if stream:
             openai["stream_options"] = {"include_usage": True}
         ends = ("done", "[DONE]", "responses", "message_stop") if stream else ("",) * 4
         calls += [
-            json_call("generate", "/api/generate", native | {"prompt": words}, stream=ends[0], **more),
-            json_call("chat", "/api/chat", native | {"messages": messages}, stream=ends[0], **more),
+            json_call("generate", "/api/generate", native | {"prompt": words}, stream=ends[0],
+                      **more("prompt")),
+            json_call("chat", "/api/chat", native | {"messages": messages}, stream=ends[0],
+                      **more("chat")),
             json_call("chat_completions", "/v1/chat/completions", openai | {"messages": messages},
-                      api="openai", stream=ends[1], **more),
+                      api="openai", stream=ends[1], **more("chat")),
             json_call("completions", "/v1/completions", openai | {"prompt": words}, api="openai",
-                      stream=ends[1], **more),
+                      stream=ends[1], **more("prompt")),
             json_call("responses", "/v1/responses",
-                      {"model": CHAT, "input": words, "stream": stream, "max_output_tokens": tokens},
-                      api="openai", stream=ends[2], **more),
+                      {"model": CHAT, "input": words, "stream": stream, "temperature": 0,
+                       "max_output_tokens": tokens},
+                      api="openai", stream=ends[2], **more("chat")),
             json_call("messages", "/v1/messages",
-                      {"model": CHAT, "messages": messages, "stream": stream, "max_tokens": tokens},
-                      api="anthropic", stream=ends[3], **more),
+                      {"model": CHAT, "messages": messages, "stream": stream, "temperature": 0,
+                       "max_tokens": tokens},
+                      api="anthropic", stream=ends[3], **more("chat")),
         ]
     calls += [
-        json_call("embed", "/api/embed", {"model": EMBED, "input": [words, "and more"]}, **more),
-        json_call("embeddings", "/api/embeddings", {"model": EMBED, "prompt": words}, **more),
+        json_call("embed", "/api/embed", {"model": EMBED, "input": [words, "and more"]},
+                  **more("embed")),
+        json_call("embeddings", "/api/embeddings", {"model": EMBED, "prompt": words},
+                  **more("embeddings")),
         json_call("openai_embeddings", "/v1/embeddings", {"model": EMBED, "input": words},
-                  api="openai", **more),
+                  api="openai", **more("embedding list")),
         Call("transcriptions", "POST", "/v1/audio/transcriptions", multipart(AUDIO),
-             {"Content-Type": "multipart/form-data; boundary=edge"}, api="openai", **more),
+             {"Content-Type": "multipart/form-data; boundary=edge"}, api="openai",
+             relayed=True, words_key=("audio",)),
     ]
     return calls
 
@@ -149,6 +160,33 @@ def tokens_of(value):
     return usage.get("completion_tokens", usage.get("output_tokens"))
 
 
+def at(value, *path):
+    """The value at a path of keys and indices; None where there is none."""
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def words_of(value):
+    """What a record or an answer of any API adds to the words of the model."""
+    if value.get("type") == "response.output_text.delta":
+        return value["delta"]
+    if value.get("type", "").startswith("response.") or value.get("type") == "message_start":
+        return ""
+    found = next((text for text in (
+        at(value, "response"), at(value, "delta", "text"),
+        at(value, "message", "content") or None,
+        at(value, "choices", 0, "delta", "content"), at(value, "choices", 0, "message", "content"),
+        at(value, "choices", 0, "text"), at(value, "output", 0, "content", 0, "text"),
+        at(value, "content", 0, "text"), at(value, "text"), at(value, "embeddings"),
+        at(value, "embedding"), at(value, "data", 0, "embedding"),
+    ) if text is not None), "")
+    return found if isinstance(found, str) else json.dumps(found)
+
+
 class StreamJudge:
     """Reads a stream record by record: has it ended, with what, and how many tokens."""
 
@@ -158,6 +196,7 @@ class StreamJudge:
         self.ended = self.failed = False
         self.records = 0
         self.tokens = None
+        self.words = ""
         self.problem = ""
 
     def feed(self, data):
@@ -189,6 +228,7 @@ class StreamJudge:
         if self.ended:
             self.problem = "something follows the end of the stream"
         self.records += 1
+        self.words += words_of(record)
         reported = tokens_of(record)
         if reported is not None:
             self.tokens = reported

@@ -51,8 +51,8 @@ def arguments():
     parser.add_argument("--minutes", type=float, default=5, help="how long (default 5)")
     parser.add_argument("--quick", action="store_true", help="some ten seconds: does it work?")
     parser.add_argument("--seed", type=int, default=1, help="of load and faults (default 1)")
-    parser.add_argument("--clients", type=int, default=20, help="at once (default 20)")
-    parser.add_argument("--rate", type=float, default=100, help="turns of clients per second, at most (default 100)")
+    parser.add_argument("--clients", type=int, default=32, help="at once (default 32)")
+    parser.add_argument("--rate", type=float, default=160, help="turns of clients per second, at most (default 160)")
     parser.add_argument("--silence", type=float, default=20,
                         help="longest time without a byte, in seconds (default 20)")
     parser.add_argument("--sollol", default=str(REPOSITORY / "build/release/src/cli/sollol"))
@@ -84,6 +84,7 @@ class Soak:
         nodes = self.steady.nodes | self.mortal.nodes
         self.gateway = Gateway(self.options.sollol, self.folder,
                                ("127.0.0.1", free_port("127.0.0.1")), nodes, self.settings)
+        self.chaos.admin = self.gateway.admin
         try:
             await self._all_healthy("at the start")
             await self._storm()

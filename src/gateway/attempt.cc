@@ -12,9 +12,6 @@ using http::Framing;
 
 namespace {
 
-/// A node that just sent something is not abandoned on a probe's word.
-constexpr Duration alive_after_byte = 2s;
-
 /// Errors are JSON, plain text for a path that this version does not know, or have no body.
 /// Anything else comes from another program, and is nothing that the client's API could say.
 bool is_refusal_of_ollama(std::string_view content_type) {

@@ -15,6 +15,9 @@
 
 namespace sollol::gateway {
 
+/// A node that just sent something is not abandoned on a probe's word.
+inline constexpr Duration alive_after_byte = std::chrono::seconds(2);
+
 /// How one try at one node ended.
 struct Verdict {
   enum class Kind : std::uint8_t {

@@ -77,7 +77,7 @@ net::Task<void> collect_answers(std::vector<Upload>& uploads) {
     }
     upload.status = (*head)->status;
     upload.failure.reset();
-    auto reading = upload.call->call().receive_body(reply_max, net::no_deadline);
+    auto reading = upload.call->receive_body(reply_max);
     Result<std::string> body = co_await std::move(reading);
     if (body) upload.body = std::move(*body);
   }
@@ -122,7 +122,7 @@ void name_nodes(Request& request, const Targets& targets) {
 net::Task<void> serve_blob_upload(Connection& client) {
   Targets targets = targets_of(client);
   if (targets.answer) {
-    auto answering = client.answer(std::move(*targets.answer));
+    auto answering = answer_no_target(client, std::move(*targets.answer));
     co_await std::move(answering);
     co_return;
   }
@@ -146,7 +146,7 @@ net::Task<void> serve_blob_upload(Connection& client) {
 net::Task<void> serve_blob_check(Connection& client) {
   Targets targets = targets_of(client);
   if (targets.answer) {
-    auto answering = client.answer(std::move(*targets.answer));
+    auto answering = answer_no_target(client, std::move(*targets.answer));
     co_await std::move(answering);
     co_return;
   }

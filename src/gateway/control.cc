@@ -78,7 +78,9 @@ void Control::report(NodeId node, RequestOutcome outcome) {
   });
 }
 
-void Control::refresh_soon(NodeId node) { spawn(context_, "refresh", refresh_node(node)); }
+void Control::refresh_soon(NodeId node) {
+  spawn(context_, "refresh", refresh_node(node, std::make_shared<std::size_t>(1)));
+}
 
 net::Task<void> Control::refresh_models(Duration limit) {
   const TimePoint began = scheduler_.now();
@@ -95,11 +97,23 @@ net::Task<void> Control::refresh_models(Duration limit) {
   }
 }
 
-net::Task<void> Control::refresh_node(NodeId node) {
+net::Task<void> Control::refresh_nodes(std::vector<NodeId> nodes, Duration limit) {
+  const TimePoint began = scheduler_.now();
+  const auto running = std::make_shared<std::size_t>(nodes.size());
+  for (const NodeId node : nodes) spawn(context_, "refresh", refresh_node(node, running));
+  while (*running > 0 && scheduler_.now() - began < limit) {
+    auto pause = scheduler_.sleep_until(scheduler_.now() + 2ms);
+    co_await std::move(pause);
+  }
+}
+
+net::Task<void> Control::refresh_node(NodeId node, std::shared_ptr<std::size_t> running) {
   const auto it = probes_.find(node);
-  if (it == probes_.end()) co_return;
-  auto refresh = fetch_models_and_loaded(it->second);
-  co_await std::move(refresh);
+  if (it != probes_.end()) {
+    auto refresh = fetch_models_and_loaded(it->second);
+    co_await std::move(refresh);
+  }
+  --*running;
 }
 
 net::Task<std::optional<Error>> Control::add_node(cluster::NodeInfo info) {
@@ -192,6 +206,11 @@ net::Task<void> Control::watch_liveness(std::shared_ptr<Probe> probe) {
     cluster_.update_health(probe->id, scheduler_.now(), [&](cluster::NodeHealth& health) {
       health.on_probe(outcome, scheduler_.now());
     });
+    // Again and again: a request whose node had just sent something was spared so far.
+    const cluster::NodeHealth* health = cluster_.health(probe->id);
+    const bool dead =
+        health != nullptr && health->availability(scheduler_.now()) == Availability::down;
+    if (dead && outcome != ProbeOutcome::ok && node_down_) node_down_(probe->id);
     const TimePoint next = std::max(began + options_->probe.interval, scheduler_.now() + 20ms);
     auto pause = scheduler_.sleep_until(next);
     co_await std::move(pause);

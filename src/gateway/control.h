@@ -63,8 +63,9 @@ class Control {
   /// Asks every node for its models now; returns when all have answered or `limit` has passed.
   /// Calls within half a second of the last share its answer.
   net::Task<void> refresh_models(Duration limit);
-  /// Asks one node for its models and loaded models now.
-  net::Task<void> refresh_node(NodeId node);
+  /// Asks these nodes for their models and loaded models now; returns when all have answered or
+  /// `limit` has passed.
+  net::Task<void> refresh_nodes(std::vector<NodeId> nodes, Duration limit);
   /// The error when the node cannot be added.
   net::Task<std::optional<Error>> add_node(cluster::NodeInfo info);
   net::Task<bool> remove_node(NodeId node);
@@ -95,6 +96,7 @@ class Control {
   net::Task<bool> fetch_models(std::shared_ptr<Probe> probe);
   net::Task<bool> fetch_loaded(std::shared_ptr<Probe> probe);
   net::Task<void> fetch_models_only(std::shared_ptr<Probe> probe);
+  net::Task<void> refresh_node(NodeId node, std::shared_ptr<std::size_t> running);
   net::Task<void> fetch_models_and_loaded(std::shared_ptr<Probe> probe);
   net::Task<Result<net::HttpReply>> get(std::shared_ptr<Probe> probe, std::string path,
                                         TimePoint deadline);

@@ -24,6 +24,8 @@ namespace {
 constexpr std::size_t unread_max =
     256 * 1024;  // merged lines waiting for a slow client, before progress is skipped
 constexpr std::size_t reply_max = 1 << 20;
+constexpr Duration refresh_limit = 1s;
+constexpr Duration no_node_retry = 2s;  // by then a node may be back
 
 /// The text of a node's `{"error":…}`, else the body itself.
 std::string error_text(const std::string& body, int status) {
@@ -36,6 +38,15 @@ std::string error_text(const std::string& body, int status) {
     }
   }
   return body.empty() ? fmt::format("answered {}", status) : body;
+}
+
+/// What the nodes hold has changed: it is known before this client's next request is read. A node
+/// that does not answer now is not waited for.
+net::Task<void> refresh_views(Worker& worker, std::vector<NodeId> nodes) {
+  Control& control = worker.shared().control;
+  auto refreshing = asio::co_spawn(
+      control.context(), control.refresh_nodes(std::move(nodes), refresh_limit), net::use_task);
+  co_await std::move(refreshing);
 }
 
 /// One request to many nodes at once.
@@ -172,7 +183,7 @@ net::Task<void> Fanout::follow(std::size_t index, NodeCall& call) {
   const bool lines =
       (*head)->fields.find(http::FieldId::content_type).starts_with("application/x-ndjson");
   if (status >= 400 || !lines) {
-    auto reading = call.call().receive_body(reply_max, net::no_deadline);
+    auto reading = call.receive_body(reply_max);
     const Result<std::string> body = co_await std::move(reading);
     if (!body) {
       merger_.node_failed(index, body.error().detail);
@@ -186,9 +197,9 @@ net::Task<void> Fanout::follow(std::size_t index, NodeCall& call) {
     co_return;
   }
   std::string line;
-  http::BodyWatcher& body = call.call().body();
+  http::BodyWatcher& body = call.body();
   while (body.state() == http::BodyWatcher::State::reading) {
-    auto waiting = call.call().receive(net::no_deadline);
+    auto waiting = call.receive();
     const Result<std::string_view> piece = co_await std::move(waiting);
     if (!piece) {
       merger_.node_failed(index, piece.error().detail);
@@ -209,14 +220,12 @@ net::Task<void> Fanout::follow(std::size_t index, NodeCall& call) {
   }
 }
 
-/// What the nodes hold has changed: it is known before the client hears that it is done.
+/// Before the client hears that it is done.
 net::Task<void> Fanout::refresh() {
-  Control& control = worker_.shared().control;
-  for (const cluster::Node* node : targets_.nodes) {
-    auto refreshing =
-        asio::co_spawn(control.context(), control.refresh_node(node->id), net::use_task);
-    co_await std::move(refreshing);
-  }
+  std::vector<NodeId> nodes;
+  for (const cluster::Node* node : targets_.nodes) nodes.push_back(node->id);
+  auto refreshing = refresh_views(worker_, std::move(nodes));
+  co_await std::move(refreshing);
 }
 
 /// Leaves only the nodes that have the model, for operations on a model that must be there; false,
@@ -261,6 +270,13 @@ Targets targets_of(Connection& client) {
   return targets;
 }
 
+net::Task<void> answer_no_target(Connection& client, api::Reply reply) {
+  std::string fields =
+      reply.status == 503 ? fmt::format("Retry-After: {:.0f}\r\n", to_seconds(no_node_retry)) : "";
+  auto answering = client.answer(std::move(reply), std::move(fields));
+  co_await std::move(answering);
+}
+
 net::Task<void> serve_fanout(Connection& client) {
   Request& request = client.request();
   auto reading = client.read_body(client.options().client.body_max);
@@ -283,7 +299,7 @@ net::Task<void> serve_fanout(Connection& client) {
     if (!intent || !owned || operation == Operation::push) targets.nodes.resize(1);
   }
   if (targets.answer) {
-    auto answering = client.answer(std::move(*targets.answer));
+    auto answering = answer_no_target(client, std::move(*targets.answer));
     co_await std::move(answering);
     co_return;
   }
@@ -301,10 +317,7 @@ net::Task<void> serve_fanout(Connection& client) {
       serve_work(client, std::move(work),
                  {.body = *body, .form = api::stream_form(operation, intent && intent->stream)});
   co_await std::move(serving);
-  // Known before this client's next request is read.
-  Control& control = client.worker().shared().control;
-  auto refreshing = asio::co_spawn(control.context(),
-                                   control.refresh_node(targets.nodes.front()->id), net::use_task);
+  auto refreshing = refresh_views(client.worker(), {targets.nodes.front()->id});
   co_await std::move(refreshing);
 }
 

@@ -21,5 +21,7 @@ struct Targets {
   std::optional<api::Reply> answer;
 };
 Targets targets_of(Connection& client);
+/// Gives that answer.
+net::Task<void> answer_no_target(Connection& client, api::Reply reply);
 
 }  // namespace sollol::gateway

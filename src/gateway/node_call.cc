@@ -2,11 +2,18 @@
 
 #include <fmt/format.h>
 
+#include "gateway/attempt.h"
+
 namespace sollol::gateway {
 
 net::Task<Result<void>> NodeCall::send(std::string_view method, std::string_view target,
                                        std::string fields, std::string body) {
   const TimePoint now = worker_.scheduler().now();
+  in_use_.emplace(worker_.pool(), node_.id, [this] {
+    if (worker_.scheduler().now() - last_byte_ < alive_after_byte) return;
+    abandoned_ = true;
+    cancel();
+  });
   auto connecting = net::connect_any(worker_.connector(), node_.addresses,
                                      now + worker_.options().upstream.connect_timeout);
   auto connected = co_await std::move(connecting);
@@ -24,7 +31,33 @@ net::Task<Result<void>> NodeCall::send(std::string_view method, std::string_view
 }
 
 net::Task<Result<const http::ResponseHead*>> NodeCall::receive_head(std::string_view method) {
-  return call_->receive_head(method, net::no_deadline);
+  const Duration limit = worker_.options().upstream.response_timeout;
+  auto receiving = call_->receive_head(
+      method, limit.count() == 0 ? net::no_deadline : worker_.scheduler().now() + limit);
+  const Result<const http::ResponseHead*> head = co_await std::move(receiving);
+  if (!head) co_return std::unexpected(explained(head.error()));
+  last_byte_ = worker_.scheduler().now();
+  co_return head;
+}
+
+net::Task<Result<std::string_view>> NodeCall::receive() {
+  auto receiving = call_->receive(net::no_deadline);
+  const Result<std::string_view> piece = co_await std::move(receiving);
+  if (!piece) co_return std::unexpected(explained(piece.error()));
+  last_byte_ = worker_.scheduler().now();
+  co_return piece;
+}
+
+net::Task<Result<std::string>> NodeCall::receive_body(std::size_t bytes_max) {
+  auto receiving = call_->receive_body(bytes_max, net::no_deadline);
+  Result<std::string> body = co_await std::move(receiving);
+  if (!body) co_return std::unexpected(explained(body.error()));
+  co_return body;
+}
+
+Error NodeCall::explained(Error error) const {
+  if (!abandoned_) return error;
+  return {ErrorKind::timeout, Origin::node, Retry::other_node, "no longer answers"};
 }
 
 net::Task<net::Wake> NodeCall::write(std::string bytes) {

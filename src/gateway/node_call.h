@@ -7,7 +7,8 @@
 
 namespace sollol::gateway {
 
-/// A request of the gateway's own to one node, on a connection of its own.
+/// A request of the gateway's own to one node, on a connection of its own. Given up when the node
+/// is found dead meanwhile, unless it sent something just now.
 class NodeCall {
  public:
   NodeCall(Worker& worker, const cluster::Node& node) : worker_(worker), node_(node) {}
@@ -16,8 +17,13 @@ class NodeCall {
   /// to follow by `write`.
   net::Task<Result<void>> send(std::string_view method, std::string_view target, std::string fields,
                                std::string body);
+  /// Waits as long as `upstream.response_timeout_s` allows.
   net::Task<Result<const http::ResponseHead*>> receive_head(std::string_view method);
-  net::HttpCall& call() noexcept { return *call_; }
+  /// The next bytes of the answer's body; follow `body()` with them.
+  net::Task<Result<std::string_view>> receive();
+  /// All of a body that is at most so long.
+  net::Task<Result<std::string>> receive_body(std::size_t bytes_max);
+  http::BodyWatcher& body() noexcept { return call_->body(); }
   /// Writes raw bytes of a body.
   net::Task<net::Wake> write(std::string bytes);
   /// Ends every wait of this call.
@@ -27,9 +33,14 @@ class NodeCall {
  private:
   Worker& worker_;
   const cluster::Node& node_;
+  Error explained(Error error) const;
+
   std::unique_ptr<net::Stream> stream_;
   std::optional<net::HttpCall> call_;
+  std::optional<UpstreamPool::InUse> in_use_;
+  TimePoint last_byte_{};
   bool cancelled_ = false;
+  bool abandoned_ = false;
 };
 
 }  // namespace sollol::gateway

@@ -216,5 +216,32 @@ TEST(Failure, ASleepingMachineHoldsNoRequest) {
   EXPECT_EQ(answer.field("x-sollol-node"), "b");
 }
 
+/// A pull goes to every node: one that freezes in the meantime fails its part, and no more.
+TEST(Failure, ANodeThatFreezesDoesNotHoldAChangeOfAllNodes) {
+  TestFleet fleet(equal_nodes(2, {chat_model()}), [](gateway::Options& options) {
+    options.probe.timeout = 300ms;
+    options.health.suspect_after = 100ms;
+    options.health.dead_after = 300ms;
+  });
+  fleet.nodes().set_fault("a", {.kind = FaultKind::stall, .scope = sim::FaultScope::all});
+  const Answer pull = fleet.ask("POST", "/api/pull", R"({"model":"new"})");
+  EXPECT_EQ(pull.status, 200);
+  EXPECT_TRUE(last_record(pull.body).contains("error")) << pull.body;
+  EXPECT_TRUE(pull.body.contains("a: no longer answers")) << pull.body;
+  const Answer blob = fleet.ask("HEAD", "/api/blobs/sha256:" + std::string(64, 'a'));
+  EXPECT_NE(blob.status, 0);
+}
+
+TEST(Failure, ChangesWithoutAnyNodeSayWhenToComeBack) {
+  TestFleet fleet(equal_nodes(1, {chat_model()}));
+  fleet.nodes().kill("a");
+  ASSERT_TRUE(fleet.eventually([&] { return fleet.state("a") == "down"; }));
+  for (const char* path : {"/api/pull", "/api/create", "/api/copy"}) {
+    const Answer answer = fleet.ask("POST", path, R"({"model":"new","from":"llama3.2"})");
+    EXPECT_EQ(answer.status, 503) << path;
+    EXPECT_NE(answer.field("retry-after"), "") << path;
+  }
+}
+
 }  // namespace
 }  // namespace sollol::test
