@@ -19,6 +19,8 @@ namespace {
 
 constexpr std::size_t passed_at_once = 64;  // SCM_MAX_FD is 253
 constexpr std::size_t message_max = 256;
+constexpr std::string_view last_ours = "last";
+constexpr std::string_view last_held_elsewhere = "last, held elsewhere";
 constexpr timeval answer_limit{.tv_sec = 10, .tv_usec = 0};
 
 struct Name {
@@ -130,7 +132,10 @@ void HandOverServer::close() {
   if (listener_ >= 0) ::close(std::exchange(listener_, -1));
 }
 
+bool HandOverServer::has_passed_sockets() const { return passed_ && !has_hung_up(peer_); }
+
 void HandOverServer::drop_peer() {
+  passed_ = false;
   if (peer_ >= 0) ::close(std::exchange(peer_, -1));
 }
 
@@ -162,15 +167,17 @@ bool HandOverServer::answer(std::string_view step, const Steps& steps) {
     return false;
   }
   if (step == "sockets") {
-    const std::vector<int> all = steps.sockets();
-    std::span<const int> left(all);
+    const PassedSockets all = steps.sockets();
+    std::span<const int> left(all.descriptors);
     bool sent = true;
     while (sent && !left.empty()) {
       const auto some = left.first(std::min(left.size(), passed_at_once));
       left = left.subspan(some.size());
-      sent = send_message(peer_, left.empty() ? "last" : "more", some);
+      const std::string_view last = all.held_elsewhere ? last_held_elsewhere : last_ours;
+      sent = send_message(peer_, left.empty() ? last : "more", some);
     }
-    if (!sent || all.empty()) drop_peer();
+    passed_ = true;
+    if (!sent || all.descriptors.empty()) drop_peer();
     return false;
   }
   if (step != "serving") {
@@ -228,14 +235,15 @@ Result<void> TakeOver::prepare() {
   return {};
 }
 
-Result<std::vector<int>> TakeOver::sockets() {
-  std::vector<int> all;
-  auto answer = ask("sockets", &all);
-  while (answer && *answer == "more") answer = ask({}, &all);
+Result<PassedSockets> TakeOver::sockets() {
+  PassedSockets all;
+  auto answer = ask("sockets", &all.descriptors);
+  while (answer && *answer == "more") answer = ask({}, &all.descriptors);
   if (!answer) {
-    for (const int descriptor : all) ::close(descriptor);
+    for (const int descriptor : all.descriptors) ::close(descriptor);
     return std::unexpected(answer.error());
   }
+  all.held_elsewhere = *answer == last_held_elsewhere;
   return all;
 }
 

@@ -10,6 +10,12 @@
 
 namespace sollol::cli {
 
+/// Listening sockets on their way to the next gateway.
+struct PassedSockets {
+  std::vector<int> descriptors;
+  bool held_elsewhere = false;  // by a service manager, who keeps them when all gateways end
+};
+
 /// How a running gateway gives its listening sockets to the next one.
 ///
 /// The one in charge of an address has an abstract unix socket that is named after it, so both live
@@ -29,7 +35,7 @@ class HandOverServer {
   /// What the steps of the other side do.
   struct Steps {
     std::function<void()> prepare;
-    std::function<std::vector<int>()> sockets;  // stay ours: copies are passed
+    std::function<PassedSockets()> sockets;  // stay ours: copies are passed
   };
 
   HandOverServer() = default;
@@ -44,6 +50,8 @@ class HandOverServer {
   /// Descriptors to wait for until they are readable, then call `serve`; -1: none at present.
   int listener() const noexcept { return listener_; }
   int peer() const noexcept { return peer_; }
+  /// A peer that may still come to serve holds copies of our sockets.
+  bool has_passed_sockets() const;
   /// True: the other side serves from now on, and the name is free for it.
   bool serve(const Steps& steps);
 
@@ -53,6 +61,7 @@ class HandOverServer {
 
   int listener_ = -1;
   int peer_ = -1;
+  bool passed_ = false;
 };
 
 /// The side that takes over. Calls block for at most some seconds.
@@ -66,7 +75,7 @@ class TakeOver {
 
   int pid() const noexcept { return pid_; }
   Result<void> prepare();
-  Result<std::vector<int>> sockets();
+  Result<PassedSockets> sockets();
   Result<void> serving();
 
  private:

@@ -103,8 +103,12 @@ Service::Wish Service::wait(Duration limit) {
   feed_watchdog();
   if (ready <= 0) return Wish::nothing;
   if (watched[0].revents != 0) return next_signal();
-  const bool taken = hand_over_.serve({.prepare = [this] { gateway_.save_state(); },
-                                       .sockets = [this] { return gateway_.sockets(); }});
+  const bool taken = hand_over_.serve(
+      {.prepare = [this] { gateway_.save_state(); },
+       .sockets =
+           [this] {
+             return PassedSockets{gateway_.sockets(), sockets_ == Worker::Sockets::shared};
+           }});
   return taken ? Wish::hand_over : Wish::nothing;
 }
 
@@ -129,13 +133,15 @@ int Service::drain(Wish why) {
   const Duration timeout = hooks_.drain_timeout();
   const auto limit = Clock::now() + timeout;
   const bool taken_over = why == Wish::hand_over;
+  // Whoever was given copies of the sockets and has not said so yet may still come to serve them.
+  if (taken_over || hand_over_.has_passed_sockets()) sockets_ = Worker::Sockets::shared;
   hand_over_.close();
   manager_.stopping(taken_over ? "another gateway has taken over; finishing" : "finishing");
   spdlog::info("{}: finishing what runs, for at most {:.0f} s; another signal ends it at once",
                taken_over ? "another gateway has taken over" : "stopping",
                std::chrono::duration<double>(timeout).count());
   if (taken_over) gateway_.hand_off_state();
-  gateway_.drain(taken_over ? Worker::Sockets::shared : sockets_);
+  gateway_.drain(sockets_);
   bool in_time = drain_until(limit);
   if (!gateway_.drained() && in_time) {
     spdlog::warn("time is up: what still runs ends with an error");

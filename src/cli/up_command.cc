@@ -160,11 +160,13 @@ Result<Started> take_over(gateway::Gateway& gateway, TakeOver& previous) {
   wait_for_nodes(gateway);
   auto sockets = previous.sockets();
   if (!sockets) return std::unexpected(sockets.error());
-  const auto bound = gateway.start(std::move(*sockets));
+  const auto held =
+      sockets->held_elsewhere ? gateway::Worker::Sockets::shared : gateway::Worker::Sockets::ours;
+  const auto bound = gateway.start(std::move(sockets->descriptors));
   if (!bound) return std::unexpected(bound.error());
   if (const auto told = previous.serving(); !told) spdlog::warn("{}", told.error().detail);
   spdlog::info("took over {} from process {}", to_string(*bound), previous.pid());
-  return Started{*bound};
+  return Started{*bound, held};
 }
 
 Result<Started> start(gateway::Gateway& gateway, const Address& listen, bool may_take_over) {

@@ -50,6 +50,10 @@ net::Task<void> Connection::run() {
     co_await std::move(flushing);
     finish_request();
     if (!request_.keep_alive) close_after_ = true;
+    if (ended_) {  // what it has not sent yet is not waited for
+      unread_ = !body_.done();
+      break;
+    }
     auto draining = drain_body();
     const bool drained = co_await std::move(draining);
     if (!drained) {

@@ -73,6 +73,11 @@ void refuse_new_connections(int descriptor) {
   ::setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
 }
 
+void accept_new_connections(int descriptor) {
+  const int unused = 0;
+  ::setsockopt(descriptor, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused);
+}
+
 bool connection_waits(int descriptor) {
   pollfd waiting{.fd = descriptor, .events = POLLIN, .revents = 0};
   return ::poll(&waiting, 1, 0) > 0 && (waiting.revents & POLLIN) != 0;

@@ -21,6 +21,9 @@ Result<void> check_unused(const Address& at);
 /// client that tries meanwhile is left to try again.
 void refuse_new_connections(int descriptor);
 
+/// Undoes that, if another process did it before it passed the socket on.
+void accept_new_connections(int descriptor);
+
 /// Whether a completed connection waits to be accepted.
 bool connection_waits(int descriptor);
 

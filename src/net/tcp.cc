@@ -290,6 +290,7 @@ Result<TcpListener> TcpListener::adopt(asio::io_context& context, int descriptor
     return std::unexpected(bad_input(fmt::format("descriptor {} is no listening TCP socket: {}",
                                                  descriptor, problem.message())));
   }
+  accept_new_connections(descriptor);
   return TcpListener(std::move(acceptor));
 }
 

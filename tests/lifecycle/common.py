@@ -114,15 +114,15 @@ class LifecycleTest(unittest.TestCase):
         self._processes.append(process)
         return process
 
-    def nodes(self, count=1, rate=200, slots=4, more=()):
+    def nodes(self, count=1, rate=200, slots=4, fields=""):
         """Simulated nodes; their URLs."""
         fleet = "".join(
-            f'[[node]]\nname = "n{i}"\nlisten = "127.0.1.{i + 1}:0"\nslots = {slots}\n'
+            f'[[node]]\nname = "n{i}"\nlisten = "127.0.1.{i + 1}:0"\nslots = {slots}\n{fields}\n'
             f'models = [{{ name = "llama3.2", decode_rate = {rate}, load_time = "20ms", answer_tokens = 100000 }}]\n'
             for i in range(count))
         path = self.folder / f"fleet-{len(self._processes)}.toml"
         path.write_text(fleet)
-        sim = self.start("sim", "--fleet", str(path), *more)
+        sim = self.start("sim", "--fleet", str(path))
         sim.wait_line("simulated nodes ready")
         self.sim = sim
         return re.findall(r"simulated node \S+ at (\S+)", sim.text)

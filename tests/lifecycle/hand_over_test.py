@@ -1,5 +1,6 @@
 """A second gateway on one address: refused by accident, taken over on purpose, without a lost connection."""
 
+import http.client
 import json
 import signal
 import socket
@@ -42,6 +43,31 @@ class Client(threading.Thread):
         self.join(60)
 
 
+class KeptClient(Client):
+    """Keeps its connection as long as it may, and opens the next when it was told to."""
+
+    def run(self):
+        connection = None
+        for _ in range(self.bound):
+            if self.stopping:
+                break
+            try:
+                connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+                connection.request("GET", "/api/version")
+                answer = connection.getresponse()
+                if answer.status != 200 or b"version" not in answer.read():
+                    self.failures.append(answer.status)
+                self.answered += 1
+                if answer.getheader("Connection") == "close":
+                    connection.close()
+                    connection = None
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                connection = None
+        if connection:
+            connection.close()
+
+
 class HandOver(LifecycleTest):
     def test_an_accidental_second_gateway_is_told_both_ways_out(self):
         gateway = self.gateway("--node", self.nodes()[0])
@@ -55,7 +81,7 @@ class HandOver(LifecycleTest):
         url = self.nodes()[0]
         gateway = self.gateway("--node", url, "--workers", "2", "--log-access", "off")
         address = f"127.0.0.1:{gateway.port}"
-        clients = [Client(gateway.port) for _ in range(3)]
+        clients = [kind(gateway.port) for kind in (Client, Client, Client, KeptClient)]
         for number in range(HAND_OVERS):
             workers = "213"[number % 3]  # more, fewer and as many as before
             after = self.gateway("--node", url, "--take-over", "--workers", workers, "--log-access", "off",
@@ -65,7 +91,7 @@ class HandOver(LifecycleTest):
         for client in clients:
             client.end()
         answered = sum(client.answered for client in clients)
-        print(f"{HAND_OVERS} hand-overs: {answered} connections, "
+        print(f"{HAND_OVERS} hand-overs: {answered} requests, "
               f"{sum(len(client.failures) for client in clients)} failures", flush=True)
         for client in clients:
             self.assertEqual(client.failures, [])

@@ -81,6 +81,8 @@ TEST(Listening, AListenerThatRefusesLetsEarlierConnectionsTalk) {
   auto client = loop.run(std::move(connecting));
   refuse_new_connections(listener.descriptor());
   EXPECT_TRUE(is_left_hanging(listener.address()));
+  auto again = TcpListener::adopt(loop.context, duplicate(listener.descriptor())).value();
+  EXPECT_FALSE(is_left_hanging(listener.address())) << "whoever takes it over serves it";
   auto accepting = listener.accept(loop.scheduler);
   auto server = loop.run(std::move(accepting));
   EXPECT_EQ(write_text(**client, "hello").bytes, 5u);
