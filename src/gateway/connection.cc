@@ -99,7 +99,8 @@ net::Task<Wake> Connection::fill(std::size_t wanted, TimePoint deadline) {
 }
 
 net::Task<bool> Connection::read_request() {
-  options_ = worker_.options_now();
+  // Compared first: the count of holders is shared by all cores.
+  if (const auto& newest = worker_.options_now(); options_ != newest) options_ = newest;
   const ClientOptions& limits = options_->client;
   request_.clear();
   continue_sent_ = false;
@@ -130,8 +131,10 @@ net::Task<bool> Connection::read_request() {
     }
     const bool idle = head_deadline == net::no_deadline;
     idle_ = true;
+    awaits_head_ = idle;
     auto filling = fill(read_size, idle ? idle_deadline() : head_deadline);
     const Wake wake = co_await std::move(filling);
+    awaits_head_ = false;
     if (idle && wake != Wake::ready && worker_.draining() && !gone_ && !ended_) {
       // Woken to be told, or the grace is over: closing must not cut off a request that has come.
       if (look_once_more() || worker_.scheduler().now() < worker_.idle_until()) continue;
@@ -160,7 +163,7 @@ bool Connection::look_once_more() {
 }
 
 void Connection::drain() {
-  if (idle_ && filling_) stream_->cancel();
+  if (awaits_head_ && filling_) stream_->cancel();
 }
 
 void Connection::end(const Error& why) {

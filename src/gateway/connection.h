@@ -118,6 +118,7 @@ class Connection {
   std::optional<Error> ended_;
   bool reset_at_end_ = false;
   bool idle_ = true;
+  bool awaits_head_ = false;  // not a byte of a request has come
   bool filling_ = false;
   bool gone_ = false;
   bool close_after_ = false;

@@ -48,6 +48,21 @@ class Drain(LifecycleTest):
         self.assertEqual(idle.recv(4096), b"", "closed, not reset")
         self.assertEqual(gateway.end(), 0)
 
+    def test_a_request_whose_head_has_begun_is_answered(self):
+        gateway = self.gateway("--node", self.nodes()[0])
+        connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+        connection.sendall(b"GET / HTTP/1.1\r\nHo")
+        kept = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+        kept.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")  # after its answer the other head has been read too
+        self.assertIn(b"Ollama is running", kept.recv(4096))
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(kept.recv(4096), b"", "the grace is over")
+        connection.sendall(b"st: x\r\n\r\n")
+        self.assertIn(b"Ollama is running", connection.recv(4096))
+        self.assertEqual(gateway.end(), 0)
+        connection.close()
+        kept.close()
+
     def test_at_the_limit_streams_end_with_an_error_record_and_the_queue_gets_503(self):
         gateway = self.gateway("--node", self.nodes(rate=5, slots=1)[0], "--slots", "1",
                                "--drain-timeout", "1")
