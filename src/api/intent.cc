@@ -183,7 +183,7 @@ class Reader {
   Text prompt_, system_, messages_;
   std::size_t message_count_ = 0, input_count_ = 0;
   std::optional<std::uint64_t> first_user_;  // hash of what a conversation starts with
-  bool tools_ = false, images_ = false;
+  bool tools_ = false, images_ = false, format_ = false;
 };
 
 bool Reader::field(std::string_view key, sj::value& value) {
@@ -198,10 +198,9 @@ bool Reader::field(std::string_view key, sj::value& value) {
     if (is_null(value)) stream_ = streams_by_default(op_);
     return flag(value, stream_);
   }
-  if (is("tools")) {
-    tools_ = has_content(value);
-    return true;
-  }
+  if (is("tools")) tools_ = has_content(value);
+  if (is("format") || is("response_format"))
+    format_ = has_content(value) || type_of(value) == json_type::object;
   if (const auto length = length_field(op_); !length.empty() && is(length)) {
     double number = 0;
     if (!value.get_double().get(number)) num_predict_ = to_integer(number);
@@ -420,6 +419,7 @@ Intent Reader::settle() const {
       break;
   }
   intent.uses_tools = tools_;
+  intent.uses_format = format_;
   intent.uses_images = images_ || messages_.has_images || prompt_.has_images;
   if (first_user_) {
     TextHash hash;

@@ -35,6 +35,7 @@ struct Intent {
   bool empty_prompt = false;  // a preload, or an unload when keep_alive says so
   std::size_t inputs = 0;     // texts of an embedding request
   bool uses_tools = false;
+  bool uses_format = false;  // the answer is bound to a grammar
   bool uses_images = false;
   std::uint64_t conversation =
       0;  // hash of system text and first user message; 0: not a conversation

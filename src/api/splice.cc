@@ -203,6 +203,7 @@ std::string Splice::closing_records(std::string_view created_at) {
   const bool says_why = transcript_.closing();  // the client knows how it ended
   switch (form_) {
     case StreamForm::ndjson_answer:
+      if (says_why) break;
       emit(
           native(fmt::format(
               R"({{"model":{},"created_at":"{}",{},"done":true,"done_reason":"length","total_duration":0,"eval_duration":0}})",

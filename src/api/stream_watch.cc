@@ -166,6 +166,7 @@ void StreamWatcher::progress_line(std::string_view text) {
     if (scan.key() == "error" && !is_empty_value(scan.value())) return fail(scan.value());
     if (scan.key() == "status" && scan.value() == R"("success")") finished_ = true;
   }
+  show(text);
 }
 
 void StreamWatcher::sse_line(std::string_view text) {

@@ -50,6 +50,13 @@ struct RetrySettings {
 /// Answers that come piece by piece.
 struct StreamSettings {
   Duration heartbeat = 10s;  // 0: none
+  std::string resume = "on";
+  std::uint64_t resume_body_bytes = 1048576;
+  std::uint64_t resume_text_bytes = 262144;
+  std::string stall_detection = "on";
+  Duration stall_timeout = 0s;  // 0: learnt, from stall_min to stall_max
+  Duration stall_min = 10s;
+  Duration stall_max = 120s;
 };
 
 /// Health checks and outlier ejection.

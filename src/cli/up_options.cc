@@ -89,6 +89,13 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.retry = {.attempts_max = static_cast<std::uint32_t>(settings.retry.attempts),
                    .budget_percent = static_cast<std::uint32_t>(settings.retry.budget_percent)};
   options.stream.heartbeat = settings.stream.heartbeat;
+  options.resume = {.enabled = settings.stream.resume == "on",
+                    .body_max = settings.stream.resume_body_bytes,
+                    .text_max = settings.stream.resume_text_bytes};
+  options.stall = {.enabled = settings.stream.stall_detection == "on",
+                   .fixed = settings.stream.stall_timeout,
+                   .least = settings.stream.stall_min,
+                   .most = settings.stream.stall_max};
   options.probe.interval = settings.health.interval;
   options.probe.timeout = settings.health.timeout;
   options.probe.tags_interval = settings.health.tags_interval;

@@ -54,6 +54,7 @@ struct ReplicaLive {
   std::atomic<double> decode_tokens_per_s{0};
   std::atomic<double> load_s{0};
   std::atomic<double> service_s{0};
+  std::atomic<double> longest_gap_s{0};  // between two tokens of one stream: see note_gap
 };
 
 /// Rotation state of one model, shared by all workers: round-robin's cursor, tie-breaking.
@@ -76,6 +77,13 @@ inline void note_replica_success(ReplicaLive& replica) noexcept {
   if (replica.failures.load(std::memory_order_relaxed) == 0) return;
   replica.failures.store(0, std::memory_order_relaxed);
   replica.avoid_until_ns.store(0, std::memory_order_relaxed);
+}
+
+/// Takes over the longest silence of a stream: a longer one at once, shorter ones by an eighth, so
+/// that one quiet hour does not make the next pause look like a stall.
+inline void note_gap(std::atomic<double>& longest, double sample) noexcept {
+  const double old = longest.load(std::memory_order_relaxed);
+  longest.store(sample >= old ? sample : old + (sample - old) / 8, std::memory_order_relaxed);
 }
 
 /// Moves a smoothed value towards a sample with weight 1/4. Concurrent updates may lose one sample:

@@ -101,6 +101,7 @@ void append_access_line(std::string& out, const Request& request, TimePoint now)
     fmt::format_to(to, ",\"tokens_per_s\":{:.2f}",
                    static_cast<double>(outcome.output_tokens) / to_seconds(outcome.decode));
   }
+  if (outcome.resumed > 0) fmt::format_to(to, ",\"resumed\":{}", outcome.resumed);
   if (outcome.attempts > 1) fmt::format_to(to, ",\"attempts\":{}", outcome.attempts);
   fmt::format_to(to, ",\"bytes_out\":{}", outcome.bytes_out);
   text("problem", outcome.problem);

@@ -19,7 +19,7 @@ void note_first_byte(Connection& client) {
 void Answer::offer(Head head, const http::Framing& body, api::StreamForm form, Passing passing) {
   const bool raw = body.kind == http::Framing::Kind::chunked && passing == Passing::raw;
   carry_.clear();
-  inside_chunk_ = inside_record_ = false;
+  inside_chunk_ = passed_part_ = false;
   if (begun_) {  // by a heartbeat: head and framing stand
     if (chunked()) framing_ = raw ? Framing::raw_chunks : Framing::chunks;
     return;
@@ -42,18 +42,7 @@ void Answer::pass_chunks(std::string_view raw, const http::BodyWatcher& body, En
   std::string joined;
   const std::string_view settled = take_settled(raw, body, joined);
   if (settled.empty() && end == End::more) return;
-  note_open_record(settled);
   write_out(settled, end);
-}
-
-/// Whether the last of whole chunks ends inside a record, so that an error has to close that first.
-void Answer::note_open_record(std::string_view chunks) {
-  constexpr std::string_view line_end = "\r\n";  // of a chunk
-  if (chunks.size() < line_end.size()) return;
-  chunks.remove_suffix(line_end.size());
-  const bool lines =
-      form_ == api::StreamForm::ndjson_answer || form_ == api::StreamForm::ndjson_progress;
-  inside_record_ = !chunks.ends_with(lines ? "\n" : "\n\n");
 }
 
 /// The whole chunks among what is held and `piece`; the rest is held. A chunk larger than
@@ -69,7 +58,10 @@ std::string_view Answer::take_settled(std::string_view piece, const http::BodyWa
   std::size_t open = std::min<std::uint64_t>(body.unsettled(), piece.size());
   if (body.done()) return piece.substr(0, piece.size() - open);
   inside_chunk_ = open > carry_max;
-  if (inside_chunk_) open = 0;
+  if (inside_chunk_) {
+    open = 0;
+    passed_part_ = true;
+  }
   carry_.assign(piece.substr(piece.size() - open));
   return piece.substr(0, piece.size() - open);
 }
@@ -85,9 +77,10 @@ void Answer::write(std::string_view payload, End end) {
 
 void Answer::write_out(std::string_view bytes, End end) {
   const std::string_view ending =
-      end == End::last && chunked() ? http::last_chunk : std::string_view{};
+      end == End::last && chunked() ? std::string_view(last_chunk_) : std::string_view{};
   if (!committed_) return commit(bytes, ending);
   if (bytes.empty() && ending.empty()) return;
+  if (heartbeat_.armed()) heartbeat_.disarm();  // another node goes on
   const std::array<std::string_view, 2> slices{bytes, ending};
   client_.write(std::span(slices).first(ending.empty() ? 1 : 2));
 }
@@ -164,6 +157,22 @@ net::Task<void> Answer::refuse(int status, std::string_view content_type, std::s
   write(record, End::last);
   auto flushing = client_.flush();
   co_await std::move(flushing);
+}
+
+bool Answer::settle(std::uint64_t fed, std::uint64_t whole, std::string_view missing_end) {
+  const std::string held = std::exchange(carry_, {});
+  if (passed_part_) return false;
+  std::string payload;
+  if (passes_raw()) {
+    http::BodyWatcher chunks(http::Framing{.kind = http::Framing::Kind::chunked});
+    chunks.feed(held, [&payload](std::string_view run) { payload.append(run); });
+  }
+  const std::uint64_t sent = fed - std::min<std::uint64_t>(fed, payload.size());
+  if (whole < sent) return false;
+  payload.resize(std::min<std::uint64_t>(payload.size(), whole - sent));
+  payload += missing_end;
+  if (!payload.empty()) write(payload);
+  return true;
 }
 
 void Answer::fail(std::string_view message, bool mid_record, bool inside_chunk) {

@@ -69,9 +69,14 @@ class Answer {
   /// or, where the form has no word for it, with a reset. `mid_record`: part of a record has been
   /// written; `inside_chunk`: part of a raw chunk has.
   void fail(std::string_view message, bool mid_record, bool inside_chunk);
-  /// What the raw chunks that went out leave open: a chunk too large to hold back, a record.
+  /// A chunk too large to hold back has gone out in part.
   bool inside_chunk() const noexcept { return inside_chunk_; }
-  bool inside_record() const noexcept { return inside_record_; }
+  /// The node's body broke off after `fed` bytes of payload, of which `whole` are whole records:
+  /// writes what is whole of that which is held back, and `missing_end`. False when the client has
+  /// been given part of a record, or of a chunk.
+  bool settle(std::uint64_t fed, std::uint64_t whole, std::string_view missing_end);
+  /// Lines with CRLF that end a chunked answer.
+  void set_trailer(std::string fields) { last_chunk_ = "0\r\n" + std::move(fields) + "\r\n"; }
 
  private:
   enum class Framing : std::uint8_t { raw_chunks, chunks, sized, until_close };
@@ -81,7 +86,6 @@ class Answer {
   }
   std::string_view take_settled(std::string_view piece, const http::BodyWatcher& body,
                                 std::string& joined);
-  void note_open_record(std::string_view chunks);
   void write_out(std::string_view bytes, End end);
   void commit(std::string_view bytes, std::string_view ending);
   void beat();
@@ -101,7 +105,8 @@ class Answer {
   Framing framing_ = Framing::chunks;
   std::string carry_;  // raw bytes of an unfinished chunk, held back
   bool inside_chunk_ = false;
-  bool inside_record_ = false;
+  std::string last_chunk_{http::last_chunk};
+  bool passed_part_ = false;  // of a chunk
   bool begun_ = false;
   bool committed_ = false;
   Heartbeat heartbeat_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "gateway/resume.h"
 #include "gateway/worker.h"
 
 namespace sollol::gateway {
@@ -22,7 +23,14 @@ bool is_refusal_of_ollama(std::string_view content_type) {
 }  // namespace
 
 Attempt::Attempt(Connection& client, Answer& answer, const cluster::Node& node)
-    : client_(client), answer_(answer), worker_(client.worker()), node_(node) {}
+    : client_(client),
+      answer_(answer),
+      worker_(client.worker()),
+      node_(node),
+      stall_(worker_.scheduler(), [this] {
+        worker_.metrics().stalls.add();
+        if (stream_) stream_->cancel();
+      }) {}
 
 Attempt::~Attempt() { client_.cancel_on_leave(nullptr); }
 
@@ -47,11 +55,17 @@ net::Task<Verdict> Attempt::run(Plan plan) {
   }
   const bool is_stream = content_type_.starts_with("application/x-ndjson") ||
                          content_type_.starts_with("text/event-stream");
+  if (!is_stream && answer_.committed()) {
+    co_return finish_cut({ErrorKind::bad_reply, Origin::node, Retry::other_node,
+                          "went on with something else than a stream"});
+  }
   if (!is_stream) {
     auto relaying = relay_whole();
     co_return co_await std::move(relaying);
   }
   watcher_ = api::StreamWatcher(plan_.form);
+  if (plan_.resume != nullptr && plan_.resume->splice() == nullptr)
+    watcher_.record_to(plan_.resume->transcript());
   auto relaying = relay_stream({});
   co_return co_await std::move(relaying);
 }

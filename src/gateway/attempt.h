@@ -10,10 +10,13 @@
 #include "cluster/health.h"
 #include "cluster/snapshot.h"
 #include "gateway/answer.h"
+#include "gateway/stall.h"
 #include "gateway/upstream_pool.h"
 #include "net/http_call.h"
 
 namespace sollol::gateway {
+
+class Resume;
 
 /// A node that just sent something is not abandoned on a probe's word.
 inline constexpr Duration alive_after_byte = std::chrono::seconds(2);
@@ -35,6 +38,9 @@ struct Verdict {
   // Of a cut answer: what an error record has to follow. See Answer::fail.
   bool mid_record = false;
   bool inside_chunk = false;
+  bool said_so = false;    // by an error record of the node, whose text `error` has
+  Duration streamed{};     // from the first token to the last
+  Duration longest_gap{};  // between two tokens
   api::Usage usage;
   cluster::RequestOutcome health = cluster::RequestOutcome::neutral;
 };
@@ -59,6 +65,10 @@ class Attempt {
     enum class Payload : std::uint8_t { any, json };
     Payload payload =
         Payload::any;  // json: a success that is not JSON (or a stream of it) is the node's fault
+    enum class Silence : std::uint8_t { watched, allowed };
+    Silence silence = Silence::watched;  // between two tokens
+    Resume* resume = nullptr;  // what keeps the stream alive beyond this node; null: nothing does
+    Duration stall_limit{};    // longest silence between two tokens; zero: none
   };
 
   Attempt(Connection& client, Answer& answer, const cluster::Node& node);
@@ -80,11 +90,17 @@ class Attempt {
   net::Task<Verdict> relay_whole();
   net::Task<Verdict> relay_stream(std::string first);
   std::optional<Error> forward(std::string_view piece);
+  std::optional<Error> forward_spliced(std::string_view piece);
+  std::optional<Error> forward_payload(std::string_view payload);
+  std::optional<Error> problem_in_records() const;
+  net::Task<void> flush_client();
+  void heard();
   bool complete() const;
   std::optional<Error> check_start(std::string_view payload) const;
   std::optional<Error> check_whole(std::string_view body, bool surplus) const;
   Verdict finish_relayed();
-  Verdict finish_cut(std::string problem);
+  Verdict finish_cut(Error problem);
+  bool settle_records();
 
   Connection& client_;
   Answer& answer_;
@@ -100,6 +116,11 @@ class Attempt {
   Answer::Head head_;
   std::string content_type_;
   api::StreamWatcher watcher_{api::StreamForm::opaque};
+  std::string pending_;        // payload of an unfinished record, where the framing changes
+  std::uint64_t written_ = 0;  // payload passed on there
+  StallTimer stall_;
+  TimePoint first_token_{};
+  Duration longest_gap_{};
 };
 
 }  // namespace sollol::gateway

@@ -10,6 +10,8 @@
 #include "gateway/admission.h"
 #include "gateway/control.h"
 #include "gateway/learn.h"
+#include "gateway/resume.h"
+#include "gateway/stall.h"
 #include "gateway/worker.h"
 
 namespace sollol::gateway {
@@ -43,6 +45,8 @@ struct Prepared {
   std::string model;  // as written
   bool cloud = false;
   bool stream = false;
+  bool may_pause =
+      false;  // between tokens: the node may collect a tool call, or ask the model twice
   std::optional<api::Reply> answer;
 };
 
@@ -58,6 +62,7 @@ Prepared prepare(Connection& client, std::string_view body) {
     const Result<api::Intent> intent = client.worker().intents().scan(body, operation);
     if (!intent) return prepared;  // a node words the answer to that best
     prepared.stream = intent->stream;
+    prepared.may_pause = intent->uses_tools || intent->uses_format;
     prepared.work.shape = shape_of(*intent);
     prepared.work.runner_key = intent->runner_key;
     prepared.work.num_ctx = intent->num_ctx;
@@ -99,11 +104,13 @@ net::Task<void> refuse_unavailable(Connection& client, Answer& answer, std::stri
 net::Task<void> answer_cut(Connection& client, Answer& answer, const Verdict& verdict) {
   client.worker().metrics().broken_streams.add();
   Outcome& outcome = client.request().outcome;
-  const std::string why = client.ended() ? client.ended()->detail
-                                         : fmt::format("the node {} failed while answering: {}",
-                                                       outcome.node, verdict.error->detail);
-  outcome.problem =
-      client.ended() ? why : fmt::format("{}: {}", outcome.node, verdict.error->detail);
+  const std::string detail =
+      verdict.error ? verdict.error->detail : fmt::format("answered {}", verdict.status);
+  const std::string why = client.ended()    ? client.ended()->detail
+                          : verdict.said_so ? detail
+                                            : fmt::format("the node {} failed while answering: {}",
+                                                          outcome.node, detail);
+  outcome.problem = client.ended() ? why : fmt::format("{}: {}", outcome.node, detail);
   answer.fail(why, verdict.mid_record, verdict.inside_chunk);
   auto flushing = client.flush();
   co_await std::move(flushing);
@@ -246,6 +253,7 @@ net::Task<void> serve_inference(Connection& client) {
                      .form = api::stream_form(request.route.operation, prepared.stream)};
   if (request.route.operation != Operation::transcriptions)
     plan.payload = Attempt::Plan::Payload::json;
+  if (prepared.may_pause) plan.silence = Attempt::Plan::Silence::allowed;
   auto serving = serve_work(client, std::move(prepared.work), plan);
   co_await std::move(serving);
 }
@@ -258,20 +266,28 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
   client.watch();
   Answer answer(client, plan.form);
   answer.keep_waiting(client.options().stream.heartbeat);
+  Resume resume(client, answer, plan.form);
+  plan.resume = &resume;
   std::optional<Verdict> last;
   while (true) {
     auto admitting = worker.shared().admission.admit(client, work);
     Result<Slot> slot = co_await std::move(admitting);
     if (!slot) {
       // Nowhere left to try: the last node's own words say more than ours.
-      auto answering = last ? answer_verdict(client, answer, std::move(*last))
-                            : answer_no_place(client, answer, slot.error());
+      if (answer.committed()) resume.no_place();
+      auto answering = answer.committed() ? answer_cut(client, answer, *last)
+                       : last             ? answer_verdict(client, answer, std::move(*last))
+                                          : answer_no_place(client, answer, slot.error());
       co_await std::move(answering);
+      resume.account();
       co_return;
     }
     ++request.outcome.attempts;
     note_decision(client, *slot);
     const TimePoint sent = worker.scheduler().now();
+    resume.begins(work, *slot, sent);
+    if (plan.silence == Attempt::Plan::Silence::watched)
+      plan.stall_limit = stall_limit(client.options().stall, slot->replica());
     Verdict verdict;
     {
       Attempt attempt(client, answer, slot->node());
@@ -279,15 +295,26 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
       verdict = co_await std::move(running);
     }
     learn(worker, *slot, verdict, sent, request);
+    if (answer.committed() && verdict.kind != Verdict::Kind::relayed &&
+        verdict.kind != Verdict::Kind::client_left) {
+      const Resume::Next next = resume.next(verdict, *slot, work, plan);
+      last = std::move(verdict);
+      if (next == Resume::Next::attempt) {
+        answer.keep_waiting(client.options().stream.heartbeat);
+        continue;
+      }
+      if (next == Resume::Next::declined) {
+        auto telling = answer_cut(client, answer, *last);
+        co_await std::move(telling);
+      }
+      resume.account();
+      co_return;
+    }
     const bool again = may_retry(verdict, has_model) && !client.client_gone() && !client.ended() &&
                        request.outcome.attempts <= client.options().retry.attempts_max &&
                        worker.shared().retries.try_retry();
-    if (verdict.kind == Verdict::Kind::cut) {
-      auto telling = answer_cut(client, answer, verdict);
-      co_await std::move(telling);
-      co_return;
-    }
     if (!again) {
+      resume.account();
       if (verdict.kind == Verdict::Kind::refused || verdict.kind == Verdict::Kind::failed) {
         auto answering = answer_verdict(client, answer, std::move(verdict));
         co_await std::move(answering);

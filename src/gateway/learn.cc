@@ -68,9 +68,13 @@ void learn(Worker& worker, const Slot& slot, const Verdict& verdict, TimePoint s
       cluster::smooth(replica->service_s, to_seconds(now - sent));
       learn_rates(*replica, usage);
       learn_slots(slot, usage, now);
+      if (verdict.longest_gap.count() > 0)
+        cluster::note_gap(replica->longest_gap_s, to_seconds(verdict.longest_gap));
     }
+    const bool said_so = verdict.kind == Verdict::Kind::cut && verdict.said_so;
     const bool lacks_model = verdict.kind == Verdict::Kind::refused && verdict.status == 404;
-    if (lacks_model || (verdict.kind == Verdict::Kind::refused && verdict.status >= 500)) {
+    if (lacks_model || said_so ||
+        (verdict.kind == Verdict::Kind::refused && verdict.status >= 500)) {
       cluster::note_replica_failure(*replica, now);
       replica->loaded.store(false, std::memory_order_relaxed);
     }

@@ -43,6 +43,12 @@ class Gather {
     histograms();
     counter("sollol_retries_total", "Attempts after the first, at another node.",
             [](const Metrics& m) { return static_cast<double>(m.retries.value()); });
+    counter("sollol_resumed_streams_total",
+            "Streams that broke off and went on at another node, each time.",
+            [](const Metrics& m) { return static_cast<double>(m.resumed.value()); });
+    declined();
+    counter("sollol_stalled_streams_total", "Streams in which a node fell silent.",
+            [](const Metrics& m) { return static_cast<double>(m.stalls.value()); });
     counter("sollol_broken_streams_total",
             "Answers that ended with an error record because the node failed.",
             [](const Metrics& m) { return static_cast<double>(m.broken_streams.value()); });
@@ -108,6 +114,23 @@ class Gather {
         metric.counter.value = value;
         out.metric.push_back(std::move(metric));
       }
+    }
+    families_.push_back(std::move(out));
+  }
+
+  void declined() {
+    MetricFamily out =
+        family("sollol_resume_declined_total",
+               "Streams that broke off and were not continued, by reason.", MetricType::Counter);
+    for (std::size_t reason = 1; reason < api::obstacle_count; ++reason) {
+      const double value = sum([reason](const Metrics& m) {
+        return static_cast<double>(m.resume_declined[reason].value());
+      });
+      if (value == 0) continue;
+      ClientMetric metric = labelled(
+          {{"reason", std::string(api::obstacle_name(static_cast<api::Obstacle>(reason)))}});
+      metric.counter.value = value;
+      out.metric.push_back(std::move(metric));
     }
     families_.push_back(std::move(out));
   }

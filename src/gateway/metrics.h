@@ -6,6 +6,7 @@
 #include <string>
 
 #include "api/routes.h"
+#include "api/transcript.h"
 #include "base/time.h"
 
 namespace sollol::gateway {
@@ -49,6 +50,9 @@ class Metrics {
   Counter connections_opened;
   Counter connections_closed;
   Counter retries;
+  Counter resumed;  // streams that went on at another node, each time
+  std::array<Counter, api::obstacle_count> resume_declined;
+  Counter stalls;          // streams in which a node fell silent
   Counter broken_streams;  // ended by an error record of ours
   Counter heartbeats;      // empty records sent to streams that wait
   Counter client_disconnects;

@@ -46,6 +46,21 @@ struct RetryOptions {
   std::uint32_t budget_percent = 20;
 };
 
+/// Continuing streams that broke off at another node.
+struct ResumeOptions {
+  bool enabled = true;
+  std::size_t body_max = 1 << 20;    // a larger request is not kept for it
+  std::size_t text_max = 256 << 10;  // nor a longer answer
+};
+
+/// Nodes that fall silent between two tokens.
+struct StallOptions {
+  bool enabled = true;
+  Duration fixed{};      // zero: learnt, within
+  Duration least = 10s;  // and
+  Duration most = 120s;
+};
+
 struct ProbeOptions {
   Duration interval = 500ms;
   Duration timeout = 2s;
@@ -84,6 +99,8 @@ struct Options {
   UpstreamOptions upstream;
   RetryOptions retry;
   StreamOptions stream;
+  ResumeOptions resume;
+  StallOptions stall;
   ProbeOptions probe;
   cluster::HealthOptions health;
   std::vector<cluster::NodeInfo> nodes;

@@ -49,6 +49,7 @@ void add_replica(Candidate& candidate, const cluster::Replica& replica, const Wo
   candidate.decode_tokens_per_s = live.decode_tokens_per_s.load(std::memory_order_relaxed);
   candidate.load_s = live.load_s.load(std::memory_order_relaxed);
   candidate.service_s = live.service_s.load(std::memory_order_relaxed);
+  if (!work.digest.empty() && replica.digest != work.digest) candidate.excluded = true;
   const bool avoided =
       live.avoid_until_ns.load(std::memory_order_relaxed) > now.time_since_epoch().count();
   if (avoided && candidate.availability == Availability::healthy)

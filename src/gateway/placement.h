@@ -27,6 +27,7 @@ struct Work {
   std::uint32_t num_ctx = 0;
   std::optional<NodeId> pinned;  // the operator of the request named its node
   std::vector<NodeId> excluded;  // tried already
+  std::string digest;            // of the model, when no other will do: an answer is continued
   cluster::Urgency urgency = cluster::Urgency::normal;
   std::uint64_t client = 0;
   enum class Explain : std::uint8_t { no, yes };

@@ -1,7 +1,10 @@
 // The second half of an attempt: the node's answer on its way to the client.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "gateway/attempt.h"
+#include "gateway/resume.h"
 #include "gateway/worker.h"
 
 namespace sollol::gateway {
@@ -55,6 +58,7 @@ Verdict Attempt::finish_relayed() {
   verdict.status = head_.status;
   verdict.usage = watcher_.usage();
   verdict.health = RequestOutcome::ok;
+  verdict.longest_gap = longest_gap_;
   if (watcher_.failed()) {
     client_.request().outcome.problem = watcher_.error();
     verdict.health = RequestOutcome::neutral;  // the node could still say what was wrong
@@ -99,8 +103,10 @@ net::Task<Verdict> Attempt::relay_whole() {
 
 net::Task<Verdict> Attempt::relay_stream(std::string first) {
   BodyWatcher& body = call_->body();
-  answer_.offer(std::move(head_), body.framing(), watcher_.form(),
-                first.empty() ? Answer::Passing::raw : Answer::Passing::payload);
+  if (!answer_.committed()) {
+    answer_.offer(std::move(head_), body.framing(), watcher_.form(),
+                  first.empty() ? Answer::Passing::raw : Answer::Passing::payload);
+  }
   std::optional<Error> problem;
   if (!first.empty()) {
     problem = check_start(first);
@@ -108,15 +114,19 @@ net::Task<Verdict> Attempt::relay_stream(std::string first) {
   }
   while (!problem && !client_.client_gone() && body.state() == BodyWatcher::State::reading) {
     if (answer_.committed()) {
-      auto flushing = client_.flush();
+      auto flushing = flush_client();
       co_await std::move(flushing);
     }
-    auto receiving = call_->receive(answer_.committed() ? net::no_deadline : response_deadline());
+    const bool answering = watcher_.records() > 0 || watcher_.form() == api::StreamForm::opaque;
+    auto receiving =
+        call_->receive(answering && answer_.committed() ? net::no_deadline : response_deadline());
     const Result<std::string_view> piece = co_await std::move(receiving);
     if (client_.client_gone()) break;
-    last_byte_ = worker_.scheduler().now();
+    if (piece) heard();
     problem = piece ? forward(*piece) : piece.error();
+    if (watcher_.records() > 0) stall_.start(last_byte_, plan_.stall_limit);
   }
+  stall_.stop();
   if (client_.client_gone()) {
     Verdict left;
     left.kind = Verdict::Kind::client_left;
@@ -125,11 +135,36 @@ net::Task<Verdict> Attempt::relay_stream(std::string first) {
   }
   if (!problem && !complete()) problem = node_fault("ended its stream early");
   if (problem && !answer_.committed()) co_return failure(*problem);
-  if (problem) co_return finish_cut(problem->detail);
+  const bool all_said = watcher_.finished() && watcher_.form() != api::StreamForm::opaque;
+  if (problem && !(all_said && settle_records())) co_return finish_cut(std::move(*problem));
   Verdict verdict = finish_relayed();
+  if (problem) {  // the answer is whole, if not its body: nothing is missing to the client
+    answer_.write({}, Answer::End::last);
+    verdict.health = RequestOutcome::fault;
+  }
   auto flushing = client_.flush();
   co_await std::move(flushing);
   co_return verdict;
+}
+
+/// The node sent something. The gaps between its tokens are what a stall is told by.
+void Attempt::heard() {
+  const TimePoint now = worker_.scheduler().now();
+  if (watcher_.records() > 0) {
+    longest_gap_ = std::max(longest_gap_, now - last_byte_);
+    if (first_token_ == TimePoint{}) first_token_ = last_byte_;
+    stall_.heard(now);
+  }
+  last_byte_ = now;
+}
+
+/// The time that a client takes to read is not its node's silence.
+net::Task<void> Attempt::flush_client() {
+  if (!client_.holds_output()) co_return;
+  auto flushing = client_.flush();
+  co_await std::move(flushing);
+  last_byte_ = worker_.scheduler().now();
+  stall_.heard(last_byte_);
 }
 
 /// Whether the answer has ended as its framing and its API demand.
@@ -137,10 +172,23 @@ bool Attempt::complete() const {
   return call_->body().done() && (watcher_.finished() || watcher_.failed());
 }
 
+/// What the records so far say against the node. An error record that another node may make good is
+/// not passed on; any other is the client's.
+std::optional<Error> Attempt::problem_in_records() const {
+  if (watcher_.garbled() && plan_.payload == Plan::Payload::json)
+    return node_fault("sent something that is no record");
+  if (!watcher_.failed() || plan_.resume == nullptr || plan_.resume->transcript() == nullptr)
+    return std::nullopt;
+  const bool of_request = api::is_request_fault(watcher_.error());
+  if (of_request && plan_.resume->splice() == nullptr) return std::nullopt;
+  return node_fault(std::string(watcher_.error()));
+}
+
 /// One piece of the body as it came. Nothing goes out before the first payload byte; what ends the
 /// body goes out only when the stream is complete in its API's sense, so that an error record can
 /// still be put before it.
 std::optional<Error> Attempt::forward(std::string_view piece) {
+  if (plan_.resume != nullptr && plan_.resume->splice() != nullptr) return forward_spliced(piece);
   BodyWatcher& body = call_->body();
   const bool first = body.payload_bytes() == 0;
   std::optional<Error> problem;
@@ -153,35 +201,112 @@ std::optional<Error> Attempt::forward(std::string_view piece) {
   if (used < piece.size()) call_->mark_unusable();
   if (problem) return problem;
   if (body.done()) watcher_.end();
-  if (body.state() == BodyWatcher::State::bad) return node_fault("broke off its answer");
+  problem = problem_in_records();
+  if (!problem && body.state() == BodyWatcher::State::bad)
+    problem = node_fault("broke off its answer");
+  if (problem) {
+    if (answer_.passes_raw()) answer_.hold(piece.substr(0, used));
+    pending_ += payloads;
+    return problem;
+  }
   if (body.done() && !complete() && !answer_.committed())
     return std::nullopt;  // the caller tries elsewhere
   if (body.payload_bytes() == 0 && !body.done()) {
     if (answer_.passes_raw()) answer_.hold(piece.substr(0, used));
     return std::nullopt;
   }
-  const Answer::End end = complete() ? Answer::End::last : Answer::End::more;
-  if (answer_.passes_raw()) {
-    answer_.pass_chunks(piece.substr(0, used), body, end);
-  } else {
-    answer_.write(payloads, end);
-  }
+  if (!answer_.committed() && plan_.resume != nullptr) plan_.resume->keep(plan_.body);
+  if (!answer_.passes_raw()) return forward_payload(payloads);
+  answer_.pass_chunks(piece.substr(0, used), body,
+                      complete() ? Answer::End::last : Answer::End::more);
   return std::nullopt;
 }
 
-/// The answer broke off after some of it had reached the client, whom the caller has to tell.
-Verdict Attempt::finish_cut(std::string problem) {
+/// Payload whose framing changes: whole records, where the form has any, as long as they are not
+/// too large to be held.
+std::optional<Error> Attempt::forward_payload(std::string_view payload) {
+  const bool ended = complete();
+  const Answer::End end = ended ? Answer::End::last : Answer::End::more;
+  if (watcher_.form() == api::StreamForm::opaque) {
+    answer_.write(payload, end);
+    return std::nullopt;
+  }
+  pending_.append(payload);
+  const std::uint64_t whole = watcher_.whole_bytes();
+  std::size_t out = std::min<std::uint64_t>(pending_.size(), whole - std::min(whole, written_));
+  if (ended || pending_.size() - out > Answer::carry_max) out = pending_.size();
+  if (out == 0 && !ended) return std::nullopt;
+  answer_.write(std::string_view(pending_).substr(0, out), end);
+  written_ += out;
+  pending_.erase(0, out);
+  return std::nullopt;
+}
+
+/// One piece of a stream that goes on where another node's broke off: its records, made to follow.
+std::optional<Error> Attempt::forward_spliced(std::string_view piece) {
+  BodyWatcher& body = call_->body();
+  api::Splice& splice = *plan_.resume->splice();
+  std::optional<Error> problem;
+  std::string out;
+  const bool first = body.payload_bytes() == 0;
+  const std::size_t used = body.feed(piece, [&](std::string_view payload) {
+    if (first && body.payload_bytes() == 0 && !problem) problem = check_start(payload);
+    if (problem) return;
+    watcher_.feed(payload);
+    splice.feed(payload, out);
+  });
+  if (used < piece.size()) call_->mark_unusable();
+  if (body.done() && !problem) {
+    watcher_.end();
+    splice.end(out);
+  }
+  if (!problem && splice.overrun()) problem = node_fault("sent a record that is too large");
+  if (!problem) problem = problem_in_records();
+  if (!out.empty()) plan_.resume->went_on();
+  const bool ended = !problem && complete();
+  if (!out.empty() || ended) answer_.write(out, ended ? Answer::End::last : Answer::End::more);
+  if (!problem && body.state() == BodyWatcher::State::bad)
+    problem = node_fault("broke off its answer");
+  return problem;
+}
+
+/// The answer broke off after some of it had reached the client, whom the caller has to tell unless
+/// another node goes on.
+Verdict Attempt::finish_cut(Error problem) {
   client_.cancel_on_leave(nullptr);
   Verdict verdict;
   verdict.kind = Verdict::Kind::cut;
   verdict.usage = watcher_.usage();
-  const bool blameless = abandoned_ || client_.ended();
-  verdict.health = blameless ? RequestOutcome::neutral : RequestOutcome::fault;
-  const bool raw = answer_.passes_raw();
-  verdict.mid_record = raw ? answer_.inside_record() : watcher_.mid_record();
-  verdict.inside_chunk = raw && answer_.inside_chunk();
-  verdict.error = node_fault(std::move(problem));
+  if (verdict.usage.output_tokens == 0) verdict.usage.output_tokens = watcher_.records();
+  verdict.said_so = watcher_.failed();
+  verdict.health = abandoned_ || verdict.said_so || client_.ended() ? RequestOutcome::neutral
+                                                                    : RequestOutcome::fault;
+  if (first_token_ != TimePoint{}) verdict.streamed = last_byte_ - first_token_;
+  verdict.inside_chunk = answer_.passes_raw() && answer_.inside_chunk();
+  verdict.mid_record = !verdict.inside_chunk && !settle_records();
+  if (abandoned_) problem.detail = "no longer answers";
+  if (client_.ended()) problem = *client_.ended();
+  if (stall_.has_stalled()) {
+    problem = node_fault(
+        fmt::format("was silent for {:.1f} s between two tokens", to_seconds(stall_.limit())));
+  }
+  verdict.error = std::move(problem);
   return verdict;
+}
+
+/// Sends on what is whole of that which is held back, so that the client has exactly the records
+/// that are known to be said. False when it has part of one already.
+bool Attempt::settle_records() {
+  if (watcher_.form() == api::StreamForm::opaque) return true;
+  if (plan_.resume != nullptr && plan_.resume->splice() != nullptr) return true;
+  const std::uint64_t whole = watcher_.whole_bytes();
+  const std::string_view missing = watcher_.missing_end();
+  if (answer_.passes_raw()) return answer_.settle(call_->body().payload_bytes(), whole, missing);
+  if (whole < written_) return false;
+  pending_.resize(std::min<std::uint64_t>(pending_.size(), whole - written_));
+  pending_ += missing;
+  if (!pending_.empty()) answer_.write(pending_);
+  return true;
 }
 
 }  // namespace sollol::gateway

@@ -25,6 +25,10 @@ void take_own_field(const http::Field& field, Request& out) {
   const std::string_view name = field.name.substr(std::string_view("x-sollol-").size());
   if (http::equals_ignoring_case(name, "node")) out.wanted_node = field.value;
   if (http::equals_ignoring_case(name, "priority")) out.urgency = parse_urgency(field.value);
+  if (http::equals_ignoring_case(name, "resume")) {
+    out.resume = !http::equals_ignoring_case(field.value, "off") && field.value != "0" &&
+                 !http::equals_ignoring_case(field.value, "false");
+  }
   if (http::equals_ignoring_case(name, "explain")) out.wants_reason = field.value != "0";
 }
 
@@ -59,6 +63,7 @@ void Request::clear() {
   framing = {};
   keep_alive = true;
   expects_continue = wants_reason = false;
+  resume = true;
   outcome = {};
 }
 

@@ -25,6 +25,7 @@ struct Outcome {
   std::uint64_t output_tokens = 0;
   Duration decode{};  // time of the output tokens as the node measured it; zero: unknown
   std::uint32_t attempts = 0;
+  std::uint32_t resumed = 0;  // times that the stream went on at another node
 };
 
 /// One request as its handlers see it. Owns its text, since the bytes it was parsed from move;
@@ -50,6 +51,7 @@ struct Request {
   bool keep_alive = true;
   bool expects_continue = false;
   bool wants_reason = false;
+  bool resume = true;  // not turned off by X-Sollol-Resume
   TimePoint arrived{};
   WallTime arrived_wall{};
   Outcome outcome;

@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t tail_max =
     64;  // longer than any word, so that a longer tail is never a part of one
 constexpr std::size_t piece_bytes = 6;
+constexpr std::size_t word_bytes =
+    16;  // counted as one token: no word that a model writes is longer
 constexpr std::uint32_t line_words_min =
     8;  // an answer, and each of its lines, has at least so many words
 
@@ -121,7 +123,7 @@ std::uint32_t count_tokens(std::string_view text) noexcept {
   std::size_t in_word = 0;
   for (const char c : text) {
     in_word = is_space(c) ? 0 : in_word + 1;
-    count += in_word % piece_bytes == 1;
+    count += in_word % word_bytes == 1;
   }
   return count;
 }

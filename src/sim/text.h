@@ -9,7 +9,8 @@
 
 namespace sollol::sim {
 
-/// How many tokens a text has for a simulated model: words, cut every six bytes.
+/// How many tokens a text has for a simulated model: words, cut every 16
+/// bytes. A word that a model writes is one token to it also as a part of a prompt.
 std::uint32_t count_tokens(std::string_view text) noexcept;
 
 /// Cuts a text into token-like pieces of a few characters, never inside one.

@@ -1,0 +1,268 @@
+// Streams cut by their node go on at another one; the client sees one answer.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <sstream>
+
+#include "harness.h"
+
+namespace sollol::test {
+namespace {
+
+namespace json = boost::json;
+using sim::FaultKind;
+
+struct Api {
+  const char* name;
+  const char* target;
+  enum class Form { generate, chat, openai, anthropic } form;
+};
+constexpr Api apis[] = {{"generate", "/api/generate", Api::Form::generate},
+                        {"chat", "/api/chat", Api::Form::chat},
+                        {"openai", "/v1/chat/completions", Api::Form::openai},
+                        {"anthropic", "/v1/messages", Api::Form::anthropic}};
+
+/// A greedy, streamed request; `limit` tokens at most, 0: as many as the model wishes.
+std::string request_for(const Api& api, const std::string& prompt, unsigned limit = 0,
+                        const std::string& more = "") {
+  const std::string text = json::serialize(json::string(prompt));
+  const std::string messages = R"("messages":[{"role":"user","content":)" + text + "}]";
+  switch (api.form) {
+    case Api::Form::generate:
+      return fmt::format(
+          R"({{"model":"llama3.2","prompt":{},"raw":true,"options":{{"temperature":0{}}}{}}})",
+          text, limit > 0 ? fmt::format(",\"num_predict\":{}", limit) : "", more);
+    case Api::Form::chat:
+      return fmt::format(R"({{"model":"llama3.2",{},"options":{{"temperature":0{}}}{}}})", messages,
+                         limit > 0 ? fmt::format(",\"num_predict\":{}", limit) : "", more);
+    case Api::Form::openai:
+      return fmt::format(
+          R"({{"model":"llama3.2","stream":true,"temperature":0,{}{},"stream_options":{{"include_usage":true}}{}}})",
+          messages, limit > 0 ? fmt::format(",\"max_tokens\":{}", limit) : "", more);
+    case Api::Form::anthropic:
+      break;
+  }
+  return fmt::format(R"({{"model":"llama3.2","stream":true,"temperature":0,{},"max_tokens":{}{}}})",
+                     messages, limit > 0 ? limit : 5000, more);
+}
+
+/// A streamed answer as its client reads it; `problem` when it is not a proper one.
+struct Seen {
+  std::string text, reason, problem;
+  std::uint64_t prompt = 0, output = 0, total = 0, eval = 0, load_and_work = 0;
+  std::uint64_t resumed = 0;
+  bool finished = false, error = false;
+};
+
+class Reader {
+ public:
+  Reader(const Api& api, const Answer& answer) : api_(api) {
+    if (answer.status != 200) {
+      fail("status " + std::to_string(answer.status));
+      return;
+    }
+    if (!answer.complete) fail("the body does not end as its framing says");
+    std::istringstream lines(answer.body);
+    const bool events = api.form == Api::Form::openai || api.form == Api::Form::anthropic;
+    for (std::string line; std::getline(lines, line);) {
+      if (!events) {
+        record(line);
+      } else if (line.starts_with("event: ")) {
+        event_ = line.substr(7);
+      } else if (line.starts_with("data: ")) {
+        record(line.substr(6));
+      } else if (!line.empty()) {
+        fail("no record: " + line);
+      }
+    }
+  }
+  Seen seen() && { return std::move(seen_); }
+
+ private:
+  void fail(std::string problem) {
+    if (seen_.problem.empty()) seen_.problem = std::move(problem);
+  }
+  static std::uint64_t number(const json::object& object, const char* key) {
+    const auto* value = object.if_contains(key);
+    return value == nullptr ? 0 : value->to_number<std::uint64_t>();
+  }
+
+  void record(const std::string& data) {
+    if (seen_.finished) fail("more after the end: " + data);
+    if (data == "[DONE]") {
+      seen_.finished = true;
+      return;
+    }
+    boost::system::error_code bad;
+    const json::value parsed = json::parse(data, bad);
+    if (bad || !parsed.is_object()) return fail("not JSON: " + data);
+    const json::object& object = parsed.get_object();
+    if (object.contains("error")) {
+      seen_.error = seen_.finished = true;
+      return;
+    }
+    if (object.contains("sollol_resumed")) seen_.resumed = number(object, "sollol_resumed");
+    switch (api_.form) {
+      case Api::Form::generate:
+      case Api::Form::chat:
+        return native(object);
+      case Api::Form::openai:
+        return openai(object);
+      case Api::Form::anthropic:
+        return anthropic(object);
+    }
+  }
+
+  void native(const json::object& object) {
+    seen_.text += api_.form == Api::Form::chat ? object.at("message").at("content").as_string()
+                                               : object.at("response").as_string();
+    if (!object.at("done").as_bool()) return;
+    seen_.finished = true;
+    seen_.reason = object.at("done_reason").as_string();
+    seen_.prompt = number(object, "prompt_eval_count");
+    seen_.output = number(object, "eval_count");
+    seen_.total = number(object, "total_duration");
+    seen_.eval = number(object, "eval_duration");
+    if (seen_.total < seen_.eval + number(object, "load_duration"))
+      fail("durations do not add up: " + json::serialize(object));
+  }
+
+  void openai(const json::object& object) {
+    const std::string id(object.at("id").as_string());
+    if (id_.empty()) id_ = id;
+    if (id != id_) fail("another id: " + id);
+    if (const auto* usage = object.if_contains("usage")) {
+      seen_.prompt = number(usage->as_object(), "prompt_tokens");
+      seen_.output = number(usage->as_object(), "completion_tokens");
+      if (number(usage->as_object(), "total_tokens") != seen_.prompt + seen_.output)
+        fail("totals do not add up");
+    }
+    for (const json::value& choice : object.at("choices").as_array()) {
+      if (!seen_.reason.empty()) fail("more after the reason");
+      if (const auto* text = choice.at("delta").as_object().if_contains("content"))
+        seen_.text += text->as_string();
+      if (!choice.at("finish_reason").is_null())
+        seen_.reason = choice.at("finish_reason").as_string();
+    }
+  }
+
+  void anthropic(const json::object& object) {
+    const std::string type(object.at("type").as_string());
+    if (type != event_) fail("event " + event_ + " with type " + type);
+    if (type == "message_start" && std::exchange(started_, true)) fail("two beginnings");
+    if (type == "content_block_start" && std::exchange(open_, true)) fail("nested blocks");
+    if (type == "content_block_stop" && !std::exchange(open_, false)) fail("no block to stop");
+    if (type == "content_block_delta") {
+      if (!open_ || object.at("index") != 0) fail("delta of no block");
+      seen_.text += object.at("delta").at("text").as_string();
+    }
+    if (type == "message_delta") {
+      if (open_) fail("a block stays open");
+      seen_.reason = object.at("delta").at("stop_reason").as_string();
+      seen_.prompt = number(object.at("usage").as_object(), "input_tokens");
+      seen_.output = number(object.at("usage").as_object(), "output_tokens");
+    }
+    if (type == "message_stop") seen_.finished = true;
+  }
+
+  const Api& api_;
+  Seen seen_;
+  std::string event_, id_;
+  bool started_ = false, open_ = false;
+};
+
+Seen read(const Api& api, const Answer& answer) { return Reader(api, answer).seen(); }
+
+/// Nodes of one model with the same weights; "a" is always tried first.
+sim::FleetConfig fleet_of(unsigned count) {
+  sim::FleetConfig config = equal_nodes(count, {chat_model()});
+  config.time_scale = 1;
+  for (sim::NodeSpec& node : config.nodes) {
+    node.slots = 8;
+    node.models[0].decode_tokens_per_s = 20000;
+    node.models[0].load_time = 1ms;
+  }
+  return config;
+}
+
+void first_node_first(gateway::Options& options) {
+  for (std::size_t i = 1; i < options.nodes.size(); ++i)
+    options.nodes[i].tier = static_cast<std::uint32_t>(i);
+  // Every stream of these tests breaks: it is the resumes that are looked at.
+  options.retry.budget_percent = 100;
+  options.health.failures_to_eject = 1000000;
+  options.health.window_requests = 100000;
+  options.health.error_rate_percent = 100;
+}
+
+constexpr FaultKind cutting[] = {FaultKind::die_after_tokens, FaultKind::stall_after_tokens,
+                                 FaultKind::end_after_tokens, FaultKind::error_after_tokens};
+
+/// The proof of the whole: greedy streams cut at random points, by every kind of node that fails,
+/// and continued elsewhere, end as the uncut answer does.
+TEST(Resume, GreedyStreamsCutAnywhereEndAsTheUncutAnswer) {
+  TestFleet fleet(fleet_of(3), [](gateway::Options& options) {
+    first_node_first(options);
+    options.stall.fixed = 200ms;
+  });
+  std::mt19937_64 random(20260824);
+  std::uint64_t streams = 0, cut = 0, twice = 0, equal = 0, totals = 0, declined = 0;
+  for (unsigned round = 0; round < 400; ++round) {
+    const Api& api = apis[round % std::size(apis)];
+    const FaultKind kind = cutting[(round / 4) % std::size(cutting)];
+    const std::string prompt = fmt::format("Question {}: why?", random() % 1000);
+    const unsigned limit = random() % 3 == 0 ? 20 + static_cast<unsigned>(random() % 60) : 0;
+    const std::string body = request_for(api, prompt, limit);
+    const Answer uncut = fleet.ask("POST", api.target, body);
+    const Seen whole = read(api, uncut);
+    ASSERT_EQ(whole.problem, "");
+    ASSERT_TRUE(whole.finished && !whole.error);
+    // The same node again, now with a fault; and in some rounds those that may go on fail as well.
+    const std::string first = uncut.field("x-sollol-node");
+    const auto tokens = 1 + static_cast<std::uint32_t>(random() % (whole.output + 2));
+    for (const std::string& node : fleet.nodes().names()) {
+      sim::FaultSpec fault{.kind = kind, .tokens = tokens};
+      if (node != first) {
+        fault = {.kind = round % 5 == 0 ? cutting[random() % 4] : FaultKind::none,
+                 .tokens = 1 + static_cast<std::uint32_t>(random() % 9)};
+        if (node == (first == "c" ? "b" : "c")) fault = {};
+      }
+      fleet.nodes().set_fault(node, fault);
+    }
+    const Answer answer = fleet.ask("POST", api.target, body);
+    for (const std::string& node : fleet.nodes().names()) fleet.nodes().set_fault(node, {});
+    const Seen seen = read(api, answer);
+    SCOPED_TRACE(testing::Message() << api.name << " round " << round << " fault "
+                                    << static_cast<int>(kind) << " after " << tokens << "\n"
+                                    << answer.body);
+    ++streams;
+    cut += seen.resumed > 0;
+    twice += seen.resumed > 1;
+    EXPECT_EQ(seen.problem, "");
+    EXPECT_TRUE(seen.finished);
+    EXPECT_TRUE(whole.text.starts_with(seen.text)) << "a token is repeated, dropped or another";
+    if (seen.error) {
+      ++declined;  // a limit reached by the last token, with totals asked for: see docs
+      continue;
+    }
+    equal += seen.text == whole.text && seen.reason == whole.reason;
+    EXPECT_EQ(seen.text, whole.text);
+    EXPECT_EQ(seen.reason, whole.reason);
+    const bool cut_at_limit = seen.prompt == 0;  // no node is left that read the prompt
+    totals += seen.output == whole.output && (cut_at_limit || seen.prompt == whole.prompt);
+    EXPECT_EQ(seen.output, whole.output);
+    if (!cut_at_limit) EXPECT_EQ(seen.prompt, whole.prompt);
+    if (testing::Test::HasFailure()) break;
+  }
+  fmt::print(
+      "{} streams: {} resumed, {} of them twice; {} byte-identical ({:.2f} %), {} with the "
+      "totals of the uncut answer, {} ended by an error record\n",
+      streams, cut, twice, equal, 100.0 * static_cast<double>(equal) / static_cast<double>(streams),
+      totals, declined);
+  EXPECT_GE(cut, streams / 2);
+  EXPECT_GE(static_cast<double>(equal), 0.99 * static_cast<double>(streams));
+}
+
+}  // namespace
+}  // namespace sollol::test
