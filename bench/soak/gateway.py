@@ -16,9 +16,11 @@ LABEL = re.compile(r'(\w+)="([^"]*)"')
 class Gateway:
     def __init__(self, sollol, folder, address, nodes, settings):
         self.address = address
+        self.config = Path(folder) / "sollol.toml"
+        self.reloads = 0
+        self._write_config()
         command = [sollol, "up", "--listen", "{}:{}".format(*address), "--no-node-file",
-                   "--config", str(Path(folder) / "none.toml")]
-        (Path(folder) / "none.toml").write_text("")
+                   "--config", str(self.config)]
         for name, (ip, port) in nodes.items():
             command += ["--node", f"http://{ip}:{port},name={name}"]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("SOLLOL_", "OLLAMA_"))}
@@ -67,6 +69,16 @@ class Gateway:
         """Drains or undrains a node."""
         await ask_json(self.address, "POST", f"/sollol/v1/nodes/{node}/{action}")
         self.reads += 1
+
+    def _write_config(self):
+        """Something that may change at run time, other than before."""
+        self.config.write_text(f"[queue]\nmax_waiting = {1000 + self.reloads}\n")
+
+    def reload(self):
+        """SIGHUP with other settings."""
+        self.reloads += 1
+        self._write_config()
+        self.process.send_signal(signal.SIGHUP)
 
     def stop(self):
         if self.alive():

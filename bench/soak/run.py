@@ -23,11 +23,13 @@ from load import Client, Ledger
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECOVERY_S = 40  # for all nodes to be healthy once they behave
+RELOAD_EVERY = 7  # seconds between reloads of the settings
 IDLE_S = 15  # for the last request's traces to go
 SOUND = "127.0.7."  # the nodes' addresses
 
 SETTINGS = {
     "log-access": "off",
+    "state-file": "off",
     "log-level": "info",
     "workers": "2",
     "upstream-connect-timeout": "1",
@@ -53,8 +55,8 @@ def arguments():
     parser.add_argument("--seed", type=int, default=1, help="of load and faults (default 1)")
     parser.add_argument("--clients", type=int, default=32, help="at once (default 32)")
     parser.add_argument("--rate", type=float, default=160, help="turns of clients per second, at most (default 160)")
-    parser.add_argument("--silence", type=float, default=20,
-                        help="longest time without a byte, in seconds (default 20)")
+    parser.add_argument("--silence", type=float, default=30,
+                        help="longest time without a byte, in seconds (default 30)")
     parser.add_argument("--sollol", default=str(REPOSITORY / "build/release/src/cli/sollol"))
     parser.add_argument("--out", help="folder for samples.json, soak.svg and logs")
     return parser.parse_args()
@@ -155,6 +157,8 @@ class Soak:
                       f"{self.ledger.failures:5} failures told  {sample['rss_mb']:6.1f} MB  "
                       f"{sample['descriptors']:4} descriptors  "
                       f"{sample['problems']} problems", flush=True)
+            if len(self.samples) % RELOAD_EVERY == 0:
+                self.gateway.reload()
             await asyncio.sleep(1)
 
     async def _quiet(self):
@@ -214,6 +218,7 @@ class Soak:
             ("left by the client", f"{ledger.outcomes['left']}"),
             ("anything else", f"{ledger.problem_count}"),
             ("longest silence", f"{ledger.silence_max_s:.1f} s, bound {self.options.silence:g} s"),
+            ("reloads of settings", f"{self.gateway.reloads}"),
             ("faults", ", ".join(f"{n} {what}" for what, n in sorted(self.chaos.done.items()))),
         ]
         if hasattr(self, "metrics"):
