@@ -20,9 +20,8 @@ FAULTS = [
     "reset", "reset_after_head", "stall", "die_after_tokens:0", "die_after_tokens:5",
     "end_after_tokens:0", "end_after_tokens:4", "error", "error_after_tokens:3", "busy",
     "slow_ps:3", "content_type", "garbage", "empty", "slow:5", "half_close:0", "half_close:4",
-    "cut_in_chunk:2", "bad_chunk:3", "half_record:2", "long_length", "short_length", "foreign",
+    "stall_after_tokens:4", "cut_in_chunk:2", "bad_chunk:3", "half_record:2", "long_length", "short_length", "foreign",
 ]
-STALL_FAULT = "stall_after_tokens:4"
 
 
 def free_port(ip):
@@ -105,8 +104,8 @@ models = ["{CHAT}", "{EMBED}", "{AUDIO}"]
 class Chaos:
     """Breaks nodes and mends them, drawn from a seed, at most `broken_max` at a time."""
 
-    def __init__(self, steady, mortal, random, faults, broken_max=2):
-        self.steady, self.mortal, self.random, self.faults = steady, mortal, random, faults
+    def __init__(self, steady, mortal, random, broken_max=2):
+        self.steady, self.mortal, self.random = steady, mortal, random
         self.broken_max = broken_max
         self.admin = None  # tells the gateway to drain or undrain a node
         self.done = Counter()
@@ -209,7 +208,7 @@ class Chaos:
             self.broken.discard(node)
 
     async def _faulty(self, process, node, length):
-        fault = self.random.choice(self.faults)
+        fault = self.random.choice(FAULTS)
         self.done["node " + fault.partition(":")[0]] += 1
         spec = {"fault": fault, "probability": self.random.choice((0.3, 1)),
                 "scope": self.random.choice(("inference", "inference", "all"))}

@@ -86,9 +86,3 @@ class Gateway:
             self.process.wait(30)
         self.log.close()
         return self.process.returncode
-
-
-def known_settings(sollol):
-    """The flags that this build of `sollol up` takes."""
-    text = subprocess.run([sollol, "up", "--help"], capture_output=True, text=True).stdout
-    return set(re.findall(r"--([a-z0-9-]+)", text))

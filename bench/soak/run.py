@@ -17,8 +17,8 @@ from pathlib import Path
 
 from chart import svg
 from checks import balance, flatness, quiet_balance
-from fleet import FAULTS, STALL_FAULT, Chaos, SimProcess, free_port, write_json
-from gateway import Gateway, known_settings
+from fleet import Chaos, SimProcess, free_port, write_json
+from gateway import Gateway
 from load import Client, Ledger
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -42,9 +42,9 @@ SETTINGS = {
     "health-tags-interval": "2",
     "queue-max-wait": "8",
     "stream-heartbeat": "1",
+    "stream-stall-timeout": "2",
     "limits-body-idle-timeout": "10",
 }
-STALL_SETTINGS = ("upstream-token-timeout", "upstream-stall-timeout", "stall-timeout")
 
 
 def arguments():
@@ -69,14 +69,10 @@ class Soak:
         self.draw = random.Random(options.seed)
         self.ledger = Ledger()
         self.samples, self.problems = [], []
-        known = known_settings(options.sollol)
-        self.settings = [f"--{key}={value}" for key, value in SETTINGS.items() if key in known]
-        stall = [key for key in STALL_SETTINGS if key in known]
-        self.settings += [f"--{key}=2" for key in stall[:1]]
-        self.faults = FAULTS + ([STALL_FAULT] if stall else [])
+        self.settings = [f"--{key}={value}" for key, value in SETTINGS.items()]
         self.steady = SimProcess(options.sollol, folder, "steady", [SOUND + "1", SOUND + "2"], 150)
         self.mortal = SimProcess(options.sollol, folder, "mortal", [SOUND + "3", SOUND + "4"], 100)
-        self.chaos = Chaos(self.steady, self.mortal, random.Random(options.seed + 1), self.faults)
+        self.chaos = Chaos(self.steady, self.mortal, random.Random(options.seed + 1))
 
     # ---- phases
 
@@ -226,6 +222,7 @@ class Soak:
             rows += [
                 ("gateway: retries, broken streams",
                  f"{total('sollol_retries_total')}, {total('sollol_broken_streams_total')}"),
+                ("gateway: streams resumed", total("sollol_streams_resumed_total")),
                 ("gateway: output tokens", total("sollol_output_tokens_total")),
                 ("gateway: CPU time", f"{self.cpu_s:.1f} s"),
             ]

@@ -356,6 +356,12 @@ bool met_by(const FaultRow& row, const InferenceCall& call) {
   return true;
 }
 
+/// Half a record has reached the client, or the node has told it of an error: nothing can follow.
+bool torn(const FaultRow& row) {
+  return row.fault.kind == FaultKind::half_record ||
+         row.fault.kind == FaultKind::error_after_tokens;
+}
+
 /// What the client may have seen.
 std::vector<Seen> allowed(const FaultRow& row, const InferenceCall& call, Fleet fleet) {
   const Seen elsewhere = fleet == Fleet::pairs ? Seen::whole : Seen::error_answer;
@@ -369,6 +375,7 @@ std::vector<Seen> allowed(const FaultRow& row, const InferenceCall& call, Fleet 
     case Client::mid_stream:
       if (!call.streams()) return {elsewhere};
       // An error answer: the first bytes and the fault came at once.
+      if (fleet == Fleet::pairs && call.can_continue() && !torn(row)) return {Seen::whole};
       if (fleet == Fleet::pairs) return {Seen::whole, Seen::error_record};
       // A body that is shorter than announced, after the last record: nothing is missing.
       if (row.fault.kind == FaultKind::long_length)

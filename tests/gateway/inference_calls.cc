@@ -30,6 +30,8 @@ json::object body_of(Kind kind) {
   switch (kind) {
     case Kind::generate:
       return {{"prompt", "Say something"}, {"options", options}};
+    case Kind::raw_generate:
+      return {{"prompt", "Say something"}, {"raw", true}, {"options", options}};
     case Kind::chat:
       return {{"messages", messages}, {"options", options}};
     case Kind::embed:
@@ -77,6 +79,7 @@ struct Places {
 Places places(Kind kind) {
   switch (kind) {
     case Kind::generate:
+    case Kind::raw_generate:
       return {{"response", "eval_count", "done_reason"}, {"response", "eval_count", "done_reason"}};
     case Kind::chat:
       return {{"message.content", "eval_count", "done_reason"},
@@ -214,6 +217,11 @@ bool InferenceCall::has_tokens() const {
   return kind != Kind::embed && kind != Kind::embeddings && kind != Kind::openai_embeddings;
 }
 
+bool InferenceCall::can_continue() const {
+  return streams() && (kind == Kind::raw_generate || kind == Kind::chat ||
+                       kind == Kind::chat_completions || kind == Kind::messages);
+}
+
 std::string InferenceCall::request(const std::string& model) const {
   if (kind == Kind::transcriptions)
     return request_text("POST", path, multipart(model),
@@ -234,6 +242,7 @@ std::vector<InferenceCall> inference_calls() {
   };
   constexpr Row rows[] = {
       {"generate", "/api/generate", Kind::generate, Api::native, true},
+      {"raw_generate", "/api/generate", Kind::raw_generate, Api::native, true},
       {"chat", "/api/chat", Kind::chat, Api::native, true},
       {"embed", "/api/embed", Kind::embed, Api::native, false},
       {"embeddings", "/api/embeddings", Kind::embeddings, Api::native, false},

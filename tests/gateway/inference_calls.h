@@ -14,6 +14,7 @@ struct InferenceCall {
   enum class Api : std::uint8_t { native, openai, anthropic };
   enum class Kind : std::uint8_t {
     generate,
+    raw_generate,
     chat,
     embed,
     embeddings,
@@ -35,6 +36,8 @@ struct InferenceCall {
   bool streams() const { return mode == Mode::stream; }
   /// Writes token by token; embeddings do not.
   bool has_tokens() const;
+  /// Whether its API has a request that continues an answer (docs/http-api.md).
+  bool can_continue() const;
   /// A request that every simulated node answers with the same words. Whole, from request line to
   /// body.
   std::string request(const std::string& model) const;
