@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+
+STATUS_LINE = re.compile(r"HTTP/1\.1 \d{3} ")
 
 
 class Broken(Exception):
@@ -56,6 +59,8 @@ class Connection:
             for line in lines[1:-2]:
                 name, _, value = line.partition(":")
                 fields[name.lower()] = value.strip()
+            if not STATUS_LINE.match(lines[0]):
+                raise Broken(f"not an answer: {lines[0][:100]!r}")
             status = int(lines[0].split(" ")[1])
             if status >= 200:
                 self.reusable = fields.get("connection", "").lower() != "close"
@@ -68,9 +73,13 @@ class Connection:
         if head.fields.get("transfer-encoding", "").lower() == "chunked":
             while True:
                 line = await self._wait(self.reader.readuntil(b"\r\n"))
-                size = int(line.split(b";")[0], 16)
+                try:
+                    size = int(line.split(b";")[0], 16)
+                except ValueError:
+                    raise Broken(f"no size of a chunk: {line[:100]!r}") from None
                 if size == 0:
-                    await self._wait(self.reader.readuntil(b"\r\n"))
+                    while await self._wait(self.reader.readuntil(b"\r\n")) != b"\r\n":
+                        pass  # a trailer
                     return
                 yield await self._wait(self.reader.readexactly(size))
                 if await self._wait(self.reader.readexactly(2)) != b"\r\n":

@@ -34,13 +34,17 @@ class Ledger:
         self.words = {}  # by what was asked: the same question has the same answer
         self.problems = []
         self.problem_count = 0
-        self.silence_max_s = 0.0
+        self.silence_max_s, self.silent_call = 0.0, ""
 
     def problem(self, call, text):
         self.problem_count += 1
         self.outcomes["problem"] += 1
         if len(self.problems) < PROBLEMS_KEPT:
             self.problems.append(f"{call.method} {call.path} {call.body[:120]!r}: {text}")
+
+    def waited(self, call, seconds):
+        if seconds > self.silence_max_s:
+            self.silence_max_s, self.silent_call = seconds, f"{call.method} {call.path}"
 
     def words_problem(self, call, words, tokens):
         """Empty, or how this answer differs from an earlier one to the same question."""
@@ -131,7 +135,7 @@ class Client:
     async def _receive(self, connection, call, manner):
         began = time.monotonic()
         head = await connection.head()
-        self.ledger.silence_max_s = max(self.ledger.silence_max_s, time.monotonic() - began)
+        self.ledger.waited(call, time.monotonic() - began)
         if head.fields.get("x-request-id") != call.fields["X-Request-Id"]:
             self.ledger.problem(call, f"another request's answer: {head.fields}")
         if head.status == 200 and call.stream:
@@ -150,8 +154,7 @@ class Client:
         leave_after = self.random.randrange(1, 8) if manner == "leave" else None
         last = time.monotonic()
         async for piece in connection.pieces(head, call.method):
-            now = time.monotonic()
-            self.ledger.silence_max_s = max(self.ledger.silence_max_s, now - last)
+            self.ledger.waited(call, time.monotonic() - last)
             judge.feed(piece)
             if leave_after is not None and judge.records >= leave_after:
                 self._leave(call)

@@ -213,7 +213,8 @@ class Soak:
             ("streams ended by an error record", f"{ledger.outcomes['error_record']}"),
             ("left by the client", f"{ledger.outcomes['left']}"),
             ("anything else", f"{ledger.problem_count}"),
-            ("longest silence", f"{ledger.silence_max_s:.1f} s, bound {self.options.silence:g} s"),
+            ("longest silence", f"{ledger.silence_max_s:.1f} s, {ledger.silent_call}; "
+                                f"bound {self.options.silence:g} s"),
             ("reloads of settings", f"{self.gateway.reloads}"),
             ("faults", ", ".join(f"{n} {what}" for what, n in sorted(self.chaos.done.items()))),
         ]
@@ -222,7 +223,7 @@ class Soak:
             rows += [
                 ("gateway: retries, broken streams",
                  f"{total('sollol_retries_total')}, {total('sollol_broken_streams_total')}"),
-                ("gateway: streams resumed", total("sollol_streams_resumed_total")),
+                ("gateway: streams resumed", total("sollol_resumed_streams_total")),
                 ("gateway: output tokens", total("sollol_output_tokens_total")),
                 ("gateway: CPU time", f"{self.cpu_s:.1f} s"),
             ]
