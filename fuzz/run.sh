@@ -10,7 +10,13 @@ cd "$build/fuzz"
 for program in ./fuzz_*; do
   target=${program#./fuzz_}
   dictionary=json
-  case $target in request_head | response_head) dictionary=http ;; esac
+  case $target in
+    request_head | response_head | chunked_body) dictionary=http ;;
+    origin | node_url | model_key) dictionary=url ;;
+    stream_watch | progress) dictionary=sse ;;
+    multipart | settings) dictionary=${target/settings/toml} ;;
+    import) dictionary=yaml ;;
+  esac
   mkdir -p "found/$target"
   echo "== $target"
   "$program" -max_total_time="$seconds" -max_len=4096 -timeout=5 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \

@@ -99,7 +99,7 @@ LoadedModel loaded_model(dom::element object) {
 /// Reads `{"models":[...]}`, one `read(element)` an entry. The values come from a full parse; each
 /// entry's own text is found by a walk beside it, which that parse has shown to be well formed.
 template <class Entry, class Read>
-Result<std::vector<Entry>> parse_models(std::string_view json, Read read) {
+Result<std::vector<Entry>> parse_models(std::string_view json, std::size_t models_max, Read read) {
   dom::parser parser;
   dom::element document;
   const simdjson::padded_string padded(json);
@@ -135,12 +135,12 @@ Result<std::vector<Entry>> parse_models(std::string_view json, Read read) {
 
 }  // namespace
 
-Result<std::vector<ModelEntry>> parse_tags(std::string_view json) {
-  return parse_models<ModelEntry>(json, model_entry);
+Result<std::vector<ModelEntry>> parse_tags(std::string_view json, std::size_t models_max) {
+  return parse_models<ModelEntry>(json, models_max, model_entry);
 }
 
-Result<std::vector<LoadedModel>> parse_ps(std::string_view json) {
-  return parse_models<LoadedModel>(json, loaded_model);
+Result<std::vector<LoadedModel>> parse_ps(std::string_view json, std::size_t models_max) {
+  return parse_models<LoadedModel>(json, models_max, loaded_model);
 }
 
 Result<std::string> parse_version(std::string_view json) {

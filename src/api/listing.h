@@ -11,8 +11,8 @@
 
 namespace sollol::api {
 
-/// More models than any node has; a longer list is refused.
-inline constexpr std::size_t models_max = 10000;
+/// More models than any node has; a longer list is refused unless the caller says otherwise.
+inline constexpr std::size_t models_max_default = 10000;
 
 /// A model that a node has on disk: one entry of `/api/tags`.
 struct ModelEntry {
@@ -41,10 +41,12 @@ struct LoadedModel {
 /// Reads `/api/tags`. Entries without a name are skipped; whatever else is missing or of a wrong
 /// type reads as empty. Error: bad_reply when it is not JSON, has no `models`, or lists more than
 /// `models_max`.
-Result<std::vector<ModelEntry>> parse_tags(std::string_view json);
+Result<std::vector<ModelEntry>> parse_tags(std::string_view json,
+                                           std::size_t models_max = models_max_default);
 
 /// Reads `/api/ps`; as lenient, same errors.
-Result<std::vector<LoadedModel>> parse_ps(std::string_view json);
+Result<std::vector<LoadedModel>> parse_ps(std::string_view json,
+                                          std::size_t models_max = models_max_default);
 
 /// Reads `/api/version`. Error: bad_reply.
 Result<std::string> parse_version(std::string_view json);

@@ -30,6 +30,9 @@ struct LimitSettings {
   Duration head_timeout = 10s;
   Duration idle_timeout = 75s;
   std::uint64_t intent_body_bytes = 67108864;
+  std::uint64_t unpacked_body_bytes = 20971520;
+  std::uint64_t requests_total_bytes = 1073741824;
+  Duration body_timeout = 300s;
   std::uint64_t connections = 20000;
   Duration body_idle_timeout = 60s;
 };
@@ -40,6 +43,9 @@ struct UpstreamSettings {
   Duration response_timeout = 0s;  // 0: none
   std::uint64_t idle_connections = 64;
   Duration idle_timeout = 60s;
+  Duration head_timeout = 30s;
+  std::uint64_t record_bytes = 16777216;
+  std::uint64_t answer_bytes = 1073741824;
 };
 
 struct RetrySettings {
@@ -72,6 +78,8 @@ struct HealthSettings {
   Duration ejection_max = 60s;
   std::uint64_t error_rate_percent = 50;
   std::uint64_t window_requests = 20;
+  std::uint64_t list_bytes = 33554432;
+  std::uint64_t models_per_node = 10000;
 };
 
 /// Stopping.

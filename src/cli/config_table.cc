@@ -61,8 +61,20 @@ std::vector<Setting> make_table() {
        "Largest inference request; it is read whole to learn its model. Uploads of blobs have no "
        "limit.",
        1024, 1e12},
+      {"limits.unpacked_body_bytes", [](S& s) -> Field { return &s.limits.unpacked_body_bytes; },
+       "Largest request body after decompression (`Content-Encoding: zstd` on OpenAI's and "
+       "Anthropic's routes).",
+       1024, 1e12},
+      {"limits.requests_total_bytes", [](S& s) -> Field { return &s.limits.requests_total_bytes; },
+       "Memory that the requests of all clients may take; a request that would need more is "
+       "answered 503.",
+       1048576, 1e15},
+      {"limits.body_timeout_s", [](S& s) -> Field { return &s.limits.body_timeout; },
+       "Longest time a client may take over an inference request's body.", 0.001, a_day_s},
       {"limits.connections", [](S& s) -> Field { return &s.limits.connections; },
-       "Client connections open at once.", 1, 1e7},
+       "Client connections open at once; at that number, the one that has waited longest for a "
+       "request makes room.",
+       1, 1e7},
       {"limits.body_idle_timeout_s", [](S& s) -> Field { return &s.limits.body_idle_timeout; },
        "Longest pause of a client inside a request's body.", 0.001, a_day_s},
       {"upstream.connect_timeout_s", [](S& s) -> Field { return &s.upstream.connect_timeout; },
@@ -75,6 +87,14 @@ std::vector<Setting> make_table() {
        "Idle connections kept for each worker and node.", 0, 65536},
       {"upstream.idle_timeout_s", [](S& s) -> Field { return &s.upstream.idle_timeout; },
        "An idle connection to a node is closed after this.", 0, a_day_s},
+      {"upstream.head_timeout_s", [](S& s) -> Field { return &s.upstream.head_timeout; },
+       "Longest time a node may take over an answer's headers from their first byte, and longest "
+       "pause inside an answer that is no stream.",
+       0.001, a_day_s},
+      {"upstream.record_bytes", [](S& s) -> Field { return &s.upstream.record_bytes; },
+       "Longest line of a node's stream; a longer one ends it.", 1024, 1e12},
+      {"upstream.answer_bytes", [](S& s) -> Field { return &s.upstream.answer_bytes; },
+       "Longest answer of a node that is no stream; a longer one is cut off.", 1024, 1e15},
       {"retry.attempts", [](S& s) -> Field { return &s.retry.attempts; },
        "Further nodes tried for a request when one fails.", 0, 16},
       {"retry.budget_percent", [](S& s) -> Field { return &s.retry.budget_percent; },
@@ -127,6 +147,11 @@ std::vector<Setting> make_table() {
        "Share of failed requests that ejects a node as well.", 1, 100},
       {"health.window_requests", [](S& s) -> Field { return &s.health.window_requests; },
        "Latest requests of a node over which that share is taken.", 1, 100000},
+      {"health.list_bytes", [](S& s) -> Field { return &s.health.list_bytes; },
+       "Largest `/api/tags` or `/api/ps` that is read from a node; a larger one is not used.", 1024,
+       1e9},
+      {"health.models_per_node", [](S& s) -> Field { return &s.health.models_per_node; },
+       "Most models one node may list; a longer list is not used.", 1, 1e6},
       {"drain.timeout_s", [](S& s) -> Field { return &s.drain.timeout; },
        "Longest time that requests under way may take to finish when the gateway stops; then they "
        "end with an error.",

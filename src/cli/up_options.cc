@@ -80,12 +80,18 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
       .idle_timeout = settings.limits.idle_timeout,
       .stall_timeout = settings.limits.body_idle_timeout,
       .body_max = settings.limits.intent_body_bytes,
+      .body_timeout = settings.limits.body_timeout,
+      .unpacked_max = settings.limits.unpacked_body_bytes,
+      .requests_total_max = settings.limits.requests_total_bytes,
       .connections_max = static_cast<std::uint32_t>(settings.limits.connections)};
   options.upstream.connect_timeout = settings.upstream.connect_timeout;
   options.upstream.response_timeout = settings.upstream.response_timeout;
   options.upstream.idle_connections_max =
       static_cast<std::uint32_t>(settings.upstream.idle_connections);
   options.upstream.idle_timeout = settings.upstream.idle_timeout;
+  options.upstream.head_timeout = settings.upstream.head_timeout;
+  options.upstream.record_max = settings.upstream.record_bytes;
+  options.upstream.answer_max = settings.upstream.answer_bytes;
   options.retry = {.attempts_max = static_cast<std::uint32_t>(settings.retry.attempts),
                    .budget_percent = static_cast<std::uint32_t>(settings.retry.budget_percent)};
   options.stream.heartbeat = settings.stream.heartbeat;
@@ -101,6 +107,8 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.probe.tags_interval = settings.health.tags_interval;
   options.probe.ps_interval = settings.health.ps_interval;
   options.probe.ps_timeout = settings.health.ps_timeout;
+  options.probe.body_max = settings.health.list_bytes;
+  options.probe.models_max = settings.health.models_per_node;
   options.health.suspect_after = settings.health.suspect_after;
   options.health.dead_after = settings.health.timeout;
   options.health.failures_to_eject = static_cast<unsigned>(settings.health.failures_to_eject);

@@ -1,6 +1,7 @@
 #include "cluster/cluster.h"
 
 #include <algorithm>
+#include <set>
 
 namespace sollol::cluster {
 
@@ -143,20 +144,23 @@ void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
     live = std::make_shared<ReplicaLive>(entry.info.slots);
     recall(entry, model, *live);
   }
-  std::erase_if(entry.replicas, [&](const auto& replica) {
-    return std::ranges::none_of(entry.models,
-                                [&](const auto& m) { return m.key == replica.first; });
-  });
+  std::set<std::string_view> listed;
+  for (const ModelRecord& model : entry.models) listed.insert(model.key);
+  std::erase_if(entry.replicas,
+                [&](const auto& replica) { return !listed.contains(replica.first); });
+  forget_models();
   snapshot_ = nullptr;
 }
 
 void Cluster::set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded, TimePoint asked) {
   const auto it = entries_.find(id);
   if (it == entries_.end()) return;
+  std::map<std::string_view, const LoadedRecord*> listed;
+  for (const LoadedRecord& record : loaded) listed.emplace(record.key, &record);
   for (auto& [key, live] : it->second.replicas) {
-    const auto found = std::ranges::find(loaded, key, &LoadedRecord::key);
-    if (found != loaded.end()) {
-      live->loaded_context = found->context_length;
+    const auto found = listed.find(key);
+    if (found != listed.end()) {
+      live->loaded_context = found->second->context_length;
       live->loaded = true;
     } else if (live->in_flight == 0 && live->used_at_ns < asked.time_since_epoch().count()) {
       live->loaded_context = 0;
@@ -198,6 +202,16 @@ void Cluster::publish(NodeId id, Entry& entry, TimePoint now) {
   if (transition_) transition_(id, before, after, entry.health.reason());
 }
 
+/// What no node lists any more is forgotten once there is much of it: a node that lists other names
+/// each time must not fill the memory.
+void Cluster::forget_models() {
+  if (known_models_.size() <= known_models_kept) return;
+  std::erase_if(known_models_, [this](const auto& known) {
+    return std::ranges::none_of(
+        entries_, [&](const auto& entry) { return entry.second.replicas.contains(known.first); });
+  });
+}
+
 const NodeHealth* Cluster::health(NodeId id) const {
   const auto it = entries_.find(id);
   return it == entries_.end() ? nullptr : &it->second.health;
@@ -217,7 +231,7 @@ std::vector<NodeId> Cluster::nodes() const {
 const Cluster::KnownModel& Cluster::known_model(const std::string& key) {
   const auto it = known_models_.find(key);
   if (it != known_models_.end()) return it->second;
-  const ModelId id{static_cast<std::uint32_t>(known_models_.size())};
+  const ModelId id{next_model_++};
   return known_models_.emplace(key, KnownModel{id, std::make_shared<ModelLive>()}).first->second;
 }
 

@@ -95,11 +95,16 @@ class Cluster {
   void publish(NodeId id, Entry& entry, TimePoint now);
   static void recall(Entry& entry, const ModelRecord& model, ReplicaLive& live);
   const KnownModel& known_model(const std::string& key);
+  void forget_models();
+
+  /// Models of which what was learnt is kept though no node lists them.
+  static constexpr std::size_t known_models_kept = 20000;
 
   HealthOptions health_options_;
   std::map<NodeId, Entry> entries_;
   std::map<std::string, KnownModel, std::less<>> known_models_;
   std::uint32_t next_node_ = 0;
+  std::uint32_t next_model_ = 0;
   std::uint64_t version_ = 0;
   std::shared_ptr<const Snapshot> snapshot_;
   Transition transition_;

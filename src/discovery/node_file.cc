@@ -67,12 +67,14 @@ Result<std::string> to_text(const json::value& value) {
   return std::unexpected(bad_input(fmt::format("expected text in quotes, got {}", kind_of(value))));
 }
 
-/// The text without one item of a list and its comma; comments around it stay, the line it leaves
+/// The text without one item of `list` and its comma; comments around it stay, the line it leaves
 /// blank goes.
-std::string without_item(std::string text, const std::vector<JsonSpan>& items, std::size_t index) {
+std::string without_item(std::string text, const JsonSpan& list, std::size_t index) {
+  const auto& items = list.children;
   const auto [begin, end] = std::pair{items[index].begin, items[index].end};
   auto hole = begin;
-  if (index + 1 < items.size()) text.erase(next_comma(text, end), 1);
+  // The parser takes a comma behind the last item too, where a comment follows it.
+  if (const auto comma = next_comma(text, end); comma < list.end) text.erase(comma, 1);
   text.erase(begin, end - begin);
   if (index > 0 && index + 1 == items.size()) {
     text.erase(next_comma(text, items[index - 1].end), 1);
@@ -205,7 +207,7 @@ bool NodeFile::remove(const NodeSpec& node) {
   bool removed = false;
   for (auto at = std::ranges::find(keys_, address_key(node)); at != keys_.end();
        at = std::ranges::find(keys_, address_key(node))) {
-    text_ = without_item(text_, list().children, static_cast<std::size_t>(at - keys_.begin()));
+    text_ = without_item(text_, list(), static_cast<std::size_t>(at - keys_.begin()));
     replace(0, 0, "");
     removed = true;
   }

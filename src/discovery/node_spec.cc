@@ -53,7 +53,8 @@ std::optional<std::string> canonical_host(std::string_view host) {
   };
   auto lower = to_lower(host);
   if (lower.ends_with('.')) lower.pop_back();
-  if (lower.empty() || lower.size() > 253 || !std::ranges::all_of(lower, allowed))
+  const bool empty_label = lower.starts_with('.') || lower.ends_with('.') || lower.contains("..");
+  if (lower.empty() || lower.size() > 253 || empty_label || !std::ranges::all_of(lower, allowed))
     return std::nullopt;
   return lower == "0.0.0.0" ? "127.0.0.1" : lower;
 }

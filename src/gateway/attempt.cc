@@ -45,6 +45,11 @@ net::Task<Verdict> Attempt::run(Plan plan) {
   auto exchanging = exchange_heads(head, plan.body);
   const Result<void> exchanged = co_await std::move(exchanging);
   if (!exchanged) co_return failure(exchanged.error());
+  if (http::is_redirect(head_.status)) {
+    co_return failure(
+        {ErrorKind::bad_reply, Origin::node, Retry::other_node,
+         fmt::format("answered with a redirect ({}), which is never followed", head_.status)});
+  }
   if (head_.status >= 400 && plan_.refusals == Plan::Refusals::hold) {
     auto collecting = collect_refusal();
     co_return co_await std::move(collecting);
@@ -106,6 +111,12 @@ TimePoint Attempt::response_deadline() const {
   return limit.count() == 0 ? net::no_deadline : worker_.scheduler().now() + limit;
 }
 
+/// The next piece of a body that is no stream: once its head has come, nothing is left to wait for.
+TimePoint Attempt::body_deadline() const {
+  const TimePoint next = worker_.scheduler().now() + client_.options().upstream.head_timeout;
+  return std::min(next, response_deadline());
+}
+
 net::Task<Result<void>> Attempt::exchange_heads(std::string_view head, std::string_view body) {
   stream_ = worker_.pool().take(node_.id);
   reused_ = stream_ != nullptr;
@@ -122,6 +133,7 @@ net::Task<Result<void>> Attempt::exchange_heads(std::string_view head, std::stri
     if (client_.ended()) co_return std::unexpected(*client_.ended());
     client_.cancel_on_leave(stream_.get());
     call_.emplace(*stream_, worker_.scratch(), client_.options().upstream.head);
+    call_->limit_head_time(worker_.scheduler(), client_.options().upstream.head_timeout);
     auto sending =
         call_->send(head, body, worker_.scheduler().now() + client_.options().client.stall_timeout);
     Result<void> done = co_await std::move(sending);
@@ -189,8 +201,12 @@ Verdict Attempt::failure(Error error) {
 }
 
 net::Task<Verdict> Attempt::collect_refusal() {
-  auto receiving = call_->receive_body(refusal_max, response_deadline());
+  auto receiving = call_->receive_body(refusal_max, body_deadline());
   Result<std::string> body = co_await std::move(receiving);
+  if (!body && body.error().kind == ErrorKind::overloaded) {
+    body = std::unexpected(Error{ErrorKind::bad_reply, Origin::node, Retry::other_node,
+                                 "answered with an error message without end"});
+  }
   if (!body) co_return failure(body.error());
   if (!is_refusal_of_ollama(content_type_)) {
     co_return failure(

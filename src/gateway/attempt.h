@@ -84,6 +84,7 @@ class Attempt {
   std::string upstream_head(std::size_t body_size) const;
   void take_response_head(const http::ResponseHead& head);
   TimePoint response_deadline() const;
+  TimePoint body_deadline() const;
   Verdict failure(Error error);
 
   // relay.cc: back to the client
@@ -96,6 +97,7 @@ class Attempt {
   net::Task<void> flush_client();
   void heard();
   bool complete() const;
+  std::optional<Error> beyond_bounds() const;
   std::optional<Error> check_start(std::string_view payload) const;
   std::optional<Error> check_whole(std::string_view body, bool surplus) const;
   Verdict finish_relayed();
@@ -106,6 +108,7 @@ class Attempt {
   Answer& answer_;
   Worker& worker_;
   const cluster::Node& node_;
+  std::size_t record_bytes_ = 0;  // of the line under way
   Plan plan_;
   std::unique_ptr<net::Stream> stream_;
   std::optional<net::HttpCall> call_;

@@ -77,6 +77,10 @@ net::Task<void> collect_answers(std::vector<Upload>& uploads) {
     }
     upload.status = (*head)->status;
     upload.failure.reset();
+    if (http::is_redirect(upload.status)) {
+      upload.failure = "answered with a redirect";
+      continue;
+    }
     auto reading = upload.call->receive_body(reply_max);
     Result<std::string> body = co_await std::move(reading);
     if (body) upload.body = std::move(*body);
@@ -164,7 +168,7 @@ net::Task<void> serve_blob_check(Connection& client) {
     }
     auto receiving = call.receive_head(request.method);
     const Result<const http::ResponseHead*> head = co_await std::move(receiving);
-    status = head ? (*head)->status : 502;
+    status = head && !http::is_redirect((*head)->status) ? (*head)->status : 502;
     if (head) content_type = (*head)->fields.find(http::FieldId::content_type);
     if (status != 200) break;
   }

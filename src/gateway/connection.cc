@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "api/content_coding.h"
 #include "gateway/dispatch.h"
 #include "gateway/worker.h"
 
@@ -21,11 +22,19 @@ constexpr std::size_t spare_for_watch = 1024;      // pipelined bytes kept while
 constexpr std::size_t drain_max = 1
                                   << 20;  // unread body that is thrown away to keep the connection
 constexpr Duration drain_limit = 2s;
+// What a small request takes is not counted: limits.connections bounds it.
+constexpr std::size_t uncounted_max = 16 * 1024;
+constexpr std::size_t unpack_step = 64 * 1024;
+constexpr std::string_view too_much_held =
+    "the requests of all clients take more memory than they may (limits.requests_total_bytes)";
 
 }  // namespace
 
 Connection::Connection(Worker& worker, std::unique_ptr<net::Stream> stream)
-    : worker_(worker), stream_(std::move(stream)), options_(worker.options_now()) {
+    : worker_(worker),
+      stream_(std::move(stream)),
+      options_(worker.options_now()),
+      memory_(worker.shared().request_memory) {
   request_.client = stream_->peer_address();
   worker_.opened(*this);
 }
@@ -50,7 +59,7 @@ net::Task<void> Connection::run() {
     co_await std::move(flushing);
     finish_request();
     if (!request_.keep_alive) close_after_ = true;
-    if (ended_) {  // what it has not sent yet is not waited for
+    if (close_after_) {  // what it has not sent yet is not waited for
       unread_ = !body_.done();
       break;
     }
@@ -106,12 +115,16 @@ net::Task<bool> Connection::read_request() {
   continue_sent_ = false;
   body_ = http::BodyWatcher();
   TimePoint head_deadline = net::no_deadline;
+  std::size_t parsed = 0;
+  worker_.awaits_request(*this);
   while (true) {
-    if (!input_.empty()) {
+    if (!input_.empty() && worth_parsing(parsed)) {
+      parsed = input_.size();
       http::RequestHead& head = worker_.request_head();
       const http::HeadParse parse = http::parse_request_head(input_.view(), limits.head, head);
       if (parse.state == http::HeadParse::State::complete) {
         idle_ = false;
+        worker_.has_request(*this);
         request_.arrived = worker_.scheduler().now();
         take_head(head, request_);
         worker_.name_request(request_);
@@ -126,8 +139,13 @@ net::Task<bool> Connection::read_request() {
       }
       if (head_deadline == net::no_deadline)
         head_deadline = worker_.scheduler().now() + limits.head_timeout;
-    } else {
+    } else if (input_.empty()) {
       input_.release();
+    }
+    if (!fits()) {
+      auto refusing = refuse(503, too_much_held, "Retry-After: 1\r\n");
+      co_await std::move(refusing);
+      co_return false;
     }
     const bool idle = head_deadline == net::no_deadline;
     idle_ = true;
@@ -135,18 +153,37 @@ net::Task<bool> Connection::read_request() {
     auto filling = fill(read_size, idle ? idle_deadline() : head_deadline);
     const Wake wake = co_await std::move(filling);
     awaits_head_ = false;
-    if (idle && wake != Wake::ready && worker_.draining() && !gone_ && !ended_) {
+    if (idle && wake != Wake::ready && worker_.draining() && !gone_ && !ended_ && !making_room_) {
       // Woken to be told, or the grace is over: closing must not cut off a request that has come.
       if (look_once_more() || worker_.scheduler().now() < worker_.idle_until()) continue;
       co_return false;
     }
-    if (ended_) co_return false;
+    if (ended_ || making_room_) co_return false;
     if (wake == Wake::timed_out && !idle) {
       auto refusing = refuse(408, "the request head took too long");
       co_await std::move(refusing);
     }
     if (wake != Wake::ready) co_return false;
   }
+}
+
+/// A head that comes a byte at a time is looked at again only when another of its lines has ended.
+bool Connection::worth_parsing(std::size_t parsed) const {
+  return parsed == 0 || input_.size() >= options_->client.head.bytes_max ||
+         input_.view().substr(std::min(parsed, input_.size())).contains('\n');
+}
+
+/// Whether what this connection holds of its request has room beside what all others hold.
+bool Connection::fits() {
+  const std::size_t held = input_.capacity() + decoded_.capacity();
+  return memory_.resize(held > uncounted_max ? held : 0, options_->client.requests_total_max);
+}
+
+void Connection::make_room() {
+  worker_.has_request(*this);  // not to be chosen twice
+  making_room_ = true;
+  close_after_ = true;
+  if (filling_) stream_->cancel();
 }
 
 TimePoint Connection::idle_deadline() {
@@ -184,6 +221,9 @@ void Connection::cut() {
 /// and the client might lose the answer (RFC 9112 §9.6).
 net::Task<void> Connection::linger() {
   stream_->shutdown_write();
+  input_.consume(input_.size());
+  input_.release();
+  fits();
   const TimePoint deadline = worker_.scheduler().now() + drain_limit;
   for (std::size_t seen = 0; seen < drain_max && !gone_; seen += input_.size()) {
     input_.consume(input_.size());
@@ -193,7 +233,8 @@ net::Task<void> Connection::linger() {
   }
 }
 
-net::Task<void> Connection::refuse(int status, std::string_view problem) {
+net::Task<void> Connection::refuse(int status, std::string_view problem, std::string fields) {
+  worker_.has_request(*this);
   request_.arrived = worker_.scheduler().now();
   worker_.name_request(request_);
   request_.outcome.problem = problem;
@@ -201,7 +242,8 @@ net::Task<void> Connection::refuse(int status, std::string_view problem) {
   close_after_ = true;
   unread_ = true;
   auto answering = answer(status, "text/plain; charset=utf-8",
-                          fmt::format("{} {}: {}", status, http::reason_phrase(status), problem));
+                          fmt::format("{} {}: {}", status, http::reason_phrase(status), problem),
+                          std::move(fields));
   co_await std::move(answering);
   auto flushing = flush();
   co_await std::move(flushing);
@@ -224,6 +266,13 @@ Error too_large(std::size_t bytes_max) {
       "the request body is larger than {} bytes (limits.intent_body_bytes)", bytes_max));
 }
 
+Error unknown_coding(std::string_view coding) {
+  return bad_input(fmt::format(
+      "Content-Encoding '{}' is not understood here: send the body plain, or as zstd to "
+      "the /v1 routes",
+      coding));
+}
+
 Error left_early() {
   return {ErrorKind::cancelled, Origin::client, Retry::never,
           "the client left before its request was complete"};
@@ -231,15 +280,32 @@ Error left_early() {
 
 }  // namespace
 
+/// Notes with which status the body is refused; the rest of it is not read.
+std::unexpected<Error> Connection::body_failure(int status, Error error) {
+  body_status_ = status;
+  close_after_ = true;
+  return std::unexpected(std::move(error));
+}
+
 net::Task<Result<std::string_view>> Connection::read_body(std::size_t bytes_max) {
-  const bool sized = request_.framing.kind == Framing::Kind::sized;
-  if (sized && request_.framing.length > bytes_max) {
-    close_after_ = true;
-    co_return std::unexpected(too_large(bytes_max));
-  }
+  const api::BodyCoding coding =
+      api::body_coding(request_.content_encoding, request_.route.operation);
+  if (coding == api::BodyCoding::unknown)
+    co_return body_failure(415, unknown_coding(request_.content_encoding));
+  if (request_.framing.kind == Framing::Kind::sized && request_.framing.length > bytes_max)
+    co_return body_failure(413, too_large(bytes_max));
   auto continuing = send_continue();
   const bool going_on = co_await std::move(continuing);
   if (!going_on) co_return std::unexpected(left_early());
+  auto receiving = receive_body(bytes_max);
+  const Result<std::string_view> body = co_await std::move(receiving);
+  if (!body || coding == api::BodyCoding::plain) co_return body;
+  co_return unpack(*body);
+}
+
+net::Task<Result<std::string_view>> Connection::receive_body(std::size_t bytes_max) {
+  const bool sized = request_.framing.kind == Framing::Kind::sized;
+  const TimePoint last = worker_.scheduler().now() + options_->client.body_timeout;
   while (body_.state() == http::BodyWatcher::State::reading) {
     if (sized) {
       if (input_.size() >= request_.framing.length) {
@@ -252,28 +318,26 @@ net::Task<Result<std::string_view>> Connection::read_body(std::size_t bytes_max)
         decoded_.commit(payload.size());
       });
       input_.consume(used);
-      if (decoded_.size() > bytes_max) {
-        close_after_ = true;
-        co_return std::unexpected(too_large(bytes_max));
-      }
+      if (decoded_.size() > bytes_max) co_return body_failure(413, too_large(bytes_max));
       if (body_.state() != http::BodyWatcher::State::reading) break;
     }
+    if (!fits()) {
+      co_return body_failure(
+          503, {ErrorKind::overloaded, Origin::gateway, Retry::later, std::string(too_much_held)});
+    }
     const std::size_t missing = sized ? request_.framing.length - input_.size() : read_size;
-    auto filling = fill(std::clamp(missing, read_size, read_size_max),
-                        worker_.scheduler().now() + options_->client.stall_timeout);
+    const TimePoint stalled = worker_.scheduler().now() + options_->client.stall_timeout;
+    auto filling = fill(std::clamp(missing, read_size, read_size_max), std::min(stalled, last));
     const Wake wake = co_await std::move(filling);
     if (wake == Wake::timed_out) {
-      close_after_ = true;
-      co_return std::unexpected(
-          Error{ErrorKind::timeout, Origin::client, Retry::never, "the request body stalled"});
+      co_return body_failure(
+          408, {ErrorKind::timeout, Origin::client, Retry::never,
+                stalled < last ? "the request body stalled" : "the request body took too long"});
     }
-    if (ended_) co_return std::unexpected(*ended_);
+    if (ended_) co_return body_failure(503, *ended_);
     if (wake != Wake::ready) co_return std::unexpected(left_early());
   }
-  if (!body_.done()) {
-    close_after_ = true;
-    co_return std::unexpected(bad_input("the request body is badly framed"));
-  }
+  if (!body_.done()) co_return body_failure(400, bad_input("the request body is badly framed"));
   // Room for what a client pipelines meanwhile: what the view shows must not move.
   input_.prepare(spare_for_watch);
   if (!sized) {
@@ -282,6 +346,32 @@ net::Task<Result<std::string_view>> Connection::read_body(std::size_t bytes_max)
   }
   body_in_input_ = request_.framing.length;
   co_return input_.view().substr(0, body_in_input_);
+}
+
+/// The plain text of a packed body, which is let go.
+Result<std::string_view> Connection::unpack(std::string_view packed) {
+  net::InputBuffer plain;
+  api::ZstdReader reader(packed);
+  while (true) {
+    const Result<std::size_t> got = reader.read(plain.prepare(unpack_step).first(unpack_step));
+    if (!got) return body_failure(400, got.error());
+    if (*got == 0) break;
+    plain.commit(*got);
+    if (plain.size() > options_->client.unpacked_max) {
+      return body_failure(
+          413, bad_input(fmt::format(
+                   "the request body unpacks to more than {} bytes (limits.unpacked_body_bytes)",
+                   options_->client.unpacked_max)));
+    }
+  }
+  input_.consume(std::exchange(body_in_input_, 0));
+  decoded_ = std::move(plain);
+  if (!fits()) {
+    return body_failure(
+        503, {ErrorKind::overloaded, Origin::gateway, Retry::later, std::string(too_much_held)});
+  }
+  input_.prepare(spare_for_watch);
+  return decoded_.view();
 }
 
 net::Task<Result<std::string_view>> Connection::read_body_piece() {
@@ -305,13 +395,14 @@ net::Task<Result<std::string_view>> Connection::read_body_piece() {
     }
     auto filling = fill(64 * 1024, worker_.scheduler().now() + options_->client.stall_timeout);
     const Wake wake = co_await std::move(filling);
-    if (ended_) co_return std::unexpected(*ended_);
+    if (ended_) co_return body_failure(503, *ended_);
+    if (wake == Wake::timed_out) {
+      co_return body_failure(
+          408, {ErrorKind::timeout, Origin::client, Retry::never, "the request body stalled"});
+    }
     if (wake != Wake::ready) co_return std::unexpected(left_early());
   }
-  if (!body_.done()) {
-    close_after_ = true;
-    co_return std::unexpected(bad_input("the request body is badly framed"));
-  }
+  if (!body_.done()) co_return body_failure(400, bad_input("the request body is badly framed"));
   co_return std::string_view{};
 }
 
@@ -320,6 +411,7 @@ void Connection::release_body() {
   input_.release();
   decoded_.consume(decoded_.size());
   decoded_.release();
+  fits();
 }
 
 net::Task<bool> Connection::drain_body() {

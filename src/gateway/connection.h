@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,6 +12,7 @@
 #include "base/result.h"
 #include "gateway/options.h"
 #include "gateway/request.h"
+#include "gateway/request_memory.h"
 #include "http/framing.h"
 #include "net/buffer.h"
 #include "net/stream.h"
@@ -48,15 +50,26 @@ class Connection {
   void cut();
   /// Why this request must be ended now: it is not to be tried again, and it is no node's fault.
   const std::optional<Error>& ended() const noexcept { return ended_; }
+  /// Closes a connection that waits for a request, so that another finds room.
+  void make_room();
+  /// Its place among the worker's connections.
+  struct Place {
+    std::list<Connection*>::iterator at;
+    bool waiting = false;
+  };
+  Place& place() noexcept { return place_; }
   /// Between two requests.
   bool idle() const noexcept { return idle_; }
 
   /// Receives the whole body, decoded. The view is followed by net::InputBuffer::padding readable
-  /// bytes and stays valid until `release_body` or the end of the request. Error: bad_input (too
-  /// large, bad framing), cancelled, timeout.
+  /// bytes and stays valid until `release_body` or the end of the request. A body that came
+  /// compressed is unpacked. Error: bad_input (too large, bad framing, unknown coding), overloaded
+  /// (all requests together take too much), cancelled, timeout; `body_status` tells the status.
   net::Task<Result<std::string_view>> read_body(std::size_t bytes_max);
   /// The next piece of the body, decoded; empty at its end. Valid until the next call.
   net::Task<Result<std::string_view>> read_body_piece();
+  /// The status that tells the client why its body was not taken; after an error of the above.
+  int body_status() const noexcept { return body_status_; }
   /// Frees the body's memory once no retry can need it.
   void release_body();
 
@@ -94,7 +107,12 @@ class Connection {
   net::Task<net::Wake> fill(std::size_t wanted, TimePoint deadline);
   TimePoint idle_deadline();
   bool look_once_more();
-  net::Task<void> refuse(int status, std::string_view problem);
+  net::Task<void> refuse(int status, std::string_view problem, std::string fields = {});
+  bool worth_parsing(std::size_t parsed) const;
+  bool fits();
+  std::unexpected<Error> body_failure(int status, Error error);
+  Result<std::string_view> unpack(std::string_view packed);
+  net::Task<Result<std::string_view>> receive_body(std::size_t bytes_max);
   net::Task<bool> send_continue();
   net::Task<bool> drain_body();
   net::Task<void> linger();
@@ -116,6 +134,10 @@ class Connection {
   OnLeave on_leave_;
   std::shared_ptr<const Options> options_;
   std::optional<Error> ended_;
+  RequestMemoryShare memory_;
+  Place place_;
+  int body_status_ = 400;
+  bool making_room_ = false;
   bool reset_at_end_ = false;
   bool idle_ = true;
   bool awaits_head_ = false;  // not a byte of a request has come

@@ -19,6 +19,7 @@ using cluster::RequestOutcome;
 namespace {
 
 constexpr Duration tick_interval = 50ms;
+constexpr std::size_t version_max = 64 * 1024;  // of an answer to /api/version
 constexpr Duration refresh_shared_for = 500ms;
 
 }  // namespace
@@ -289,7 +290,8 @@ net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
       }
       probe->liveness = std::move(*connected);
     }
-    net::SimpleRequest request{.target = path, .host_field = probe->host_field};
+    net::SimpleRequest request{
+        .target = path, .host_field = probe->host_field, .reply_max = version_max};
     auto calling = net::call_once(*probe->liveness, scratch_, std::move(request), deadline);
     auto answer = co_await std::move(calling);
     if (!answer || !answer->reusable) probe->liveness = nullptr;
@@ -335,7 +337,7 @@ net::Task<bool> Control::fetch_models(std::shared_ptr<Probe> probe) {
   const auto reply = co_await std::move(getting);
   probe->models_under_way = false;
   if (!reply || probe->gone) co_return false;
-  auto models = api::parse_tags(reply->body);
+  auto models = api::parse_tags(reply->body, options_->probe.models_max);
   if (!models) {
     spdlog::warn("node {}: /api/tags is not usable: {}", probe->info.name, models.error().detail);
     co_return false;
@@ -357,7 +359,7 @@ net::Task<bool> Control::fetch_loaded(std::shared_ptr<Probe> probe) {
   auto getting = get(probe, "/api/ps", asked + options_->probe.ps_timeout);
   const auto reply = co_await std::move(getting);
   if (!reply || probe->gone) co_return false;
-  auto loaded = api::parse_ps(reply->body);
+  auto loaded = api::parse_ps(reply->body, options_->probe.models_max);
   if (!loaded) co_return false;
   std::vector<cluster::Cluster::LoadedRecord> records;
   for (const api::LoadedModel& model : *loaded)

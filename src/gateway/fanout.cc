@@ -180,6 +180,10 @@ net::Task<void> Fanout::follow(std::size_t index, NodeCall& call) {
     co_return;
   }
   const int status = (*head)->status;
+  if (http::is_redirect(status)) {
+    merger_.node_failed(index, fmt::format("answered with a redirect ({})", status));
+    co_return;
+  }
   const bool lines =
       (*head)->fields.find(http::FieldId::content_type).starts_with("application/x-ndjson");
   if (status >= 400 || !lines) {

@@ -35,6 +35,7 @@ struct Gateway::Impl {
   ViewSource views;
   cluster::RetryBudget retries;
   std::unique_ptr<AccessLogFile> access_log;
+  RequestMemory request_memory;
   std::unique_ptr<Control> control;
   std::unique_ptr<StateKeeper> state;
   std::unique_ptr<Admission> admission;
@@ -55,9 +56,9 @@ Result<void> Gateway::prepare() {
   impl.control = std::make_unique<Control>(impl.options, impl.views);
   impl.admission =
       std::make_unique<Admission>(*impl.options, impl.views, impl.control->scheduler());
-  impl.shared = std::make_unique<Shared>(Shared{impl.published, impl.views, *impl.control,
-                                                *impl.admission, impl.retries, *impl.access_log,
-                                                impl.workers, impl.control->scheduler().now()});
+  impl.shared = std::make_unique<Shared>(
+      Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.retries,
+             *impl.access_log, impl.request_memory, impl.workers, impl.control->scheduler().now()});
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)
     impl.workers.push_back(std::make_unique<Worker>(*impl.shared, i, seed));

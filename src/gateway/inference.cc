@@ -172,13 +172,10 @@ net::Task<void> answer_body_error(Connection& client, Error error) {
   if (error.kind == ErrorKind::cancelled) co_return;
   const Request& request = client.request();
   client.request().outcome.problem = error.detail;
-  const int status = error.kind == ErrorKind::timeout      ? 408
-                     : error.kind == ErrorKind::overloaded ? 503
-                     : error.detail.contains("larger")     ? 413
-                                                           : 400;
   client.close_after();
+  const int status = client.body_status();
   api::Reply reply = api::error_reply(request.route.dialect, status, error.detail, request.id);
-  auto answering = client.answer(std::move(reply));
+  auto answering = client.answer(std::move(reply), status == 503 ? "Retry-After: 1\r\n" : "");
   co_await std::move(answering);
 }
 

@@ -67,9 +67,14 @@ class Gather {
             [](const Metrics& m) { return static_cast<double>(m.upstream_connects.value()); });
     counter("sollol_connections_accepted_total", "Client connections accepted.",
             [](const Metrics& m) { return static_cast<double>(m.connections_opened.value()); });
+    counter("sollol_connections_displaced_total",
+            "Client connections without a request that were closed to make room.",
+            [](const Metrics& m) { return static_cast<double>(m.connections_displaced.value()); });
     gauge("sollol_connections", "Client connections open now.", sum([](const Metrics& m) {
             return static_cast<double>(m.connections_opened.value() - m.connections_closed.value());
           }));
+    gauge("sollol_request_memory_bytes", "Bytes of requests that are held for all clients.",
+          static_cast<double>(worker_.shared().request_memory.held()));
     gauge("sollol_queued", "Requests waiting for a free slot at a node.",
           worker_.shared().admission.waiting());
     nodes();

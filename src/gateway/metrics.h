@@ -48,6 +48,7 @@ class Metrics {
   void observe(const Request& request, TimePoint now) noexcept;
 
   Counter connections_opened;
+  Counter connections_displaced;
   Counter connections_closed;
   Counter retries;
   Counter resumed;  // streams that went on at another node, each time

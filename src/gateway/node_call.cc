@@ -23,6 +23,7 @@ net::Task<Result<void>> NodeCall::send(std::string_view method, std::string_view
         Error{ErrorKind::cancelled, Origin::client, Retry::never, "cancelled"});
   stream_ = std::move(*connected);
   call_.emplace(*stream_, worker_.scratch(), worker_.options().upstream.head);
+  call_->limit_head_time(worker_.scheduler(), worker_.options().upstream.head_timeout);
   const std::string head =
       fmt::format("{} {}{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\r\n", method,
                   node_.info.path_prefix, target, node_.host_field, fields);

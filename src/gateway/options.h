@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "api/content_coding.h"
+#include "api/listing.h"
 #include "base/address.h"
 #include "base/time.h"
 #include "cluster/health.h"
@@ -29,6 +31,9 @@ struct ClientOptions {
   Duration idle_timeout = 75s;       // a kept connection without a request
   Duration stall_timeout = 60s;      // a client that neither sends its body nor reads its answer
   std::size_t body_max = 64u << 20;  // a body that is read whole to learn its model
+  Duration body_timeout = 300s;      // longest time to receive such a body
+  std::size_t unpacked_max = api::unpacked_max_default;  // of a compressed body
+  std::uint64_t requests_total_max = 1ull << 30;         // bytes of all requests that are held
   std::uint32_t connections_max = 20000;
 };
 
@@ -39,6 +44,9 @@ struct UpstreamOptions {
   std::uint32_t idle_connections_max = 64;  // per worker and node
   Duration idle_timeout = 60s;
   http::HeadLimits head;
+  Duration head_timeout = 30s;            // of an answer: first byte of its head to the blank line
+  std::size_t record_max = 16u << 20;     // one line or event of a stream
+  std::uint64_t answer_max = 1ull << 30;  // an answer that is no stream
 };
 
 struct RetryOptions {
@@ -69,6 +77,7 @@ struct ProbeOptions {
   Duration ps_timeout = 10s;
   Duration resolve_interval = 30s;
   std::size_t body_max = 32u << 20;  // of /api/tags and the like
+  std::size_t models_max = api::models_max_default;
 };
 
 /// How the gateway ends what it has begun when it stops.

@@ -70,7 +70,7 @@ net::Task<Verdict> Attempt::relay_whole() {
   std::string collected;
   bool surplus = false;
   while (call_->body().state() == BodyWatcher::State::reading) {
-    auto receiving = call_->receive(response_deadline());
+    auto receiving = call_->receive(body_deadline());
     const Result<std::string_view> piece = co_await std::move(receiving);
     if (!piece) co_return failure(piece.error());
     last_byte_ = worker_.scheduler().now();
@@ -184,6 +184,17 @@ std::optional<Error> Attempt::problem_in_records() const {
   return node_fault(std::string(watcher_.error()));
 }
 
+/// A node that never comes to an end is not followed for ever.
+std::optional<Error> Attempt::beyond_bounds() const {
+  const UpstreamOptions& limits = client_.options().upstream;
+  const bool opaque = watcher_.form() == api::StreamForm::opaque;
+  if (!opaque && record_bytes_ > limits.record_max)
+    return node_fault("sent a line without end in its stream (upstream.record_bytes)");
+  if (opaque && call_->body().payload_bytes() > limits.answer_max)
+    return node_fault("sent an answer without end (upstream.answer_bytes)");
+  return std::nullopt;
+}
+
 /// One piece of the body as it came. Nothing goes out before the first payload byte; what ends the
 /// body goes out only when the stream is complete in its API's sense, so that an error record can
 /// still be put before it.
@@ -196,6 +207,9 @@ std::optional<Error> Attempt::forward(std::string_view piece) {
   const std::size_t used = body.feed(piece, [&](std::string_view payload) {
     if (first && body.payload_bytes() == 0 && !problem) problem = check_start(payload);
     watcher_.feed(payload);
+    const std::size_t line_end = payload.rfind('\n');
+    record_bytes_ = line_end == std::string_view::npos ? record_bytes_ + payload.size()
+                                                       : payload.size() - line_end - 1;
     if (!answer_.passes_raw()) payloads.append(payload);
   });
   if (used < piece.size()) call_->mark_unusable();
@@ -216,10 +230,13 @@ std::optional<Error> Attempt::forward(std::string_view piece) {
     return std::nullopt;
   }
   if (!answer_.committed() && plan_.resume != nullptr) plan_.resume->keep(plan_.body);
-  if (!answer_.passes_raw()) return forward_payload(payloads);
-  answer_.pass_chunks(piece.substr(0, used), body,
-                      complete() ? Answer::End::last : Answer::End::more);
-  return std::nullopt;
+  if (!answer_.passes_raw()) {
+    if (auto wrong = forward_payload(payloads)) return wrong;
+  } else {
+    answer_.pass_chunks(piece.substr(0, used), body,
+                        complete() ? Answer::End::last : Answer::End::more);
+  }
+  return beyond_bounds();
 }
 
 /// Payload whose framing changes: whole records, where the form has any, as long as they are not

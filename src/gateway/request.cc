@@ -1,5 +1,6 @@
 #include "gateway/request.h"
 
+#include <algorithm>
 #include <charconv>
 #include <functional>
 
@@ -37,24 +38,35 @@ void pass(const http::Field& field, Request& out) {
 }
 
 /// Whether `name` is listed in Connection: then the field is hop-by-hop too (RFC 9110 §7.6.1).
-bool listed(std::string_view connection, std::string_view name) {
-  while (!connection.empty()) {
-    const std::size_t comma = connection.find(',');
-    std::string_view token = connection.substr(0, comma);
-    while (token.starts_with(' ')) token.remove_prefix(1);
-    while (token.ends_with(' ')) token.remove_suffix(1);
-    if (http::equals_ignoring_case(token, name)) return true;
-    if (comma == std::string_view::npos) break;
-    connection.remove_prefix(comma + 1);
+bool listed(const http::Fields& fields, std::string_view name) {
+  for (const http::Field& field : fields.all()) {
+    if (field.id != FieldId::connection) continue;
+    for (std::string_view rest = field.value; !rest.empty();) {
+      const std::size_t comma = rest.find(',');
+      std::string_view token = rest.substr(0, comma);
+      while (token.starts_with(' ') || token.starts_with('\t')) token.remove_prefix(1);
+      while (token.ends_with(' ') || token.ends_with('\t')) token.remove_suffix(1);
+      if (http::equals_ignoring_case(token, name)) return true;
+      rest = comma == std::string_view::npos ? std::string_view{} : rest.substr(comma + 1);
+    }
   }
   return false;
+}
+
+/// Whether any Connection field says more than the two usual words.
+bool lists_fields(const http::Fields& fields) {
+  return std::ranges::any_of(fields.all(), [](const http::Field& field) {
+    return field.id == FieldId::connection && !field.value.empty() &&
+           !http::equals_ignoring_case(field.value, "keep-alive") &&
+           !http::equals_ignoring_case(field.value, "close");
+  });
 }
 
 }  // namespace
 
 void Request::clear() {
-  for (std::string* text :
-       {&id, &method, &target, &pass_fields, &content_type, &origin, &wanted_node, &forwarded_for})
+  for (std::string* text : {&id, &method, &target, &pass_fields, &content_encoding, &content_type,
+                            &origin, &wanted_node, &forwarded_for})
     text->clear();
   path_length = 0;
   route = {};
@@ -77,10 +89,7 @@ void take_head(const http::RequestHead& head, Request& out) {
   out.keep_alive = head.keep_alive;
   out.expects_continue = head.expects_continue;
   std::string_view authorization;
-  const std::string_view connection = head.fields.find(FieldId::connection);
-  const bool lists_fields = !connection.empty() &&
-                            !http::equals_ignoring_case(connection, "keep-alive") &&
-                            !http::equals_ignoring_case(connection, "close");
+  const bool lists = lists_fields(head.fields);
   for (const http::Field& field : head.fields.all()) {
     switch (field.id) {
       case FieldId::sollol:
@@ -94,6 +103,9 @@ void take_head(const http::RequestHead& head, Request& out) {
         break;
       case FieldId::x_forwarded_for:
         (out.forwarded_for += out.forwarded_for.empty() ? "" : ", ") += field.value;
+        break;
+      case FieldId::content_encoding:  // a body that goes on is plain
+        (out.content_encoding += out.content_encoding.empty() ? "" : ", ") += field.value;
         break;
       case FieldId::content_type:
         out.content_type = field.value;
@@ -113,7 +125,7 @@ void take_head(const http::RequestHead& head, Request& out) {
         break;
       default:
         if (http::is_hop_by_hop(field.id)) break;
-        if (lists_fields && listed(connection, field.name)) break;
+        if (lists && listed(head.fields, field.name)) break;
         pass(field, out);
     }
   }

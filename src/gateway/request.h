@@ -38,6 +38,7 @@ struct Request {
   api::Route route;  // `parameter` points into `target`
   std::string
       pass_fields;  // the head's fields for a node, as lines with CRLF, without Host and lengths
+  std::string content_encoding;
   std::string content_type;
   std::string authority;      // the client's Host
   std::string origin;         // of an allowed cross-origin request: the answer carries CORS fields

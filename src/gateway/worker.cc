@@ -17,6 +17,7 @@ namespace asio = net::asio;
 namespace {
 
 constexpr Duration accept_pause = 50ms;         // after running out of descriptors
+constexpr std::size_t refused_at_once = 64;     // connections reset before such a pause
 constexpr Duration accept_failure_every = 10s;  // told at most so often
 // Packets of a handshake that has begun may be on their way: longer than a round trip.
 constexpr Duration handshakes_settle = 200ms;
@@ -72,14 +73,20 @@ std::vector<int> Worker::listening() {
 }
 
 net::Task<void> Worker::accept_loop(net::TcpListener& listener) {
+  std::size_t refused_in_a_row = 0;
   while (true) {
     auto accepting = listener.accept(scheduler_);
     Result<std::unique_ptr<net::Stream>> stream = co_await std::move(accepting);
     if (!stream && stream.error().kind == ErrorKind::cancelled) break;
     if (!stream) note_accept_failure(stream.error());
-    if (!stream ||
-        connections_.size() >= options().client.connections_max / shared_.workers.size()) {
-      if (stream) stream->reset();
+    if (stream && !has_room()) {
+      (*stream)->reset();
+      if (++refused_in_a_row % refused_at_once != 0) continue;
+      stream = std::unexpected(Error{ErrorKind::overloaded, Origin::client, Retry::later, {}});
+    } else {
+      refused_in_a_row = 0;
+    }
+    if (!stream) {
       auto pause = scheduler_.sleep_until(scheduler_.now() + accept_pause);
       co_await std::move(pause);
       continue;
@@ -192,13 +199,37 @@ void Worker::name_request(Request& request) {
                    next_id_++);
 }
 
+/// Whether another connection may be served; at the limit, the one that has waited longest for its
+/// next request goes.
+bool Worker::has_room() {
+  if (connections_.size() < options().client.connections_max / shared_.workers.size()) return true;
+  if (waiting_.empty()) return false;
+  waiting_.front()->make_room();
+  metrics_.connections_displaced.add();
+  return true;
+}
+
+void Worker::awaits_request(Connection& connection) {
+  Connection::Place& place = connection.place();
+  if (std::exchange(place.waiting, true)) return;
+  waiting_.splice(waiting_.end(), serving_, place.at);
+}
+
+void Worker::has_request(Connection& connection) {
+  Connection::Place& place = connection.place();
+  if (std::exchange(place.waiting, false)) serving_.splice(serving_.end(), waiting_, place.at);
+}
+
 void Worker::opened(Connection& connection) {
+  connection.place().at = serving_.insert(serving_.end(), &connection);
   connections_.insert(&connection);
   metrics_.connections_opened.add();
 }
 
 void Worker::closed(Connection& connection) {
   connections_.erase(&connection);
+  has_request(connection);
+  serving_.erase(connection.place().at);
   metrics_.connections_closed.add();
   check_drained();
 }

@@ -14,6 +14,7 @@
 #include "gateway/metrics.h"
 #include "gateway/options.h"
 #include "gateway/request.h"
+#include "gateway/request_memory.h"
 #include "gateway/upstream_pool.h"
 #include "gateway/view.h"
 #include "net/http_call.h"
@@ -35,6 +36,7 @@ struct Shared {
   Admission& admission;
   cluster::RetryBudget& retries;
   AccessLogFile& access_log;
+  RequestMemory& request_memory;
   const std::vector<std::unique_ptr<Worker>>& workers;
   TimePoint started;
 };
@@ -106,6 +108,9 @@ class Worker {
   /// Gives the request an id if the client gave none, and its time of arrival.
   void name_request(Request& request);
   void opened(Connection& connection);
+  /// From now on the connection may be closed to make room for another; not any more.
+  void awaits_request(Connection& connection);
+  void has_request(Connection& connection);
   void closed(Connection& connection);
   bool holds(Connection& connection) const { return connections_.contains(&connection); }
   /// Counts and logs a finished request.
@@ -113,6 +118,7 @@ class Worker {
 
  private:
   net::Task<void> accept_loop(net::TcpListener& listener);
+  bool has_room();
   net::Task<void> close_when_empty(net::TcpListener& listener);
   void note_accept_failure(const Error& error);
   void check_drained();
@@ -137,6 +143,8 @@ class Worker {
   std::list<net::TcpListener> listeners_;
   std::size_t listening_ = 0;  // of them, those not closed
   std::unordered_set<Connection*> connections_;
+  std::list<Connection*> waiting_;  // for a request; the one that has waited longest first
+  std::list<Connection*> serving_;
   std::string http_date_;
   std::time_t http_date_second_ = 0;
   std::uint64_t id_prefix_;

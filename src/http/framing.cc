@@ -15,6 +15,16 @@ int hex_value(char c) noexcept {
   return -1;
 }
 
+/// What may not stand in a chunk extension or a trailer.
+bool is_control(char c) noexcept {
+  return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
+}
+
+bool is_token_char(char c) noexcept {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+         std::string_view("!#$%&'*+-.^_`|~").contains(c);
+}
+
 constexpr unsigned size_digits_max = 15;  // 60 bits: no overflow
 
 }  // namespace
@@ -77,8 +87,12 @@ void BodyWatcher::step(char c) noexcept {
       break;
     }
     case Phase::extension:
-      if (++overhead_ > chunk_overhead_max || c == '\n' || c == '\0') return fail();
-      if (c == '\r') phase_ = Phase::size_lf;
+      if (++overhead_ > chunk_overhead_max) return fail();
+      if (c == '\r') {
+        phase_ = Phase::size_lf;
+      } else if (is_control(c)) {
+        fail();
+      }
       break;
     case Phase::size_lf:
       expect('\n', left_ == 0 ? Phase::trailer : Phase::data);
@@ -94,15 +108,27 @@ void BodyWatcher::step(char c) noexcept {
     case Phase::trailer:
       if (c == '\r') {
         phase_ = Phase::last_lf;
-      } else if (c == '\n' || c == ' ' || c == '\t') {
-        fail();
+      } else if (is_token_char(c)) {
+        phase_ = Phase::trailer_name;
       } else {
+        fail();
+      }
+      break;
+    case Phase::trailer_name:
+      if (++overhead_ > chunk_overhead_max) return fail();
+      if (c == ':') {
         phase_ = Phase::trailer_line;
+      } else if (!is_token_char(c)) {
+        fail();
       }
       break;
     case Phase::trailer_line:
-      if (++overhead_ > chunk_overhead_max || c == '\n' || c == '\0') return fail();
-      if (c == '\r') phase_ = Phase::trailer_lf;
+      if (++overhead_ > chunk_overhead_max) return fail();
+      if (c == '\r') {
+        phase_ = Phase::trailer_lf;
+      } else if (is_control(c)) {
+        fail();
+      }
       break;
     case Phase::trailer_lf:
       expect('\n', Phase::trailer);

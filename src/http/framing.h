@@ -60,6 +60,7 @@ class BodyWatcher {
     data_cr,
     data_lf,
     trailer,
+    trailer_name,
     trailer_line,
     trailer_lf,
     last_lf

@@ -54,6 +54,7 @@ constexpr KnownField known_fields[] = {
     {"content-length", FieldId::content_length},
     {"accept-encoding", FieldId::accept_encoding},
     {"x-forwarded-for", FieldId::x_forwarded_for},
+    {"content-encoding", FieldId::content_encoding},
     {"proxy-connection", FieldId::proxy_connection},
     {"x-forwarded-host", FieldId::x_forwarded_host},
     {"transfer-encoding", FieldId::transfer_encoding},
@@ -73,6 +74,17 @@ FieldId classify(std::string_view name) noexcept {
     return FieldId::access_control;
   }
   return FieldId::other;
+}
+
+/// Whether some server behind us might take the name for one that frames the body: CGI and its
+/// heirs read `_` as `-`.
+bool imitates_framing(std::string_view name) noexcept {
+  const auto imitates = [name](std::string_view known) {
+    return name.size() == known.size() &&
+           std::equal(name.begin(), name.end(), known.begin(),
+                      [](char a, char b) { return (a == '_' ? '-' : lower(a)) == b; });
+  };
+  return imitates("content-length") || imitates("transfer-encoding");
 }
 
 HeadParse bad(int status, std::string_view problem) {
@@ -136,6 +148,9 @@ std::optional<HeadParse> note_field(const Field& field, FieldParse& parse) {
     case FieldId::connection:
       parse.close = parse.close || has_token(field.value, "close");
       parse.keep_alive = parse.keep_alive || has_token(field.value, "keep-alive");
+      return std::nullopt;
+    case FieldId::other:
+      if (imitates_framing(field.name)) return bad(400, "a header name that imitates another");
       return std::nullopt;
     default:
       return std::nullopt;
@@ -238,14 +253,36 @@ HeadParse parse_request_line(std::string_view bytes, const HeadLimits& limits, R
                : bad(400, "a malformed request line");
   }
   if (!version.starts_with("HTTP/")) return bad(400, "a malformed request line");
-  if (!version.starts_with("HTTP/1."))
-    return bad(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
-  if ((version[7] != '0' && version[7] != '1') || version.substr(8) != "\r\n") {
+  const auto digit = [&](std::size_t i) { return version[i] >= '0' && version[i] <= '9'; };
+  if (!digit(5) || version[6] != '.' || !digit(7) || version.substr(8) != "\r\n") {
     return bad(400, "a malformed HTTP version");
   }
+  if (version[5] != '1' || version[7] > '1')
+    return bad(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
   out.minor_version = version[7] - '0';
   next = at + 11;
   return {.state = HeadParse::State::complete};
+}
+
+/// `host`, `host:port`, `[v6]` or `[v6]:port` in the characters that a registered name may have
+/// (RFC 3986 §3.2.2), less the comma, which two merged fields would leave.
+bool is_authority(std::string_view text) noexcept {
+  const std::size_t end_of_host = text.starts_with('[') ? text.find(']') : 0;
+  if (end_of_host == std::string_view::npos) return false;
+  const std::size_t colon = text.find(':', end_of_host);
+  if (colon != std::string_view::npos) {
+    const std::string_view port = text.substr(colon + 1);
+    if (port.size() > 5 || port.find_first_not_of("0123456789") != std::string_view::npos)
+      return false;
+    text = text.substr(0, colon);
+  }
+  const bool bracketed = end_of_host > 0;
+  if (bracketed && end_of_host + 1 != text.size()) return false;
+  if (bracketed) text = text.substr(1, end_of_host - 1);
+  return std::ranges::all_of(text, [bracketed](char c) {
+    const bool alnum = (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z');
+    return alnum || std::string_view(bracketed ? ":.%-_~" : "-._~%!$&'()*+;=").contains(c);
+  });
 }
 
 /// Host and target forms: what RFC 9112 §3.2 asks of a server.
@@ -259,10 +296,17 @@ std::optional<HeadParse> check_target(RequestHead& head) {
   }
   if (hosts > 1) return bad(400, "more than one Host");
   if (hosts == 0 && head.minor_version == 1) return bad(400, "missing Host");
+  if (!is_authority(head.authority)) return bad(400, "a malformed Host");
+  if (head.target.contains('#')) return bad(400, "a fragment in the request target");
   if (head.target.starts_with('/')) return std::nullopt;
   if (head.target == "*" && head.method == "OPTIONS") return std::nullopt;
   if (head.method == "CONNECT") return bad(405, "CONNECT is not served here");
-  if (!take_absolute_form(head)) return bad(400, "a malformed request target");
+  const std::string_view host = head.authority;
+  if (!take_absolute_form(head) || !is_authority(head.authority))
+    return bad(400, "a malformed request target");
+  // A server would have to ignore Host here; another might not.
+  if (hosts == 1 && !equals_ignoring_case(host, head.authority))
+    return bad(400, "Host and the request target name different servers");
   return std::nullopt;
 }
 
@@ -311,8 +355,10 @@ HeadParse parse_request_head(std::string_view bytes, const HeadLimits& limits, R
   if (out.framing.kind == Framing::Kind::sized && out.framing.length == 0) out.framing = {};
   out.keep_alive = !parse.close && (out.minor_version == 1 || parse.keep_alive);
   out.expects_continue = false;
-  if (const std::string_view expect = out.fields.find(FieldId::expect); !expect.empty()) {
-    if (!equals_ignoring_case(expect, "100-continue")) return bad(417, "an unknown expectation");
+  for (const Field& field : out.fields.all()) {
+    if (field.id != FieldId::expect) continue;
+    if (!equals_ignoring_case(field.value, "100-continue"))
+      return bad(417, "an unknown expectation");
     out.expects_continue = out.minor_version == 1;
   }
   return parse.result;

@@ -38,6 +38,7 @@ enum class FieldId : std::uint8_t {
   // Read and passed.
   accept_encoding,
   authorization,
+  content_encoding,
   content_type,
   user_agent,
   date,
@@ -120,7 +121,8 @@ struct HeadParse {
 /// Strict where leniency lets two parsers disagree (request smuggling): lines end in CRLF, no
 /// folding, no space before a colon, no control characters, at most one Content-Length and it is
 /// plain digits, no Content-Length beside Transfer-Encoding, `chunked` alone as transfer coding,
-/// exactly one Host in HTTP/1.1. Source: RFC 9112. O(bytes), allocates nothing, any thread.
+/// no name that imitates one of the two, exactly one well-formed Host in HTTP/1.1, and the same one
+/// in an absolute target. Source: RFC 9112. O(bytes), allocates nothing, any thread.
 HeadParse parse_request_head(std::string_view bytes, const HeadLimits& limits, RequestHead& out);
 
 /// Parses a response head, equally strict about what decides the framing.
@@ -129,6 +131,11 @@ HeadParse parse_response_head(std::string_view bytes, const HeadLimits& limits, 
 /// The body that follows `head` when the request had `method` (RFC 9112 §6.3): none for HEAD, 1xx,
 /// 204 and 304.
 Framing response_framing(const ResponseHead& head, std::string_view method) noexcept;
+
+/// A redirect: no node has a reason to send one, and nobody follows it.
+constexpr bool is_redirect(int status) noexcept {
+  return status >= 300 && status < 400 && status != 304;
+}
 
 /// Compares two tokens without regard to ASCII case.
 bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept;

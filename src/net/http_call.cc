@@ -62,8 +62,14 @@ Task<Result<std::size_t>> HttpCall::read_some(std::size_t offset, TimePoint dead
 Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view method,
                                                                TimePoint deadline) {
   std::string_view held;  // what is known of the head: scratch, or carry_ once it came in pieces
+  std::size_t parsed = 0;
+  int interims = 0;
   while (true) {
-    if (!held.empty()) {
+    // A head that comes a byte at a time is looked at again only when a line of it has ended.
+    const bool worth_parsing = parsed == 0 || held.size() >= limits_.bytes_max ||
+                               held.substr(std::min(parsed, held.size())).contains('\n');
+    if (!held.empty() && worth_parsing) {
+      parsed = held.size();
       const http::HeadParse parse = http::parse_response_head(held, limits_, scratch_.head);
       if (parse.state == http::HeadParse::State::bad) {
         co_return std::unexpected(
@@ -71,6 +77,12 @@ Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view 
                   fmt::format("the node's answer is not HTTP: {}", parse.problem)});
       }
       if (parse.state == http::HeadParse::State::complete) {
+        if (scratch_.head.status == 101 || ++interims > interim_max) {
+          co_return std::unexpected(Error{ErrorKind::bad_reply, Origin::node, Retry::other_node,
+                                          scratch_.head.status == 101
+                                              ? "the node changed the protocol unasked"
+                                              : "the node sent nothing but interim answers"});
+        }
         if (scratch_.head.status >= 200) {
           rest_ = held.substr(parse.length);
           body_ = http::BodyWatcher(http::response_framing(scratch_.head, method));
@@ -78,9 +90,15 @@ Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view 
           co_return &scratch_.head;
         }
         held.remove_prefix(parse.length);  // an interim answer
+        parsed = 0;
+        if (held.empty()) carry_.clear();
         continue;
       }
-      if (held.size() != carry_.size()) carry_ = std::string(held);
+    }
+    if (held.size() != carry_.size()) carry_ = std::string(held);
+    if (scheduler_ != nullptr && !carry_.empty()) {
+      deadline = std::min(deadline, scheduler_->now() + head_time_);
+      scheduler_ = nullptr;  // from the first byte on it stands
     }
     auto reading = read_some(0, deadline);
     const Result<std::size_t> got = co_await std::move(reading);

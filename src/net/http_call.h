@@ -31,12 +31,20 @@ class HttpCall {
   HttpCall(Stream& stream, HttpScratch& scratch, http::HeadLimits limits = {})
       : stream_(stream), scratch_(scratch), limits_(limits) {}
 
+  static constexpr int interim_max = 16;
+  /// A head must be whole this long after its first byte, whatever the deadline for the latter.
+  void limit_head_time(const Scheduler& scheduler, Duration limit) noexcept {
+    scheduler_ = &scheduler;
+    head_time_ = limit;
+  }
+
   /// Writes the slices in order. The views must stay valid until it returns.
   /// Error: reset (the peer closed), timeout, cancelled.
   Task<Result<void>> send(std::string_view head, std::string_view body, TimePoint deadline);
 
-  /// Receives the head, past any 1xx; the result is valid until the next suspension. `method`
-  /// decides the framing. Error: reset (closed before a whole head), bad_reply, timeout, cancelled.
+  /// Receives the head, past at most `interim_max` 1xx; the result is valid until the next
+  /// suspension. `method` decides the framing. Error: reset (closed before a whole head), bad_reply
+  /// (no HTTP, a change of protocol, too many 1xx), timeout, cancelled.
   Task<Result<const http::ResponseHead*>> receive_head(std::string_view method, TimePoint deadline);
 
   /// More bytes as they are on the wire, first those that came with the head; valid until the next
@@ -66,6 +74,8 @@ class HttpCall {
   Stream& stream_;
   HttpScratch& scratch_;
   http::HeadLimits limits_;
+  const Scheduler* scheduler_ = nullptr;
+  Duration head_time_{};
   http::BodyWatcher body_;
   std::string carry_;      // the beginning of a head that came in pieces
   std::string_view rest_;  // received after the head and not yet handed out

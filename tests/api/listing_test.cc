@@ -77,8 +77,8 @@ TEST(ParseTags, RefusesWhatIsNoList) {
 
 TEST(ParseTags, RefusesMoreThanItsLimit) {
   std::string body = "{\"models\":[{\"name\":\"m\"}";
-  for (std::size_t i = 1; i < models_max; ++i) body += ",{\"name\":\"m\"}";
-  EXPECT_EQ(parse_tags(body + "]}")->size(), models_max);
+  for (std::size_t i = 1; i < models_max_default; ++i) body += ",{\"name\":\"m\"}";
+  EXPECT_EQ(parse_tags(body + "]}")->size(), models_max_default);
   EXPECT_FALSE(parse_tags(body + ",{\"name\":\"m\"}]}"));
 }
 

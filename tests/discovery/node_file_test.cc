@@ -219,6 +219,24 @@ TEST(NodeFile, KeepsUnknownFieldsAndOrderThroughAnyChanges) {
   }));
 }
 
+TEST(NodeFile, RemovesTheLastEntryThoughACommaAndACommentFollowIt) {
+  auto one =
+      NodeFile::parse("{\"nodes\": [\n  {\"url\": \"http://a:1\"}, // spare\n]}\n", "f").value();
+  ASSERT_EQ(one.nodes().size(), 1u);
+  EXPECT_TRUE(one.remove(node("a:1")));
+  EXPECT_EQ(one.nodes().size(), 0u);
+  EXPECT_TRUE(one.text().contains("// spare"));
+
+  auto two =
+      NodeFile::parse(
+          "{\"nodes\": [{\"url\": \"http://a:1\"},\n {\"url\": \"http://b:1\"}, /* x */ ]}", "f")
+          .value();
+  EXPECT_TRUE(two.remove(node("b:1")));
+  ASSERT_EQ(two.nodes().size(), 1u);
+  EXPECT_TRUE(two.remove(node("a:1")));
+  EXPECT_TRUE(two.nodes().empty());
+}
+
 TEST(NodeFile, EndsWellOnAnyDamage) {
   EXPECT_TRUE(rc::check([] {
     std::string text = established;

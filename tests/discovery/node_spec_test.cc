@@ -68,6 +68,8 @@ INSTANTIATE_TEST_SUITE_P(
         UrlCase{"query", "http://gpu/?a=b", "", "query"},
         UrlCase{"blank_inside", "http://gpu/a b", "", "path"},
         UrlCase{"line_break_inside", "http://gpu/a\r\nX: y", "", "path"},
+        UrlCase{"only_dots", "..", "", "not a host"},
+        UrlCase{"empty_label", "gpu..lan", "", "not a host"},
         UrlCase{"host_with_blank", "my gpu", "", "not a host"},
         UrlCase{"open_bracket", "[::1:8080", "", "[::1]:11434"},
         UrlCase{"bracket_and_word", "[::1]x", "", "[::1]:11434"},

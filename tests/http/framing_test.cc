@@ -115,6 +115,11 @@ std::vector<ChunkedCase> chunked_table() {
       {"line_feed_ends_payload", "5\r\nhello\n0\r\n\r\n", State::bad, "hello"},
       {"line_feed_ends_trailer", "0\r\nA: b\n\r\n", State::bad},
       {"line_feed_ends_body", "0\r\n\n", State::bad},
+      {"trailer_without_colon", "0\r\nGET / HTTP/1.1\r\n\r\n", State::bad},
+      {"trailer_without_name", "0\r\n: b\r\n\r\n", State::bad},
+      {"space_before_trailer_colon", "0\r\nA : b\r\n\r\n", State::bad},
+      {"control_in_trailer", "0\r\nA: \x01\r\n\r\n", State::bad},
+      {"control_in_extension", "1;a=\x7f\r\nx\r\n0\r\n\r\n", State::bad},
       {"folded_trailer", "0\r\n A: b\r\n\r\n", State::bad},
   };
 }
