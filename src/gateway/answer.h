@@ -69,6 +69,8 @@ class Answer {
   /// or, where the form has no word for it, with a reset. `mid_record`: part of a record has been
   /// written; `inside_chunk`: part of a raw chunk has.
   void fail(std::string_view message, bool mid_record, bool inside_chunk);
+  /// Bytes held back.
+  std::size_t held_back() const noexcept { return carry_.size(); }
   /// A chunk too large to hold back has gone out in part.
   bool inside_chunk() const noexcept { return inside_chunk_; }
   /// The node's body broke off after `fed` bytes of payload, of which `whole` are whole records:

@@ -225,10 +225,15 @@ std::optional<Error> Attempt::forward(std::string_view piece) {
   }
   if (body.done() && !complete() && !answer_.committed())
     return std::nullopt;  // the caller tries elsewhere
-  if (body.payload_bytes() == 0 && !body.done()) {
-    if (answer_.passes_raw()) answer_.hold(piece.substr(0, used));
+  // Half a record could not be taken back.
+  const bool holds =
+      (body.payload_bytes() == 0 && !body.done()) ||
+      (watcher_.mid_record() && !complete() && answer_.held_back() + used <= Answer::carry_max);
+  if (holds && answer_.passes_raw()) {
+    answer_.hold(piece.substr(0, used));
     return std::nullopt;
   }
+  if (body.payload_bytes() == 0 && !body.done()) return std::nullopt;
   if (!answer_.committed() && plan_.resume != nullptr) plan_.resume->keep(plan_.body);
   if (!answer_.passes_raw()) {
     if (auto wrong = forward_payload(payloads)) return wrong;

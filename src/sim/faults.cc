@@ -30,6 +30,7 @@ constexpr std::pair<std::string_view, FaultKind> kinds[] = {
     {"cut_in_chunk", FaultKind::cut_in_chunk},
     {"bad_chunk", FaultKind::bad_chunk},
     {"half_record", FaultKind::half_record},
+    {"garbage_record", FaultKind::garbage_record},
     {"long_length", FaultKind::long_length},
     {"short_length", FaultKind::short_length},
     {"foreign", FaultKind::foreign},

@@ -63,6 +63,10 @@ asio::awaitable<void> break_stream(Call call, AnswerWriter& writer, std::string 
                                        Exchange::BadChunk::sizeless);
       exchange.close();
       throw ClientGone{};
+    case FaultKind::garbage_record:
+      co_await exchange.send(writer.stream_type(), "<html>no record</html>\n\n");
+      co_await exchange.end();
+      break;
     default:  // half_record
       record.resize(record.size() / 2);
       co_await exchange.send(writer.stream_type(), record);
@@ -92,6 +96,7 @@ asio::awaitable<ApiResult<bool>> meet_fault(Call call, AnswerWriter& writer, std
     case FaultKind::half_close:
     case FaultKind::cut_in_chunk:
     case FaultKind::bad_chunk:
+    case FaultKind::garbage_record:
     case FaultKind::half_record: {
       if (!writer.stream()) break;  // a whole answer is broken as it is sent
       auto record = call.exchange.started() ? std::string{} : writer.begin(0);

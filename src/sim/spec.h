@@ -58,6 +58,7 @@ enum class FaultKind : std::uint8_t {
                        // middle of a whole answer
   bad_chunk,           // a chunk without a size after `tokens` tokens, or instead of a whole answer
   half_record,         // ends a stream cleanly in the middle of the record after `tokens` tokens
+  garbage_record,      // sends a line that is no record after `tokens` tokens and ends a stream
   long_length,         // a Content-Length that is longer than the body, then the end
   short_length,        // a Content-Length that is shorter than the body
   foreign,             // answers as another web server does: 404, text/html

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "harness.h"
+#include "sim/faults.h"
 
 namespace sollol::test {
 namespace {
@@ -196,8 +197,10 @@ void first_node_first(gateway::Options& options) {
   options.health.error_rate_percent = 100;
 }
 
-constexpr FaultKind cutting[] = {FaultKind::die_after_tokens, FaultKind::stall_after_tokens,
-                                 FaultKind::end_after_tokens, FaultKind::error_after_tokens};
+constexpr FaultKind cutting[] = {
+    FaultKind::die_after_tokens,   FaultKind::stall_after_tokens, FaultKind::end_after_tokens,
+    FaultKind::error_after_tokens, FaultKind::half_close,         FaultKind::cut_in_chunk,
+    FaultKind::bad_chunk,          FaultKind::half_record,        FaultKind::garbage_record};
 
 /// The proof of the whole: greedy streams cut at random points, by every kind of node that fails,
 /// and continued elsewhere, end as the uncut answer does.
@@ -224,7 +227,7 @@ TEST(Resume, GreedyStreamsCutAnywhereEndAsTheUncutAnswer) {
     for (const std::string& node : fleet.nodes().names()) {
       sim::FaultSpec fault{.kind = kind, .tokens = tokens};
       if (node != first) {
-        fault = {.kind = round % 5 == 0 ? cutting[random() % 4] : FaultKind::none,
+        fault = {.kind = round % 5 == 0 ? cutting[random() % std::size(cutting)] : FaultKind::none,
                  .tokens = 1 + static_cast<std::uint32_t>(random() % 9)};
         if (node == (first == "c" ? "b" : "c")) fault = {};
       }
@@ -255,6 +258,9 @@ TEST(Resume, GreedyStreamsCutAnywhereEndAsTheUncutAnswer) {
     if (!cut_at_limit) EXPECT_EQ(seen.prompt, whole.prompt);
     if (testing::Test::HasFailure()) break;
   }
+  std::string faults;
+  for (const FaultKind kind : cutting) faults += fmt::format(" {}", sim::fault_name(kind));
+  fmt::print("faults:{}\n", faults);
   fmt::print(
       "{} streams: {} resumed, {} of them twice; {} byte-identical ({:.2f} %), {} with the "
       "totals of the uncut answer, {} ended by an error record\n",
@@ -262,6 +268,194 @@ TEST(Resume, GreedyStreamsCutAnywhereEndAsTheUncutAnswer) {
       totals, declined);
   EXPECT_GE(cut, streams / 2);
   EXPECT_GE(static_cast<double>(equal), 0.99 * static_cast<double>(streams));
+}
+
+/// One stream whose first node stops it after some tokens: what becomes of it, and why.
+struct Cut {
+  const char* name;
+  const char* target = "/api/chat";
+  std::string body = {};
+  sim::FaultSpec fault = {.kind = FaultKind::die_after_tokens, .tokens = 4};
+  const char* declined = "";  // the metric's reason; empty: it is continued
+  std::string fields = {};
+  std::function<void(gateway::Options&)> change = {};
+  std::function<void(sim::FleetConfig&)> nodes = {};
+};
+
+const std::string hello = R"("model":"llama3.2","messages":[{"role":"user","content":"Hello"}])";
+const std::string tools =
+    R"("tools":[{"type":"function","function":{"name":"get_weather","description":"",)"
+    R"("parameters":{"type":"object","properties":{"city":{"type":"string"}}}}}])";
+
+std::vector<Cut> cuts() {
+  std::vector<Cut> table = {
+      {"chat", "/api/chat", "{" + hello + "}"},
+      {"tools_that_were_not_called", "/api/chat", "{" + hello + "," + tools + "}"},
+      {"stop_sequence", "/api/chat",
+       "{" + hello + R"(,"options":{"temperature":0,"stop":["zzz"]}})"},
+      {"logprobs", "/api/chat", "{" + hello + R"(,"logprobs":true})"},
+      {"runner_died",
+       "/api/chat",
+       "{" + hello + "}",
+       {.kind = FaultKind::error_after_tokens, .tokens = 4}},
+      {"thinking_turned_off", "/api/chat", "{" + hello + R"(,"think":false})"},
+  };
+  const auto declined = [&table](const char* name, const char* target, std::string body,
+                                 const char* reason) -> Cut& {
+    table.push_back({name, target, std::move(body)});
+    table.back().declined = reason;
+    return table.back();
+  };
+  declined("thinking", "/api/chat", "{" + hello + "}", "thinking").nodes =
+      [](sim::FleetConfig& config) {
+        for (auto& node : config.nodes) node.models[0].capabilities.emplace_back("thinking");
+      };
+  declined("format", "/api/chat", "{" + hello + R"(,"format":"json"})", "format");
+  declined("templated_prompt", "/api/generate", R"({"model":"llama3.2","prompt":"Hello"})", "api");
+  declined("completions", "/v1/completions",
+           R"({"model":"llama3.2","prompt":"Hello","stream":true})", "api");
+  declined("responses", "/v1/responses", R"({"model":"llama3.2","input":"Hello","stream":true})",
+           "api");
+  declined("other_digest", "/api/chat", "{" + hello + "}", "no_node").nodes =
+      [](sim::FleetConfig& config) { config.nodes[1].models[0].digest = std::string(64, 'f'); };
+  declined("pinned", "/api/chat", "{" + hello + "}", "no_node").fields = "X-Sollol-Node: a\r\n";
+  declined("turned_off_by_the_request", "/api/chat", "{" + hello + "}", "turned_off").fields =
+      "X-Sollol-Resume: off\r\n";
+  declined("turned_off", "/api/chat", "{" + hello + "}", "turned_off").change =
+      [](gateway::Options& options) { options.resume.enabled = false; };
+  declined("large_request", "/api/chat", "{" + hello + "}", "too_long").change =
+      [](gateway::Options& options) { options.resume.body_max = 10; };
+  declined("long_answer", "/api/chat", "{" + hello + "}", "too_long").change =
+      [](gateway::Options& options) { options.resume.text_max = 5; };
+  declined("no_attempts_left", "/api/chat", "{" + hello + "}", "retry_limits").change =
+      [](gateway::Options& options) { options.retry.attempts_max = 0; };
+  return table;
+}
+
+double metric(TestFleet& fleet, const std::string& name) {
+  const std::string text = fleet.ask("GET", "/metrics").body;
+  const auto at = text.find("\n" + name + " ");
+  return at == std::string::npos ? 0 : std::stod(text.substr(at + name.size() + 2));
+}
+
+class OneCut : public testing::TestWithParam<Cut> {};
+
+TEST_P(OneCut, IsContinuedOrEndedByTheApisError) {
+  const Cut& cut = GetParam();
+  sim::FleetConfig config = fleet_of(2);
+  for (auto& node : config.nodes) node.models[0].decode_tokens_per_s = 300;  // one by one
+  if (cut.nodes) cut.nodes(config);
+  TestFleet fleet(std::move(config), [&](gateway::Options& options) {
+    first_node_first(options);
+    if (cut.change) cut.change(options);
+  });
+  fleet.nodes().set_fault("a", cut.fault);
+  const Answer answer = fleet.ask("POST", cut.target, cut.body, cut.fields);
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_TRUE(answer.complete);
+  EXPECT_EQ(answer.field("x-sollol-node"), "a");
+  const std::string reason =
+      fmt::format("sollol_resume_declined_total{{reason=\"{}\"}}", cut.declined);
+  if (*cut.declined != '\0') {
+    EXPECT_TRUE(answer.body.contains("error")) << answer.body;
+    EXPECT_FALSE(answer.raw.contains("X-Sollol-Resumed"));
+    EXPECT_EQ(metric(fleet, "sollol_resumed_streams_total"), 0);
+    EXPECT_EQ(metric(fleet, reason), 1) << fleet.ask("GET", "/metrics").body;
+    return;
+  }
+  EXPECT_EQ(last_record(answer.body).at("sollol_resumed"), 1) << answer.body;
+  EXPECT_TRUE(answer.raw.ends_with("0\r\nX-Sollol-Resumed: 1\r\n\r\n"));
+  EXPECT_EQ(metric(fleet, "sollol_resumed_streams_total"), 1);
+}
+INSTANTIATE_TEST_SUITE_P(Table, OneCut, testing::ValuesIn(cuts()),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(Resume, AToolCallThatWasSentIsNotRepeated) {
+  // Two calls cannot be had from a simulated node, so the stream dies between call and end.
+  TestFleet fleet(fleet_of(2), first_node_first);
+  const std::string body =
+      R"({"model":"llama3.2","messages":[{"role":"user","content":"What is the weather?"}],)" +
+      tools + "}";
+  const auto tokens = last_record(fleet.ask("POST", "/api/chat", body).body).at("eval_count");
+  fleet.nodes().set_fault(
+      "a", {.kind = FaultKind::die_after_tokens, .tokens = tokens.to_number<std::uint32_t>()});
+  const Answer answer = fleet.ask("POST", "/api/chat", body);
+  EXPECT_TRUE(answer.body.contains("get_weather")) << answer.body;
+  EXPECT_TRUE(last_record(answer.body).contains("error")) << answer.body;
+  EXPECT_EQ(metric(fleet, "sollol_resume_declined_total{reason=\"tool_call\"}"), 1);
+}
+
+/// A client of HTTP/1.0 gets its stream unframed, until the connection closes.
+TEST(Resume, WorksWithoutChunks) {
+  TestFleet fleet(fleet_of(2), first_node_first);
+  const std::string body = request_for(apis[1], "Hello");
+  const std::string whole = joined_text(fleet.ask("POST", "/api/chat", body).body);
+  fleet.nodes().set_fault("a", {.kind = FaultKind::die_after_tokens, .tokens = 3});
+  RawClient client(fleet.port());
+  client.send(
+      fmt::format("POST /api/chat HTTP/1.0\r\nContent-Length: {}\r\n\r\n{}", body.size(), body));
+  const Answer answer = client.receive();
+  EXPECT_EQ(joined_text(answer.body), whole);
+  EXPECT_EQ(last_record(answer.body).at("sollol_resumed"), 1);
+}
+
+TEST(Resume, AnErrorAboutTheRequestIsTheClients) {
+  TestFleet fleet(fleet_of(2), first_node_first);
+  fleet.nodes().set_fault("a", {.kind = FaultKind::error_after_tokens,
+                                .tokens = 3,
+                                .text = "the prompt and answer exceed the context length"});
+  const Answer answer = fleet.ask("POST", "/api/chat", request_for(apis[1], "Hello"));
+  EXPECT_EQ(last_record(answer.body).at("error"),
+            "the prompt and answer exceed the context length");
+  EXPECT_EQ(fleet.nodes().counters("b").of("POST /api/chat"), 0u);
+}
+
+/// What is no stall: a cold load, a tool call in the making, a client that reads slowly.
+TEST(Stall, LegitimateSilenceIsWaitedFor) {
+  sim::FleetConfig config = fleet_of(1);
+  config.nodes[0].models[0].load_time = 700ms;
+  config.nodes[0].models[0].decode_tokens_per_s = 40;
+  TestFleet fleet(std::move(config),
+                  [](gateway::Options& options) { options.stall.fixed = 200ms; });
+  EXPECT_EQ(
+      last_record(fleet.ask("POST", "/api/chat", request_for(apis[1], "Hi", 5)).body).at("done"),
+      true);  // cold
+  const std::string body =
+      R"({"model":"llama3.2","messages":[{"role":"user","content":"What is the weather?"}],)" +
+      tools + "}";
+  const Answer call = fleet.ask("POST", "/api/chat", body);  // silent while the call is written
+  EXPECT_TRUE(call.body.contains("get_weather")) << call.body;
+  EXPECT_EQ(last_record(call.body).at("done"), true);
+  EXPECT_EQ(metric(fleet, "sollol_stalled_streams_total"), 0);
+}
+
+TEST(Stall, ASilentNodeIsLeftAndTheStreamGoesOn) {
+  TestFleet fleet(fleet_of(2), [](gateway::Options& options) {
+    first_node_first(options);
+    options.stall.least = 50ms;  // learnt from the first answers
+    options.stall.most = 1h;
+  });
+  for (int i = 0; i < 3; ++i) fleet.ask("POST", "/api/chat", request_for(apis[1], "Hi"));
+  fleet.nodes().set_fault("a", {.kind = FaultKind::stall_after_tokens, .tokens = 3});
+  const Answer answer = fleet.ask("POST", "/api/chat", request_for(apis[1], "Hello"));
+  EXPECT_EQ(last_record(answer.body).at("sollol_resumed"), 1) << answer.body;
+  EXPECT_EQ(metric(fleet, "sollol_stalled_streams_total"), 1);
+  EXPECT_TRUE(fleet.nodes().wait_until([&] {
+    return fleet.nodes().counters("a").client_gone == 1;
+  })) << "the work at the silent node is cancelled";
+}
+
+TEST(Stall, WithoutAnotherNodeTheStreamEndsWithAnError) {
+  TestFleet fleet(fleet_of(1), [](gateway::Options& options) {
+    first_node_first(options);
+    options.stall.fixed = 100ms;
+  });
+  fleet.nodes().set_fault("a", {.kind = FaultKind::stall_after_tokens, .tokens = 3});
+  for (const Api& api : apis) {
+    const Seen seen = read(api, fleet.ask("POST", api.target, request_for(api, "Hello")));
+    EXPECT_TRUE(seen.error) << api.name;
+    EXPECT_EQ(seen.problem, "") << api.name;
+  }
 }
 
 }  // namespace

@@ -167,6 +167,9 @@ TEST_F(FaultyNode, BreaksAStreamInsideARecordOrAChunk) {
   EXPECT_TRUE(half.complete);
   EXPECT_EQ(std::ranges::count(half.body, '\n'), 3);
   EXPECT_FALSE(half.body.ends_with('\n'));
+  const auto garbage = with({.kind = FaultKind::garbage_record, .tokens = 3});
+  EXPECT_TRUE(garbage.complete);
+  EXPECT_TRUE(garbage.body.ends_with("</html>\n\n"));
 }
 
 TEST_F(FaultyNode, HalfClosesAndReadsOn) {
