@@ -113,6 +113,41 @@ class Drain(LifecycleTest):
             self.assertIn(b"Ollama is running", connection.recv(4096))
         self.assertEqual(gateway.end(), 0)
 
+    def test_a_new_connection_is_served_or_refused_and_never_reset(self):
+        url = self.nodes()[0]
+        ends, answered = [], [0]
+
+        def client(port):
+            """One connection after the other, until one fails."""
+            for _ in range(100_000):
+                try:
+                    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                        answer = b""
+                        while piece := connection.recv(4096):
+                            answer += piece
+                    if not answer.endswith(b"Ollama is running"):
+                        ends.append(answer)
+                        return
+                    answered[0] += 1
+                except OSError as error:
+                    ends.append(type(error))
+                    return
+
+        for _ in range(5):
+            gateway = self.gateway("--node", url, "--workers", "2", "--log-access", "off", "--drain-idle-grace", "0.5")
+            clients = [threading.Thread(target=client, args=(gateway.port,)) for _ in range(4)]
+            before = answered[0]
+            for thread in clients:
+                thread.start()
+            eventually(lambda: answered[0] > before + 50, "load")
+            gateway.signal(signal.SIGTERM)
+            self.assertEqual(gateway.end(), 0)
+            for thread in clients:
+                thread.join(60)
+        print(f"5 drains under load: {answered[0]} connections served, then {len(ends)} refused", flush=True)
+        self.assertEqual(set(ends), {ConnectionRefusedError})
+
     def test_progress_is_logged(self):
         gateway = self.gateway("--node", self.nodes(rate=20)[0])
         stream = Stream(gateway.port, 140).begun()

@@ -68,6 +68,20 @@ class KeptClient(Client):
             connection.close()
 
 
+class AskingClient(Client):
+    """Streams a short answer on a connection of its own, again and again."""
+
+    def run(self):
+        for _ in range(self.bound):
+            if self.stopping:
+                return
+            stream = Stream(self.port, 8)
+            if stream.done():
+                self.answered += 1
+            else:
+                self.failures.append((stream.error, stream.status, stream.records[-1:]))
+
+
 class HandOver(LifecycleTest):
     def test_an_accidental_second_gateway_is_told_both_ways_out(self):
         gateway = self.gateway("--node", self.nodes()[0])
@@ -78,10 +92,10 @@ class HandOver(LifecycleTest):
         self.assertIn("--listen 127.0.0.1:PORT", second.text)
 
     def test_no_connection_is_refused_or_reset(self):
-        url = self.nodes()[0]
+        url = self.nodes(rate=1000)[0]
         gateway = self.gateway("--node", url, "--workers", "2", "--log-access", "off")
         address = f"127.0.0.1:{gateway.port}"
-        clients = [kind(gateway.port) for kind in (Client, Client, Client, KeptClient)]
+        clients = [kind(gateway.port) for kind in (Client, Client, KeptClient, AskingClient)]
         for number in range(HAND_OVERS):
             workers = "213"[number % 3]  # more, fewer and as many as before
             after = self.gateway("--node", url, "--take-over", "--workers", workers, "--log-access", "off",
