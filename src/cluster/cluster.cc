@@ -81,7 +81,8 @@ std::vector<LearntModel> Cluster::learnt(NodeId id) const {
                       .prefill_tokens_per_s = live.prefill_tokens_per_s,
                       .decode_tokens_per_s = live.decode_tokens_per_s,
                       .load_s = live.load_s,
-                      .service_s = live.service_s};
+                      .service_s = live.service_s,
+                      .longest_gap_s = live.longest_gap_s};
     {
       const std::scoped_lock lock(live.slots_mutex);
       known.slots = live.slots.learnt();
@@ -107,6 +108,7 @@ void Cluster::recall(Entry& entry, const ModelRecord& model, ReplicaLive& live) 
     live.decode_tokens_per_s = found->decode_tokens_per_s;
     live.load_s = found->load_s;
     live.service_s = found->service_s;
+    live.longest_gap_s = found->longest_gap_s;
     live.slots.restore(found->slots);
     live.limit = live.slots.limit();
   }

@@ -21,6 +21,7 @@ struct LearntModel {
   double decode_tokens_per_s = 0;
   double load_s = 0;
   double service_s = 0;
+  double longest_gap_s = 0;
 };
 
 /// All known nodes and what is learnt about them. Owned by one thread, which is told everything and

@@ -43,7 +43,8 @@ json::object model_json(const cluster::LearntModel& model) {
           {"prefill_tokens_per_s", model.prefill_tokens_per_s},
           {"decode_tokens_per_s", model.decode_tokens_per_s},
           {"load_s", model.load_s},
-          {"service_s", model.service_s}};
+          {"service_s", model.service_s},
+          {"longest_gap_s", model.longest_gap_s}};
 }
 
 cluster::LearntModel parse_model(const json::object& object) {
@@ -53,7 +54,8 @@ cluster::LearntModel parse_model(const json::object& object) {
           .prefill_tokens_per_s = positive_of(object, "prefill_tokens_per_s"),
           .decode_tokens_per_s = positive_of(object, "decode_tokens_per_s"),
           .load_s = positive_of(object, "load_s"),
-          .service_s = positive_of(object, "service_s")};
+          .service_s = positive_of(object, "service_s"),
+          .longest_gap_s = positive_of(object, "longest_gap_s")};
 }
 
 SavedNode parse_node(const json::object& object) {

@@ -275,7 +275,8 @@ TEST_F(TwoNodes, WhatIsRememberedIsTakenUpWithTheSameDigestOnly) {
                          .prefill_tokens_per_s = 1000,
                          .decode_tokens_per_s = 50,
                          .load_s = 3,
-                         .service_s = 2};
+                         .service_s = 2,
+                         .longest_gap_s = 0.5};
   LearntModel other = same;
   other.key = "other";
   other.digest = "old";
@@ -283,6 +284,7 @@ TEST_F(TwoNodes, WhatIsRememberedIsTakenUpWithTheSameDigestOnly) {
   EXPECT_EQ(cluster.learnt(a).size(), 2u) << "kept until the node lists its models";
   cluster.set_models(a, {model("other"), model("same")});
   EXPECT_EQ(replica("same")->decode_tokens_per_s, 50);
+  EXPECT_EQ(replica("same")->longest_gap_s, 0.5);
   EXPECT_EQ(replica("same")->limit, 4u);
   EXPECT_EQ(replica("other")->decode_tokens_per_s, 0);
   EXPECT_EQ(replica("other")->limit, 1u);

@@ -19,7 +19,8 @@ SavedState some_state() {
                          .prefill_tokens_per_s = 1234.5,
                          .decode_tokens_per_s = 56.25,
                          .load_s = 7,
-                         .service_s = 0.5});
+                         .service_s = 0.5,
+                         .longest_gap_s = 0.25});
   return {{node}};
 }
 
