@@ -219,14 +219,14 @@ TakeOver::~TakeOver() {
 }
 
 Result<std::string> TakeOver::ask(std::string_view step, std::vector<int>* passed) {
-  if (!step.empty() && !send_message(descriptor_, step))
-    return std::unexpected(failed("the running gateway has gone"));
-  std::string answer = receive_message(descriptor_, passed);
-  if (answer.empty()) {
-    return std::unexpected(
-        failed(fmt::format("the running gateway (process {}) did not hand over", pid_)));
-  }
-  return answer;
+  std::string answer;
+  if (step.empty() || send_message(descriptor_, step))
+    answer = receive_message(descriptor_, passed);
+  if (!answer.empty()) return answer;
+  return std::unexpected(failed(
+      fmt::format("the running gateway (process {}) did not hand over: it has ended, runs as "
+                  "another user, or hands over to another process",
+                  pid_)));
 }
 
 Result<void> TakeOver::prepare() {
