@@ -96,9 +96,13 @@ start_fleet() {
 
 start_gateway() {
   local address flags=()
-  for address in "${nodes[@]}"; do flags+=(--node "$address"); done
-  # The broken node breaks for every suite, so it must not be ejected after the first ones.
+  # The spare node of a stream that dies comes second.
+  for address in "${nodes[@]}"; do
+    flags+=(--node "$address$([[ $address != *127.0.31.5:* ]] || echo ",priority=1")")
+  done
+  # The broken nodes break for every suite, so they must not be ejected after the first ones.
   export SOLLOL_HEALTH_FAILURES_TO_EJECT=1000
+  export SOLLOL_HEALTH_WINDOW_REQUESTS=100000
   start gateway up --no-node-file --listen 127.0.0.1:0 "${flags[@]}"
   await gateway announced
   SOLLOL_URL=$(announced_url)

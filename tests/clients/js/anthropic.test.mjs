@@ -15,6 +15,7 @@ import {
   LIMIT,
   MEDIA,
   PNG_BASE64,
+  SURVIVES,
   THINK,
   URL_BASE,
   WEATHER_PARAMETERS,
@@ -142,6 +143,18 @@ test('an answer that breaks off does not look complete', LIMIT, async () => {
   else await read(); // a node alone says nothing of the failure
   assert.ok(kinds.includes('content_block_delta'));
   assert.ok(!kinds.includes('message_stop'));
+});
+
+test('a stream outlives its node', { ...LIMIT, skip: !GATEWAY }, async () => {
+  const ask = { model: SURVIVES, max_tokens: 500, messages: CHEESE, temperature: 0 };
+  const message = await client.messages.stream(ask).finalMessage();
+  assert.equal(message.stop_reason, 'end_turn');
+  assert.ok(message.usage.output_tokens > 3);
+  const again = await client.messages.create(ask);
+  assert.deepEqual(
+    message.content.map((block) => block.text),
+    again.content.map((block) => block.text),
+  );
 });
 
 test('streams aborted by their AbortController free their places', LIMIT, async () => {

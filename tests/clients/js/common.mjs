@@ -17,6 +17,7 @@ export const EMBED = 'nomic-embed-text';
 export const MEDIA = 'gemma3n:e4b';
 export const CASED = 'hf.co/Team/Chat-GGUF:Q4_K_M';
 export const BROKEN = 'breaks';
+export const SURVIVES = 'survives'; // its first node dies, a second one goes on; gateway only
 export const ABSENT = 'no-such-model';
 export const FLEET = ['llama3.2:latest', THINK, 'nomic-embed-text:latest', MEDIA, CASED];
 

@@ -13,9 +13,11 @@ import {
   EMBED,
   ENDLESS,
   FLEET,
+  GATEWAY,
   LIMIT,
   MEDIA,
   PNG_BASE64,
+  SURVIVES,
   THINK,
   URL_BASE,
   WEATHER_QUESTION,
@@ -229,6 +231,16 @@ for (const [name, call] of Object.entries({
     assert.ok(!parts.some((part) => part.done));
   });
 }
+
+test('a stream outlives its node', { ...LIMIT, skip: !GATEWAY }, async () => {
+  const ask = { model: SURVIVES, messages: CHEESE, options: { temperature: 0 } };
+  const parts = await collect(await client.chat({ ...ask, stream: true }));
+  const words = parts.map((part) => part.message.content);
+  assert.ok(parts.at(-1).done && parts.length > 4);
+  assert.equal(parts.at(-1).eval_count, words.filter((word) => word).length);
+  assert.equal(parts.at(-1).sollol_resumed, 1);
+  assert.equal(words.join(''), (await client.chat(ask)).message.content);
+});
 
 test('streams aborted by the client free their places', LIMIT, async () => {
   for (const _ of numbers(6)) {

@@ -16,6 +16,7 @@ import {
   LIMIT,
   MEDIA,
   PNG_BASE64,
+  SURVIVES,
   THINK,
   URL_BASE,
   WEATHER_QUESTION,
@@ -202,6 +203,16 @@ test('an answer that breaks off does not look complete', LIMIT, async () => {
   else await read(); // a node alone says nothing of the failure
   assert.ok(chunks.length > 0);
   assert.ok(!chunks.some((chunk) => chunk.choices.some((choice) => choice.finish_reason)));
+});
+
+test('a stream outlives its node', { ...LIMIT, skip: !GATEWAY }, async () => {
+  const ask = { model: SURVIVES, messages: CHEESE, temperature: 0 };
+  const chunks = await collect(await completions.create({ ...ask, stream: true }));
+  const words = chunks.map((chunk) => chunk.choices[0].delta.content ?? '');
+  assert.equal(new Set(chunks.map((chunk) => chunk.id)).size, 1);
+  assert.equal(chunks.at(-1).choices[0].finish_reason, 'stop');
+  assert.ok(words.filter((word) => word).length > 3);
+  assert.equal(words.join(''), (await completions.create(ask)).choices[0].message.content);
 });
 
 test('streams aborted by their AbortController free their places', LIMIT, async () => {

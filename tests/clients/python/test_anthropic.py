@@ -14,6 +14,7 @@ from common import (
     FLEET,
     GATEWAY,
     MEDIA,
+    SURVIVES,
     THINK,
     TIMEOUT_S,
     URL,
@@ -164,6 +165,19 @@ def test_an_answer_that_breaks_off_does_not_look_complete():
         read()
     assert "content_block_delta" in kinds
     assert "message_stop" not in kinds
+
+
+@pytest.mark.skipif(not GATEWAY, reason="a node alone does not survive itself")
+def test_a_stream_outlives_its_node(client):
+    ask = {"model": SURVIVES, "max_tokens": 500, "messages": CHEESE}
+    ask["extra_body"] = {"temperature": 0}  # `stream` has no parameter for it
+    with client.messages.stream(**ask) as stream:
+        words = list(stream.text_stream)
+        message = stream.get_final_message()
+    assert message.stop_reason == "end_turn"
+    assert [block.text for block in message.content] == ["".join(words)]
+    assert message.usage.output_tokens == len(words) > 3
+    assert "".join(words) == client.messages.create(**ask).content[0].text
 
 
 def test_abandoned_streams_free_their_places(client):

@@ -17,7 +17,9 @@ from common import (
     EMBED,
     ENDLESS,
     FLEET,
+    GATEWAY,
     MEDIA,
+    SURVIVES,
     THINK,
     TIMEOUT_S,
     URL,
@@ -417,6 +419,29 @@ def test_an_answer_that_breaks_off_is_an_error(call):
     assert parts
     assert not any(part.done for part in parts)
     assert caught.value.error
+
+
+@pytest.mark.skipif(not GATEWAY, reason="a node alone does not survive itself")
+@pytest.mark.parametrize("api", ["generate", "chat"])
+def test_a_stream_outlives_its_node(client, api):
+    # A raw prompt can be continued, one with a template cannot.
+    options = {"temperature": 0}
+    if api == "generate":
+        parts = list(client.generate(SURVIVES, CHEESE, raw=True, options=options, stream=True))
+    else:
+        messages = [{"role": "user", "content": CHEESE}]
+        parts = list(client.chat(SURVIVES, messages=messages, options=options, stream=True))
+    words = [p.response if api == "generate" else p.message.content for p in parts]
+    assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert len(parts) > 4  # more than the first node has said
+    assert parts[-1].eval_count == sum(1 for word in words if word)
+    assert parts[-1].total_duration > 0
+    again = (
+        client.generate(SURVIVES, CHEESE, raw=True, options=options).response
+        if api == "generate"
+        else client.chat(SURVIVES, messages=messages, options=options).message.content
+    )
+    assert "".join(words) == again
 
 
 # Leaving early, and many at once

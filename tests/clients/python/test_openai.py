@@ -19,6 +19,7 @@ from common import (
     FLEET,
     GATEWAY,
     MEDIA,
+    SURVIVES,
     THINK,
     TIMEOUT_S,
     V1,
@@ -283,6 +284,23 @@ def test_an_answer_that_breaks_off_does_not_look_complete():
         read()
     assert chunks
     assert not any(choice.finish_reason for chunk in chunks for choice in chunk.choices)
+
+
+@pytest.mark.skipif(not GATEWAY, reason="a node alone does not survive itself")
+def test_a_stream_outlives_its_node(client):
+    ask = {"model": SURVIVES, "messages": CHEESE, "temperature": 0}
+    chunks = list(
+        client.chat.completions.create(**ask, stream=True, stream_options={"include_usage": True})
+    )
+    words = [c.choices[0].delta.content or "" for c in chunks if c.choices]
+    reasons = [c.choices[0].finish_reason for c in chunks if c.choices]
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert reasons == [None] * (len(reasons) - 1) + ["stop"]
+    usage = chunks[-1].usage
+    assert usage.completion_tokens == sum(1 for word in words if word) > 3
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+    again = client.chat.completions.create(**ask).choices[0].message.content
+    assert "".join(words) == again
 
 
 # Leaving early, and many at once
