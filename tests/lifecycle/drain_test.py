@@ -13,7 +13,7 @@ from common import LifecycleTest, Stream, eventually, request
 class Drain(LifecycleTest):
     def test_running_stream_is_finished_and_new_connections_are_refused(self):
         gateway = self.gateway("--node", self.nodes(rate=40)[0])
-        stream = Stream(gateway.port, 80).begun()
+        stream = Stream(gateway.port, 240).begun()
         gateway.signal(signal.SIGTERM)
         gateway.wait_line("stopping: finishing")
 
@@ -26,7 +26,7 @@ class Drain(LifecycleTest):
         eventually(refused, "refusal of a new connection")
         self.assertTrue(stream.is_alive(), "the stream goes on")
         self.assertTrue(stream.done(), f"{stream.error} {stream.records[-1:]}")
-        self.assertEqual(stream.records[-1]["eval_count"], 80)
+        self.assertEqual(stream.records[-1]["eval_count"], 240)
         self.assertEqual(gateway.end(), 0)
 
     def test_idle_connection_is_closed_after_the_grace_and_one_that_asks_is_answered(self):

@@ -117,7 +117,7 @@ class HandOver(LifecycleTest):
         old = self.gateway("--node", urls[0], "--state-file", str(state))
         request(old.port, "POST", "/sollol/v1/nodes", {"url": urls[1], "name": "added"})
         eventually(lambda: len([n for n in node_list(old.port) if n["state"] == "healthy"]) == 2, "both")
-        stream = Stream(old.port, 150).begun()
+        stream = Stream(old.port, 400).begun()
         new = self.start("up", "--listen", f"127.0.0.1:{old.port}", "--node", urls[0], "--take-over",
                          "--state-file", str(state))
         old.wait_line("another gateway has taken over: finishing")
