@@ -1,10 +1,12 @@
 """Out of file descriptors: nothing spins, no node is blamed, and it passes."""
 
 import http.client
+import http.server
 import json
 import os
 import resource
 import socket
+import threading
 import time
 import unittest
 
@@ -20,7 +22,63 @@ def cpu_s(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class ClosingNode(http.server.BaseHTTPRequestHandler):
+    """A node that closes each connection, so that every probe needs a descriptor. Counts them."""
+
+    asked = 0
+    answers = {
+        "/api/version": {"version": "0.33.0"},
+        "/api/ps": {"models": []},
+        "/api/tags": {"models": [{"name": "m:latest", "model": "m:latest", "digest": "d", "size": 1,
+                                  "modified_at": "2026-01-01T00:00:00Z"}]},
+    }
+
+    def do_GET(self):
+        type(self).asked += self.path == "/api/version"
+        text = json.dumps(self.answers[self.path]).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *arguments):
+        pass
+
+
 class Descriptors(LifecycleTest):
+    def test_a_probe_that_cannot_be_sent_takes_no_node_down(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), ClosingNode)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+        gateway = self.gateway("--node", f"http://127.0.0.1:{server.server_port}", "--workers", "1",
+                               "--log-access", "off", preexec=limit)
+        kept = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+
+        def state():
+            kept.request("GET", "/sollol/v1/nodes")
+            return json.loads(kept.getresponse().read())["nodes"][0]["state"]
+
+        self.assertEqual(state(), "healthy")
+        others = [socket.create_connection(("127.0.0.1", gateway.port), timeout=30) for _ in range(LIMIT + 20)]
+
+        def probes_have_ceased():
+            before = ClosingNode.asked
+            time.sleep(1)  # twenty probes would have been sent
+            return ClosingNode.asked == before
+
+        eventually(probes_have_ceased, "probes that cannot be sent")
+        self.assertEqual(state(), "healthy")
+        self.assertNotIn("-> down", gateway.text)
+        for connection in others:
+            connection.close()
+        seen = ClosingNode.asked
+        eventually(lambda: ClosingNode.asked > seen, "probes again")
+        self.assertEqual(state(), "healthy")
+        kept.close()
+        server.shutdown()
+        server.server_close()
+
     def test_accepting_pauses_and_nodes_stay(self):
         limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
         gateway = self.gateway("--node", self.nodes()[0], "--workers", "1", "--log-access", "off", preexec=limit)
