@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "api/json_scan.h"
 #include "api/json_text.h"
 #include "api/model_name.h"
 
@@ -68,6 +69,20 @@ Reply error_reply(Dialect dialect, int status, std::string_view message,
       break;
   }
   return {status, json_content_type, anthropic_body(status, message, request_id)};
+}
+
+std::string error_message(std::string_view body) {
+  const auto error = json_field(body, "error");
+  const auto message = json_field(error, "message");
+  std::string text = json_decoded(message.empty() ? error : message);
+  return text.empty() ? std::string(body) : text;
+}
+
+Reply translated_error(Dialect dialect, int status, std::string_view native_body,
+                       std::string_view request_id) {
+  if (dialect == Dialect::native && native_body.starts_with('{'))
+    return {status, json_content_type, std::string(native_body)};
+  return error_reply(dialect, status, error_message(native_body), request_id);
 }
 
 Reply model_not_found(Operation operation, std::string_view model_as_written,

@@ -25,6 +25,13 @@ struct Reply {
 Reply error_reply(Dialect dialect, int status, std::string_view message,
                   std::string_view request_id = {});
 
+/// A node's native error body in the caller's form; native ones stay as they are.
+Reply translated_error(Dialect dialect, int status, std::string_view native_body,
+                       std::string_view request_id = {});
+
+/// The text of an error body of any of the APIs; the body itself when it is none.
+std::string error_message(std::string_view body);
+
 /// The 404 for a model that no node has, in the words that Ollama has for this operation.
 Reply model_not_found(Operation operation, std::string_view model_as_written,
                       std::string_view request_id = {});

@@ -22,14 +22,6 @@ Dialect dialect_of_form(StreamForm form) {
   }
 }
 
-/// The text of an error body of any of the APIs; the body itself when it is none.
-std::string message_of(std::string_view body) {
-  const auto error = json_field(body, "error");
-  const auto message = json_field(error, "message");
-  std::string text = json_decoded(message.empty() ? error : message);
-  return text.empty() ? std::string(body) : text;
-}
-
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
     text.remove_suffix(1);
@@ -75,13 +67,13 @@ std::string_view stream_content_type(StreamForm form) noexcept {
 
 std::string refusal_record(StreamForm form, int status, std::string_view body) {
   body = trimmed(body);
-  if (form == StreamForm::sse_responses) return error_record(form, message_of(body));
+  if (form == StreamForm::sse_responses) return error_record(form, error_message(body));
   const bool own_form = body.starts_with('{') && body.ends_with('}') &&
                         !json_field(body, "error").empty() &&
                         body.find_first_of("\r\n") == std::string_view::npos;
-  const std::string text = own_form
-                               ? std::string(body)
-                               : error_reply(dialect_of_form(form), status, message_of(body)).body;
+  const std::string text =
+      own_form ? std::string(body)
+               : error_reply(dialect_of_form(form), status, error_message(body)).body;
   switch (form) {
     case StreamForm::ndjson_answer:
     case StreamForm::ndjson_progress:

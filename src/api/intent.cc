@@ -24,10 +24,6 @@ static_assert(json_padding >= simdjson::SIMDJSON_PADDING);
 constexpr std::size_t parser_initial = 64 << 10;
 constexpr std::size_t parser_kept_max = 4 << 20;
 
-/// The runner options, in the order in which they are hashed. `num_ctx` is first.
-constexpr std::array<std::string_view, 7> runner_options = {
-    "num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"};
-
 bool is_native(Operation op) { return dialect_of(op) == Dialect::native; }
 
 bool streams_by_default(Operation op) {

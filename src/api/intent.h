@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,6 +15,11 @@ namespace sollol::api {
 
 /// Bodies handed to the scanner are followed by this many readable bytes, of any value.
 inline constexpr std::size_t json_padding = 64;
+
+/// The options that belong to the runner: another value means a reload of the model
+/// (reference/ollama-api.md §14.3). In the order in which they are hashed.
+inline constexpr std::array<std::string_view, 7> runner_options = {
+    "num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"};
 
 enum class KeepAlive : std::uint8_t { absent, unload, keep };
 

@@ -53,6 +53,12 @@ struct RetrySettings {
   std::uint64_t budget_percent = 20;
 };
 
+/// Loads of models.
+struct LoadSettings {
+  std::string owner = "gateway";  // or "request"
+  Duration timeout = 1800s;
+};
+
 /// Answers that come piece by piece.
 struct StreamSettings {
   Duration heartbeat = 10s;  // 0: none
@@ -110,6 +116,7 @@ struct Settings {
   LimitSettings limits = {};
   UpstreamSettings upstream = {};
   RetrySettings retry = {};
+  LoadSettings load = {};
   StreamSettings stream = {};
   HealthSettings health = {};
   LogSettings log = {};

@@ -99,6 +99,15 @@ std::vector<Setting> make_table() {
        "Further nodes tried for a request when one fails.", 0, 16},
       {"retry.budget_percent", [](S& s) -> Field { return &s.retry.budget_percent; },
        "Retries allowed, in percent of requests, so that a failing fleet is not flooded.", 0, 100},
+      {"load.owner",
+       [](S& s) -> Field { return &s.load.owner; },
+       "Who has a node load a model: the `gateway`, once for all who wait for it and whatever they "
+       "do meanwhile, or each `request` by itself.",
+       0,
+       0,
+       {"gateway", "request"}},
+      {"load.timeout_s", [](S& s) -> Field { return &s.load.timeout; },
+       "A load of the gateway's that takes longer has failed.", 1, 7 * a_day_s},
       {"stream.heartbeat_s", [](S& s) -> Field { return &s.stream.heartbeat; },
        "A stream that waits for its first token gets an empty record this often, so that nobody "
        "takes it for dead; 0 means never.",

@@ -94,6 +94,9 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.upstream.answer_max = settings.upstream.answer_bytes;
   options.retry = {.attempts_max = static_cast<std::uint32_t>(settings.retry.attempts),
                    .budget_percent = static_cast<std::uint32_t>(settings.retry.budget_percent)};
+  options.load.owner = settings.load.owner == "gateway" ? gateway::LoadOptions::Owner::gateway
+                                                        : gateway::LoadOptions::Owner::request;
+  options.load.timeout = settings.load.timeout;
   options.stream.heartbeat = settings.stream.heartbeat;
   options.resume = {.enabled = settings.stream.resume == "on",
                     .body_max = settings.stream.resume_body_bytes,

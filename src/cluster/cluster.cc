@@ -136,7 +136,7 @@ void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
   models.erase(repeated.begin(), repeated.end());
   const auto same = [](const ModelRecord& a, const ModelRecord& b) {
     return a.key == b.key && a.name == b.name && a.digest == b.digest &&
-           a.size_bytes == b.size_bytes;
+           a.size_bytes == b.size_bytes && a.remote == b.remote;
   };
   if (std::ranges::equal(entry.models, models, same)) return;
   entry.models = std::move(models);
@@ -160,6 +160,8 @@ void Cluster::set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded, Tim
   std::map<std::string_view, const LoadedRecord*> listed;
   for (const LoadedRecord& record : loaded) listed.emplace(record.key, &record);
   for (auto& [key, live] : it->second.replicas) {
+    // Until a load of ours ends, the list shows the runner that it replaces, or nothing.
+    if (live->loading_since_ns != 0) continue;
     const auto found = listed.find(key);
     if (found != listed.end()) {
       live->loaded_context = found->second->context_length;
@@ -252,8 +254,8 @@ std::shared_ptr<const Snapshot> Cluster::snapshot() {
         model.id = known.id;
         model.live = known.live;
       }
-      model.replicas.push_back(
-          {built->nodes.size(), entry.replicas.at(record.key), record.digest, record.size_bytes});
+      model.replicas.push_back({built->nodes.size(), entry.replicas.at(record.key), record.digest,
+                                record.size_bytes, record.remote});
     }
     built->nodes.push_back({id, entry.info, host_field(entry.info), entry.addresses, entry.live});
   }

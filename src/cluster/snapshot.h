@@ -36,6 +36,7 @@ struct ModelRecord {
   std::string name;  // display form
   std::string digest;
   std::uint64_t size_bytes = 0;
+  bool remote = false;  // a stub for a model of Ollama's cloud: nothing is ever loaded for it
 };
 
 struct Node {
@@ -52,6 +53,7 @@ struct Replica {
   std::shared_ptr<ReplicaLive> live;
   std::string digest;
   std::uint64_t size_bytes = 0;
+  bool remote = false;
 };
 
 struct Model {

@@ -31,6 +31,7 @@ json::object model_json(const cluster::Model& model, const cluster::Replica& rep
           {"digest", replica.digest},
           {"size", replica.size_bytes},
           {"loaded", live.loaded.load()},
+          {"loading", live.loading_since_ns.load() != 0},
           {"context_length", live.loaded_context.load()},
           {"in_flight", live.in_flight.load()},
           {"limit", live.limit.load()},

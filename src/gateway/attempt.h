@@ -41,7 +41,9 @@ struct Verdict {
   bool said_so = false;    // by an error record of the node, whose text `error` has
   Duration streamed{};     // from the first token to the last
   Duration longest_gap{};  // between two tokens
+  bool of_load = false;    // the model was not loaded; the request has not been sent
   api::Usage usage;
+  Duration took{};  // from sending the request
   cluster::RequestOutcome health = cluster::RequestOutcome::neutral;
 };
 

@@ -344,7 +344,7 @@ net::Task<bool> Control::fetch_models(std::shared_ptr<Probe> probe) {
   }
   std::vector<cluster::ModelRecord> records;
   for (const api::ModelEntry& model : *models) {
-    records.push_back({model.key, model.name, model.digest, model.size_bytes});
+    records.push_back({model.key, model.name, model.digest, model.size_bytes, model.remote});
   }
   cluster_.set_models(probe->id, std::move(records));
   update_listing(*probe, [&](NodeListing& listing) {

@@ -10,6 +10,7 @@
 #include "cluster/retry_budget.h"
 #include "gateway/access_log.h"
 #include "gateway/admission.h"
+#include "gateway/cold_load.h"
 #include "gateway/control.h"
 #include "gateway/state_keeper.h"
 #include "net/listening.h"
@@ -39,6 +40,7 @@ struct Gateway::Impl {
   std::unique_ptr<Control> control;
   std::unique_ptr<StateKeeper> state;
   std::unique_ptr<Admission> admission;
+  ColdLoads loads;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<Shared> shared;
   std::vector<Beat> beats;  // of each worker, then the control thread
@@ -57,7 +59,7 @@ Result<void> Gateway::prepare() {
   impl.admission =
       std::make_unique<Admission>(*impl.options, impl.views, impl.control->scheduler());
   impl.shared = std::make_unique<Shared>(
-      Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.retries,
+      Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.retries,
              *impl.access_log, impl.request_memory, impl.workers, impl.control->scheduler().now()});
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)

@@ -8,6 +8,7 @@
 #include "api/intent.h"
 #include "api/model_name.h"
 #include "gateway/admission.h"
+#include "gateway/cold_load.h"
 #include "gateway/control.h"
 #include "gateway/learn.h"
 #include "gateway/resume.h"
@@ -66,6 +67,8 @@ Prepared prepare(Connection& client, std::string_view body) {
     prepared.work.shape = shape_of(*intent);
     prepared.work.runner_key = intent->runner_key;
     prepared.work.num_ctx = intent->num_ctx;
+    if (intent->empty_prompt && intent->keep_alive == api::KeepAlive::unload)
+      prepared.work.use = Work::Use::unload;
     prepared.model = intent->model;
   }
   request.outcome.model = prepared.model;
@@ -80,6 +83,12 @@ Prepared prepare(Connection& client, std::string_view body) {
   }
   prepared.key = key->view();
   prepared.cloud = key->source() == api::ModelSource::cloud;
+  if (!prepared.cloud && request.route.route_class == api::RouteClass::inference &&
+      client.options().load.owner == LoadOptions::Owner::gateway) {
+    prepared.work.loads = Work::Loads::gateway;
+    prepared.work.operation = operation;
+    prepared.work.model_as_written = prepared.model;
+  }
   return prepared;
 }
 
@@ -255,6 +264,36 @@ net::Task<void> serve_inference(Connection& client) {
   co_await std::move(serving);
 }
 
+namespace {
+
+/// One try at the slot's node, after the load of its model where that is cold.
+net::Task<Verdict> try_node(Connection& client, Answer& answer, Resume& resume, const Work& work,
+                            const Slot& slot, Attempt::Plan plan) {
+  Worker& worker = client.worker();
+  const bool cold = work.loads == Work::Loads::gateway && work.use == Work::Use::run &&
+                    slot.warmth() != routing::Warmth::warm;
+  if (cold) {
+    auto loading = worker.shared().loads.ready(client, work, slot, plan.body);
+    std::optional<Verdict> failed = co_await std::move(loading);
+    if (failed) co_return std::move(*failed);
+  }
+  const TimePoint sent = worker.scheduler().now();
+  resume.begins(work, slot, sent);
+  if (plan.silence == Attempt::Plan::Silence::watched)
+    plan.stall_limit = stall_limit(client.options().stall, slot.replica());
+  Attempt attempt(client, answer, slot.node());
+  auto running = attempt.run(plan);
+  Verdict verdict = co_await std::move(running);
+  verdict.took = worker.scheduler().now() - sent;
+  if (slot.replica() != nullptr && verdict.kind == Verdict::Kind::relayed) {
+    if (work.use == Work::Use::unload) slot.replica()->loaded = false;
+    if (cold) slot.replica()->loaded = true;
+  }
+  co_return verdict;
+}
+
+}  // namespace
+
 net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
   Worker& worker = client.worker();
   Request& request = client.request();
@@ -281,17 +320,9 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
     }
     ++request.outcome.attempts;
     note_decision(client, *slot);
-    const TimePoint sent = worker.scheduler().now();
-    resume.begins(work, *slot, sent);
-    if (plan.silence == Attempt::Plan::Silence::watched)
-      plan.stall_limit = stall_limit(client.options().stall, slot->replica());
-    Verdict verdict;
-    {
-      Attempt attempt(client, answer, slot->node());
-      auto running = attempt.run(plan);
-      verdict = co_await std::move(running);
-    }
-    learn(worker, *slot, verdict, sent, request);
+    auto trying = try_node(client, answer, resume, work, *slot, plan);
+    Verdict verdict = co_await std::move(trying);
+    learn(worker, *slot, verdict, request);
     if (answer.committed() && verdict.kind != Verdict::Kind::relayed &&
         verdict.kind != Verdict::Kind::client_left) {
       const Resume::Next next = resume.next(verdict, *slot, work, plan);

@@ -49,8 +49,7 @@ void report_health(Worker& worker, const Slot& slot, const Verdict& verdict) {
 
 }  // namespace
 
-void learn(Worker& worker, const Slot& slot, const Verdict& verdict, TimePoint sent,
-           Request& request) {
+void learn(Worker& worker, const Slot& slot, const Verdict& verdict, Request& request) {
   const TimePoint now = worker.scheduler().now();
   const api::Usage& usage = verdict.usage;
   Outcome& outcome = request.outcome;
@@ -65,16 +64,17 @@ void learn(Worker& worker, const Slot& slot, const Verdict& verdict, TimePoint s
     replica->used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     if (verdict.kind == Verdict::Kind::relayed) {
       cluster::note_replica_success(*replica);
-      cluster::smooth(replica->service_s, to_seconds(now - sent));
+      cluster::smooth(replica->service_s, to_seconds(verdict.took));
       learn_rates(*replica, usage);
       learn_slots(slot, usage, now);
       if (verdict.longest_gap.count() > 0)
         cluster::note_gap(replica->longest_gap_s, to_seconds(verdict.longest_gap));
     }
     const bool said_so = verdict.kind == Verdict::Kind::cut && verdict.said_so;
-    const bool lacks_model = verdict.kind == Verdict::Kind::refused && verdict.status == 404;
-    if (lacks_model || said_so ||
-        (verdict.kind == Verdict::Kind::refused && verdict.status >= 500)) {
+    // A load that failed has been accounted for once, whoever waited for it.
+    const bool refused = verdict.kind == Verdict::Kind::refused && !verdict.of_load;
+    const bool lacks_model = refused && verdict.status == 404;
+    if (lacks_model || said_so || (refused && verdict.status >= 500)) {
       cluster::note_replica_failure(*replica, now);
       replica->loaded.store(false, std::memory_order_relaxed);
     }

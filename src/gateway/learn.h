@@ -11,7 +11,6 @@ class Worker;
 
 /// What an attempt taught: rates and slots of the replica from the node's durations, its health
 /// from the outcome, and the figures of the access log.
-void learn(Worker& worker, const Slot& slot, const Verdict& verdict, TimePoint sent,
-           Request& request);
+void learn(Worker& worker, const Slot& slot, const Verdict& verdict, Request& request);
 
 }  // namespace sollol::gateway

@@ -55,6 +55,12 @@ class Gather {
     counter("sollol_heartbeats_total",
             "Empty records sent to streams that waited for their first token.",
             [](const Metrics& m) { return static_cast<double>(m.heartbeats.value()); });
+    counter("sollol_loads_started_total", "Loads of models that the gateway had nodes do.",
+            [](const Metrics& m) { return static_cast<double>(m.loads_started.value()); });
+    counter("sollol_loads_joined_total", "Requests that waited for a load that was under way.",
+            [](const Metrics& m) { return static_cast<double>(m.loads_joined.value()); });
+    counter("sollol_loads_failed_total", "Loads of the gateway's that failed.",
+            [](const Metrics& m) { return static_cast<double>(m.loads_failed.value()); });
     counter("sollol_client_disconnects_total", "Requests whose client left before the end.",
             [](const Metrics& m) { return static_cast<double>(m.client_disconnects.value()); });
     counter("sollol_prompt_tokens_total", "Prompt tokens that nodes reported.",

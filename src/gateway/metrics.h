@@ -56,6 +56,9 @@ class Metrics {
   Counter stalls;          // streams in which a node fell silent
   Counter broken_streams;  // ended by an error record of ours
   Counter heartbeats;      // empty records sent to streams that wait
+  Counter loads_started;   // of models, by the gateway
+  Counter loads_joined;    // requests that found one under way and waited for it
+  Counter loads_failed;
   Counter client_disconnects;
   Counter upstream_connects;
 

@@ -93,6 +93,12 @@ struct StateOptions {
   Duration interval = 10s;
 };
 
+struct LoadOptions {
+  enum class Owner : std::uint8_t { gateway, request };
+  Owner owner = Owner::gateway;  // gateway: once for all who wait, whatever they do meanwhile
+  Duration timeout = 1800s;      // a load that takes longer has failed
+};
+
 struct StreamOptions {
   Duration heartbeat = 10s;  // between empty records to a stream that waits; zero: none
 };
@@ -107,6 +113,7 @@ struct Options {
   ClientOptions client;
   UpstreamOptions upstream;
   RetryOptions retry;
+  LoadOptions load;
   StreamOptions stream;
   ResumeOptions resume;
   StallOptions stall;

@@ -12,15 +12,6 @@ using routing::Candidate;
 
 namespace {
 
-routing::Warmth warmth_of(const cluster::ReplicaLive& replica, const Work& work) {
-  if (!replica.loaded.load(std::memory_order_relaxed)) return routing::Warmth::cold;
-  const std::uint64_t loaded_with = replica.runner_key.load(std::memory_order_relaxed);
-  const std::uint32_t context = replica.loaded_context.load(std::memory_order_relaxed);
-  const bool same_options =
-      loaded_with == work.runner_key || (work.num_ctx != 0 && work.num_ctx == context);
-  return same_options ? routing::Warmth::warm : routing::Warmth::other_options;
-}
-
 Candidate node_candidate(const cluster::Node& node, const Work& work) {
   Candidate candidate{.node = node.id};
   candidate.tier = node.info.tier;
@@ -43,11 +34,13 @@ void add_replica(Candidate& candidate, const cluster::Replica& replica, const Wo
   const cluster::ReplicaLive& live = *replica.live;
   candidate.in_flight = live.in_flight.load(std::memory_order_relaxed);
   candidate.limit = live.limit.load(std::memory_order_relaxed);
-  candidate.warmth = warmth_of(live, work);
+  candidate.warmth = replica.remote ? routing::Warmth::warm : warmth_of(live, work);
   candidate.size_bytes = replica.size_bytes;
   candidate.prefill_tokens_per_s = live.prefill_tokens_per_s.load(std::memory_order_relaxed);
   candidate.decode_tokens_per_s = live.decode_tokens_per_s.load(std::memory_order_relaxed);
   candidate.load_s = live.load_s.load(std::memory_order_relaxed);
+  if (const std::int64_t since = live.loading_since_ns.load(std::memory_order_relaxed); since != 0)
+    candidate.loading_for_s = 1e-9 * static_cast<double>(now.time_since_epoch().count() - since);
   candidate.service_s = live.service_s.load(std::memory_order_relaxed);
   if (!work.digest.empty() && replica.digest != work.digest) candidate.excluded = true;
   const bool avoided =
@@ -57,6 +50,15 @@ void add_replica(Candidate& candidate, const cluster::Replica& replica, const Wo
 }
 
 }  // namespace
+
+routing::Warmth warmth_of(const cluster::ReplicaLive& replica, const Work& work) {
+  if (!replica.loaded.load(std::memory_order_relaxed)) return routing::Warmth::cold;
+  const std::uint64_t loaded_with = replica.runner_key.load(std::memory_order_relaxed);
+  const std::uint32_t context = replica.loaded_context.load(std::memory_order_relaxed);
+  const bool same_options =
+      loaded_with == work.runner_key || (work.num_ctx != 0 && work.num_ctx == context);
+  return same_options ? routing::Warmth::warm : routing::Warmth::other_options;
+}
 
 bool Work::renew(std::shared_ptr<const FleetView> newer) {
   if (newer == view) return true;
@@ -103,7 +105,8 @@ Slot::Slot(Slot&& other) noexcept
       model_(other.model_),
       replica_(std::move(other.replica_)),
       in_flight_at_dispatch_(other.in_flight_at_dispatch_),
-      trial_(other.trial_) {}
+      trial_(other.trial_),
+      warmth_(other.warmth_) {}
 
 Slot& Slot::operator=(Slot&& other) noexcept {
   if (this != &other) {
@@ -152,7 +155,7 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
     }
     const auto choice = routing::choose(policy_, scratch, work.shape, now, draw, after);
     if (!choice) return std::unexpected(choice.error());
-    std::optional<Slot> slot = take(work, *choice, scratch[choice->index].limit);
+    std::optional<Slot> slot = take(work, *choice, scratch[choice->index]);
     if (slot) {
       slot->reason = routing::text(choice->reason);
       slot->expected_cost_s = choice->cost_s;
@@ -171,7 +174,7 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
 }
 
 std::optional<Slot> Placement::take(const Work& work, const routing::Choice& choice,
-                                    std::uint32_t limit) const {
+                                    const routing::Candidate& seen) const {
   std::size_t node_index = choice.index;
   std::shared_ptr<cluster::ReplicaLive> replica;
   if (work.model != nullptr) {
@@ -185,15 +188,17 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
   if (replica) {
     in_flight = replica->in_flight.load(std::memory_order_relaxed);
     do {
-      if (in_flight >= limit) {
+      if (in_flight >= seen.limit) {
         if (trial) node.live->trial_free = true;
         return std::nullopt;
       }
     } while (!replica->in_flight.compare_exchange_weak(in_flight, in_flight + 1,
                                                        std::memory_order_relaxed));
-    replica->loaded.store(true,
-                          std::memory_order_relaxed);  // or will be: what we send counts at once
-    replica->runner_key.store(work.runner_key, std::memory_order_relaxed);
+    // What we send counts at once, unless a load of the gateway's own comes before it.
+    if (work.loads == Work::Loads::request && work.use == Work::Use::run) {
+      replica->loaded.store(true, std::memory_order_relaxed);
+      replica->runner_key.store(work.runner_key, std::memory_order_relaxed);
+    }
     work.model->live->last_node.store(node.id.value(), std::memory_order_relaxed);
   }
   node.live->in_flight.fetch_add(1, std::memory_order_relaxed);
@@ -201,6 +206,7 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
   Slot slot(admission_, work.view, node, work.model, std::move(replica));
   slot.in_flight_at_dispatch_ = in_flight + 1;
   slot.trial_ = trial;
+  slot.warmth_ = seen.warmth;
   return slot;
 }
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "api/stream_watch.h"
+#include "api/routes.h"
 #include "base/result.h"
 #include "cluster/snapshot.h"
 #include "cluster/wait_queue.h"
@@ -30,12 +30,21 @@ struct Work {
   std::string digest;            // of the model, when no other will do: an answer is continued
   cluster::Urgency urgency = cluster::Urgency::normal;
   std::uint64_t client = 0;
+  enum class Use : std::uint8_t { run, unload };  // unload: the model is not wanted loaded
+  Use use = Use::run;
+  enum class Loads : std::uint8_t { gateway, request };  // who has a cold model loaded
+  Loads loads = Loads::request;
+  api::Operation operation = api::Operation::none;
+  std::string model_as_written;
   enum class Explain : std::uint8_t { no, yes };
   Explain explain = Explain::no;  // yes: the slot tells every term of every candidate's cost
 
   /// Takes up a newer view; false when the model is no longer there.
   bool renew(std::shared_ptr<const FleetView> newer);
 };
+
+/// What `work` finds at a replica. A load of its model under way does not count as loaded.
+routing::Warmth warmth_of(const cluster::ReplicaLive& replica, const Work& work);
 
 /// Whether any node of the view could be sent a request now.
 bool any_usable(const FleetView& view);
@@ -54,7 +63,13 @@ class Slot {
   ~Slot();
 
   const cluster::Node& node() const noexcept { return *node_; }
+  const std::shared_ptr<const FleetView>& view() const noexcept { return view_; }
   cluster::ReplicaLive* replica() const noexcept { return replica_.get(); }
+  /// To be kept beyond the slot.
+  const std::shared_ptr<cluster::ReplicaLive>& shared_replica() const noexcept { return replica_; }
+  std::optional<ModelId> model() const noexcept { return model_; }
+  /// What the request finds here: whether its model has to be loaded first.
+  routing::Warmth warmth() const noexcept { return warmth_; }
   std::uint32_t in_flight_at_dispatch() const noexcept { return in_flight_at_dispatch_; }
   bool is_trial() const noexcept { return trial_; }
 
@@ -72,6 +87,7 @@ class Slot {
   std::shared_ptr<cluster::ReplicaLive> replica_;
   std::uint32_t in_flight_at_dispatch_ = 0;
   bool trial_ = false;
+  routing::Warmth warmth_ = routing::Warmth::warm;
 };
 
 /// Turns a view into candidates, lets the policy choose and takes the place. Any thread with its
@@ -92,7 +108,7 @@ class Placement {
 
  private:
   std::optional<Slot> take(const Work& work, const routing::Choice& choice,
-                           std::uint32_t limit) const;
+                           const routing::Candidate& seen) const;
 
   std::atomic<routing::Policy> policy_;
   Admission& admission_;

@@ -24,6 +24,7 @@
 namespace sollol::gateway {
 
 class Admission;
+class ColdLoads;
 class Connection;
 class Control;
 class Worker;
@@ -34,6 +35,7 @@ struct Shared {
   ViewSource& views;
   Control& control;
   Admission& admission;
+  ColdLoads& loads;
   cluster::RetryBudget& retries;
   AccessLogFile& access_log;
   RequestMemory& request_memory;

@@ -29,6 +29,7 @@ struct Candidate {
   double prefill_tokens_per_s = 0;
   double decode_tokens_per_s = 0;
   double load_s = 0;
+  double loading_for_s = 0;  // how long a load of the model has been under way
   double service_s = 0;  // of a whole request
   double rtt_s = 0;
 };

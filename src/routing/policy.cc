@@ -28,6 +28,8 @@ constexpr double memory_bytes_per_s = 200e9;
 /// Prefill is bound by arithmetic: some twenty times the decode rate on the same machines.
 constexpr double prefill_per_decode = 20;
 constexpr double decode_tokens_per_s_prior = 30;  // when not even the size is known
+/// Share of a load that is taken to be left however long it has gone on.
+constexpr double load_share_left = 0.1;
 /// Share of a request's time that one more neighbour in the same node costs it.
 constexpr double sharing_cost = 0.5;
 /// One choice in 2^n is offered to a node on trial while healthy ones are free: told by the draw's
@@ -297,6 +299,9 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
   cost.decode_s *= 1 + sharing_cost * c.node_in_flight;
   if (c.warmth != Warmth::warm) {
     cost.load_s = c.load_s > 0 ? c.load_s : static_cast<double>(c.size_bytes) / load_bytes_per_s;
+    // Who joins a load waits for the rest of it; of one that takes longer than expected, some.
+    if (c.loading_for_s > 0)
+      cost.load_s = std::max(cost.load_s - c.loading_for_s, cost.load_s * load_share_left);
     // A reload waits for what runs now (reference §14.3).
     if (c.warmth == Warmth::other_options)
       cost.load_s += c.in_flight * (cost.prefill_s + cost.decode_s);

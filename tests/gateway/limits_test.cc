@@ -23,6 +23,12 @@ sim::FleetConfig one_slow_node() {
   return config;
 }
 
+/// The fault that holds the slot is to meet a request, not the load before it.
+void one_slot(gateway::Options& options) {
+  options.nodes[0].slots = 1;
+  options.load.owner = gateway::LoadOptions::Owner::request;
+}
+
 std::unique_ptr<RawClient> begin(TestFleet& fleet, int i, std::string_view fields = {}) {
   auto client = std::make_unique<RawClient>(fleet.port());
   client->send(request_text("POST", "/api/generate", numbered(i), fields));
@@ -79,7 +85,7 @@ TEST(Limits, WaitingTooLongIsA503) {
 TEST(Limits, AQueuedClientThatLeavesFreesItsPlace) {
   sim::FleetConfig config = one_slow_node();
   config.nodes[0].faults = {{.kind = sim::FaultKind::stall, .count = 1}};
-  TestFleet fleet(std::move(config), [](gateway::Options& options) { options.nodes[0].slots = 1; });
+  TestFleet fleet(std::move(config), one_slot);
   auto holder = begin(fleet, 0);
   ASSERT_TRUE(fleet.eventually([&] { return fleet.node("a").at("in_flight") == 1; }));
   auto waiting = begin(fleet, 1);
@@ -93,7 +99,7 @@ TEST(Limits, AQueuedClientThatLeavesFreesItsPlace) {
 TEST(Limits, TheQueueServesUrgentRequestsFirstAndKeepsOrder) {
   sim::FleetConfig config = one_slow_node();
   config.nodes[0].faults = {{.kind = sim::FaultKind::stall, .count = 1}};
-  TestFleet fleet(std::move(config), [](gateway::Options& options) { options.nodes[0].slots = 1; });
+  TestFleet fleet(std::move(config), one_slot);
   auto holder = begin(fleet, 0);
   ASSERT_TRUE(fleet.eventually([&] { return fleet.node("a").at("in_flight") == 1; }));
   std::vector<std::unique_ptr<RawClient>> clients;

@@ -1,0 +1,285 @@
+#include "gateway/cold_load.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/post.hpp>
+
+#include "api/json_scan.h"
+#include "base/version.h"
+#include "gateway/control.h"
+#include "gateway/node_call.h"
+#include "gateway/spawn.h"
+
+namespace sollol::gateway {
+
+namespace asio = net::asio;
+using cluster::RequestOutcome;
+using routing::Warmth;
+
+namespace {
+
+constexpr std::size_t reply_max = 64 * 1024;
+/// Below this a load is the node's own time around one: it teaches nothing.
+constexpr Duration load_min = 200ms;
+
+}  // namespace
+
+struct ColdLoads::Ended {
+  enum class How : std::uint8_t {
+    loaded,
+    not_asked,  // the node would not load for a bare request: let the real one find out why
+    refused,    // the node answered with an error of its own: `status`, `body`
+    failed,     // it did not answer properly: `error`
+  };
+  How how = How::failed;
+  int status = 0;
+  std::string body;
+  std::optional<Error> error;
+  RequestOutcome health = RequestOutcome::neutral;
+};
+
+/// A request that waits; lives in its coroutine. `load`, `ended` and `gave_up` are guarded by the
+/// registry's lock until it is resumed.
+struct ColdLoads::Waiter {
+  Worker& worker;
+  const cluster::Node& node;
+  std::move_only_function<void()> resume = {};
+  std::shared_ptr<Load> load = {};  // null: nothing to wait for
+  std::shared_ptr<const Ended> ended = {};
+  std::optional<Error> gave_up = {};
+
+  void wake() { asio::post(worker.context(), std::move(resume)); }
+};
+
+struct ColdLoads::Load {
+  std::uint64_t runner_key = 0;
+  std::vector<Waiter*> waiters;
+};
+
+struct ColdLoads::Subject {
+  Key key;
+  std::shared_ptr<const FleetView> view;  // holds the node
+  const cluster::Node& node;
+  std::shared_ptr<cluster::ReplicaLive> replica;
+  std::string model;
+  std::uint64_t runner_key = 0;
+  api::Preload preload;
+  TimePoint deadline{};
+};
+
+namespace {
+
+/// One preload, asked and answered.
+net::Task<Result<net::HttpReply>> ask(NodeCall& call, const api::Preload& preload,
+                                      TimePoint deadline) {
+  std::string fields = fmt::format(
+      "Content-Type: application/json\r\nContent-Length: {}\r\nUser-Agent: sollol/{} (preload)\r\n",
+      preload.body.size(), version);
+  auto sending = call.send("POST", preload.target, std::move(fields), preload.body);
+  const Result<void> sent = co_await std::move(sending);
+  if (!sent) co_return std::unexpected(sent.error());
+  auto receiving = call.call().receive_head("POST", deadline);
+  const auto head = co_await std::move(receiving);
+  if (!head) co_return std::unexpected(head.error());
+  net::HttpReply reply;
+  reply.status = (*head)->status;
+  auto reading = call.call().receive_body(reply_max, deadline);
+  Result<std::string> body = co_await std::move(reading);
+  if (!body) co_return std::unexpected(body.error());
+  reply.body = std::move(*body);
+  co_return reply;
+}
+
+}  // namespace
+
+net::Task<std::optional<Verdict>> ColdLoads::ready(Connection& client, const Work& work,
+                                                   const Slot& slot, std::string_view body) {
+  struct Deadline final : net::TimerWheel::Entry {
+    std::function<void()> action;
+    void expired() override { action(); }
+  };
+  Worker& worker = client.worker();
+  const Duration limit = client.options().upstream.response_timeout;
+  for (unsigned round = 0; round < waits_max; ++round) {
+    Waiter waiter{.worker = worker, .node = slot.node()};
+    Deadline timer;
+    timer.action = [&] {
+      give_up(waiter, {ErrorKind::timeout, Origin::node, Retry::other_node,
+                       "its model was not loaded in time"});
+    };
+    if (limit.count() > 0) worker.scheduler().arm(timer, worker.scheduler().now() + limit);
+    client.on_leave([&] {
+      give_up(waiter, client.ended() ? *client.ended()
+                                     : Error{ErrorKind::cancelled, Origin::client, Retry::never,
+                                             "the client left"});
+    });
+    auto enter = [&](auto handler) {
+      waiter.resume = [handler = std::move(handler)]() mutable { std::move(handler)(); };
+      join(waiter, work, slot, body);
+    };
+    auto waiting = asio::async_initiate<decltype(net::use_task), void()>(enter, net::use_task);
+    co_await std::move(waiting);
+    client.on_leave(nullptr);
+    timer.disarm();
+
+    Verdict verdict;
+    verdict.of_load = true;
+    if (waiter.gave_up) {
+      verdict.kind = client.client_gone() ? Verdict::Kind::client_left : Verdict::Kind::failed;
+      verdict.error = std::move(waiter.gave_up);
+      co_return verdict;
+    }
+    if (waiter.load == nullptr) co_return std::nullopt;
+    if (waiter.load->runner_key != work.runner_key) continue;  // look again
+    switch (waiter.ended->how) {
+      case Ended::How::loaded:
+      case Ended::How::not_asked:
+        co_return std::nullopt;
+      case Ended::How::refused: {
+        const api::Reply reply =
+            api::translated_error(client.request().route.dialect, waiter.ended->status,
+                                  waiter.ended->body, client.request().id);
+        verdict.kind = Verdict::Kind::refused;
+        verdict.status = reply.status;
+        verdict.content_type = reply.content_type;
+        verdict.body = reply.body;
+        co_return verdict;
+      }
+      case Ended::How::failed:
+        verdict.error = waiter.ended->error;
+        co_return verdict;
+    }
+  }
+  co_return std::nullopt;
+}
+
+/// Makes the waiter wait for the load of its model on its node, which is started if there is none
+/// and the model is not loaded as the work wants it.
+void ColdLoads::join(Waiter& waiter, const Work& work, const Slot& slot, std::string_view body) {
+  std::optional<Subject> fresh;
+  {
+    const std::scoped_lock lock(mutex_);
+    const Key key{slot.node().id, *slot.model()};
+    const auto found = loads_.find(key);
+    if (found != loads_.end()) {
+      waiter.load = found->second;
+      waiter.worker.metrics().loads_joined.add();
+    } else if (warmth_of(*slot.replica(), work) == Warmth::warm) {
+      waiter.wake();
+      return;
+    } else {
+      waiter.load = std::make_shared<Load>();
+      waiter.load->runner_key = work.runner_key;
+      loads_.emplace(key, waiter.load);
+      fresh.emplace(begin(waiter.worker, work, slot, body));
+    }
+    waiter.load->waiters.push_back(&waiter);
+  }
+  // Without the lock: it may end before it first waits.
+  Worker& worker = waiter.worker;
+  if (fresh) spawn(worker.context(), "load", run(worker, std::move(*fresh)));
+}
+
+/// Notes that a load is under way. The lock is held.
+ColdLoads::Subject ColdLoads::begin(Worker& worker, const Work& work, const Slot& slot,
+                                    std::string_view body) {
+  const TimePoint now = worker.scheduler().now();
+  cluster::ReplicaLive& replica = *slot.replica();
+  replica.loaded.store(false, std::memory_order_relaxed);
+  replica.runner_key.store(work.runner_key, std::memory_order_relaxed);
+  replica.loading_since_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  worker.metrics().loads_started.add();
+  return {.key = {slot.node().id, *slot.model()},
+          .view = slot.view(),
+          .node = slot.node(),
+          .replica = slot.shared_replica(),
+          .model = work.model_as_written,
+          .runner_key = work.runner_key,
+          .preload = api::preload_for(work.operation, work.model_as_written, body),
+          .deadline = now + worker.options().load.timeout};
+}
+
+void ColdLoads::give_up(Waiter& waiter, const Error& why) {
+  const std::scoped_lock lock(mutex_);
+  if (waiter.load == nullptr || std::erase(waiter.load->waiters, &waiter) == 0) return;
+  waiter.gave_up = why;
+  waiter.wake();
+}
+
+net::Task<void> ColdLoads::run(Worker& worker, Subject subject) {
+  const TimePoint began = worker.scheduler().now();
+  NodeCall call(worker, subject.node);
+  bool abandoned = false;
+  const UpstreamPool::InUse in_use(worker.pool(), subject.node.id, [&] {
+    abandoned = true;
+    call.cancel();
+  });
+  auto asking = ask(call, subject.preload, subject.deadline);
+  Result<net::HttpReply> reply = co_await std::move(asking);
+  Ended ended;
+  if (!reply) {
+    Error error =
+        abandoned ? Error{ErrorKind::timeout, Origin::node, Retry::other_node, "no longer answers"}
+                  : reply.error();
+    ended.health = abandoned || error.kind == ErrorKind::overloaded ? RequestOutcome::neutral
+                   : error.kind == ErrorKind::refused               ? RequestOutcome::refused
+                                                                    : RequestOutcome::fault;
+    error.detail =
+        fmt::format("{}: {} (loading {})", subject.node.info.name, error.detail, subject.model);
+    ended.error = std::move(error);
+  } else if (reply->status >= 500) {
+    ended.how = Ended::How::refused;
+    ended.status = reply->status;
+    ended.body = std::move(reply->body);
+  } else if (reply->status >= 400) {
+    ended.how = Ended::How::not_asked;
+  } else if (reply->status != 200 || !reply->body.starts_with('{')) {
+    ended.health = RequestOutcome::fault;
+    ended.error = Error{ErrorKind::bad_reply, Origin::node, Retry::other_node,
+                        fmt::format("{}: answered a load of {} with something else",
+                                    subject.node.info.name, subject.model)};
+  } else {
+    ended.how = Ended::How::loaded;
+  }
+  finish(worker, subject, std::move(ended), worker.scheduler().now() - began);
+}
+
+/// Settles what the load means for its replica and node, then lets those who waited go.
+void ColdLoads::finish(Worker& worker, const Subject& subject, Ended ended, Duration took) {
+  const TimePoint now = worker.scheduler().now();
+  cluster::ReplicaLive& replica = *subject.replica;
+  const bool failed = ended.how == Ended::How::refused || ended.how == Ended::How::failed;
+  if (failed) {
+    worker.metrics().loads_failed.add();
+    // What the node could still say concerns the model; anything else is for the node's health.
+    if (ended.health == RequestOutcome::neutral) cluster::note_replica_failure(replica, now);
+    spdlog::warn("node {}: loading {} failed after {:.1f} s: {}", subject.node.info.name,
+                 subject.model, to_seconds(took),
+                 ended.error ? ended.error->detail : fmt::format("status {}", ended.status));
+  }
+  if (ended.health != RequestOutcome::neutral) {
+    subject.node.live->failures.fetch_add(1, std::memory_order_relaxed);
+    worker.shared().control.report(subject.node.id, ended.health);
+  }
+  const bool loaded = ended.how == Ended::How::loaded;
+  if (loaded) {
+    if (took > load_min) cluster::smooth(replica.load_s, to_seconds(took));
+    // What it pushed out of the node's memory is cold now.
+    worker.shared().control.refresh_soon(subject.node.id);
+  }
+  const auto outcome = std::make_shared<const Ended>(std::move(ended));
+  const std::scoped_lock lock(mutex_);
+  replica.used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  replica.loaded.store(loaded, std::memory_order_relaxed);
+  replica.loading_since_ns.store(0, std::memory_order_relaxed);
+  const auto found = loads_.find(subject.key);
+  const std::shared_ptr<Load> load = std::move(found->second);
+  loads_.erase(found);
+  for (Waiter* waiter : std::exchange(load->waiters, {})) {
+    waiter->ended = outcome;
+    waiter->wake();
+  }
+}
+
+}  // namespace sollol::gateway
