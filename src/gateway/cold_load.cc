@@ -79,12 +79,13 @@ net::Task<Result<net::HttpReply>> ask(NodeCall& call, const api::Preload& preloa
   auto sending = call.send("POST", preload.target, std::move(fields), preload.body);
   const Result<void> sent = co_await std::move(sending);
   if (!sent) co_return std::unexpected(sent.error());
-  auto receiving = call.call().receive_head("POST", deadline);
+  call.wait_until(deadline);
+  auto receiving = call.receive_head("POST");
   const auto head = co_await std::move(receiving);
   if (!head) co_return std::unexpected(head.error());
   net::HttpReply reply;
   reply.status = (*head)->status;
-  auto reading = call.call().receive_body(reply_max, deadline);
+  auto reading = call.receive_body(reply_max);
   Result<std::string> body = co_await std::move(reading);
   if (!body) co_return std::unexpected(body.error());
   reply.body = std::move(*body);
@@ -210,21 +211,14 @@ void ColdLoads::give_up(Waiter& waiter, const Error& why) {
 net::Task<void> ColdLoads::run(Worker& worker, Subject subject) {
   const TimePoint began = worker.scheduler().now();
   NodeCall call(worker, subject.node);
-  bool abandoned = false;
-  const UpstreamPool::InUse in_use(worker.pool(), subject.node.id, [&] {
-    abandoned = true;
-    call.cancel();
-  });
   auto asking = ask(call, subject.preload, subject.deadline);
   Result<net::HttpReply> reply = co_await std::move(asking);
   Ended ended;
   if (!reply) {
-    Error error =
-        abandoned ? Error{ErrorKind::timeout, Origin::node, Retry::other_node, "no longer answers"}
-                  : reply.error();
-    ended.health = abandoned || error.kind == ErrorKind::overloaded ? RequestOutcome::neutral
-                   : error.kind == ErrorKind::refused               ? RequestOutcome::refused
-                                                                    : RequestOutcome::fault;
+    Error error = reply.error();
+    ended.health = call.abandoned() || error.kind == ErrorKind::overloaded ? RequestOutcome::neutral
+                   : error.kind == ErrorKind::refused                      ? RequestOutcome::refused
+                                                                           : RequestOutcome::fault;
     error.detail =
         fmt::format("{}: {} (loading {})", subject.node.info.name, error.detail, subject.model);
     ended.error = std::move(error);

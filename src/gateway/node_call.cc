@@ -33,8 +33,10 @@ net::Task<Result<void>> NodeCall::send(std::string_view method, std::string_view
 
 net::Task<Result<const http::ResponseHead*>> NodeCall::receive_head(std::string_view method) {
   const Duration limit = worker_.options().upstream.response_timeout;
-  auto receiving = call_->receive_head(
-      method, limit.count() == 0 ? net::no_deadline : worker_.scheduler().now() + limit);
+  const TimePoint deadline = deadline_            ? *deadline_
+                             : limit.count() == 0 ? net::no_deadline
+                                                  : worker_.scheduler().now() + limit;
+  auto receiving = call_->receive_head(method, deadline);
   const Result<const http::ResponseHead*> head = co_await std::move(receiving);
   if (!head) co_return std::unexpected(explained(head.error()));
   last_byte_ = worker_.scheduler().now();
@@ -50,7 +52,7 @@ net::Task<Result<std::string_view>> NodeCall::receive() {
 }
 
 net::Task<Result<std::string>> NodeCall::receive_body(std::size_t bytes_max) {
-  auto receiving = call_->receive_body(bytes_max, net::no_deadline);
+  auto receiving = call_->receive_body(bytes_max, deadline_.value_or(net::no_deadline));
   Result<std::string> body = co_await std::move(receiving);
   if (!body) co_return std::unexpected(explained(body.error()));
   co_return body;

@@ -17,6 +17,8 @@ class NodeCall {
   /// to follow by `write`.
   net::Task<Result<void>> send(std::string_view method, std::string_view target, std::string fields,
                                std::string body);
+  /// Waits for the answer until then, whatever `upstream.response_timeout_s` says.
+  void wait_until(TimePoint deadline) noexcept { deadline_ = deadline; }
   /// Waits as long as `upstream.response_timeout_s` allows.
   net::Task<Result<const http::ResponseHead*>> receive_head(std::string_view method);
   /// The next bytes of the answer's body; follow `body()` with them.
@@ -29,6 +31,8 @@ class NodeCall {
   /// Ends every wait of this call.
   void cancel();
   const cluster::Node& node() const noexcept { return node_; }
+  /// The node was found dead meanwhile.
+  bool abandoned() const noexcept { return abandoned_; }
 
  private:
   Worker& worker_;
@@ -39,6 +43,7 @@ class NodeCall {
   std::optional<net::HttpCall> call_;
   std::optional<UpstreamPool::InUse> in_use_;
   TimePoint last_byte_{};
+  std::optional<TimePoint> deadline_;
   bool cancelled_ = false;
   bool abandoned_ = false;
 };
