@@ -76,7 +76,9 @@ std::vector<Setting> make_table() {
        "request makes room.",
        1, 1e7},
       {"limits.body_idle_timeout_s", [](S& s) -> Field { return &s.limits.body_idle_timeout; },
-       "Longest pause of a client inside a request's body.", 0.001, a_day_s},
+       "Longest pause of a client inside a request's body, and longest time in which it takes "
+       "nothing of its answer.",
+       0.001, a_day_s},
       {"upstream.connect_timeout_s", [](S& s) -> Field { return &s.upstream.connect_timeout; },
        "Longest time to connect to a node.", 0.001, a_day_s},
       {"upstream.response_timeout_s", [](S& s) -> Field { return &s.upstream.response_timeout; },

@@ -345,5 +345,28 @@ TEST_F(Abuse, AClientThatPipelinesAndNeverReadsStopsOnlyItself) {
   expect_grown_less_than(100 * mebibyte);
 }
 
+/// The node is read no faster than the client takes it, and a client that takes nothing is dropped.
+TEST_F(Abuse, AClientThatStopsReadingAStreamIsDroppedAndHoldsNothing) {
+  sim::FleetConfig config = equal_nodes(1, {chat_model()});
+  config.time_scale = 100;
+  config.nodes[0].slots = 4;
+  fleet = std::make_unique<TestFleet>(std::move(config), [](gateway::Options& options) {
+    options.client.stall_timeout = 300ms;
+    options.nodes[0].slots = 4;
+  });
+  expect_service();
+  RawClient client(fleet->port());
+  client.send(request_text(
+      "POST", "/api/generate",
+      R"({"model":"llama3.2","prompt":"x","options":{"num_predict":1000000,"num_ctx":131072}})"));
+  ASSERT_TRUE(client.receive_until("response"));
+  EXPECT_TRUE(fleet->eventually([&] { return fleet->nodes().counters("a").client_gone == 1; }))
+      << "the node still works for it";
+  expect_grown_less_than(64 * mebibyte);
+  EXPECT_TRUE(fleet->eventually([&] { return fleet->node("a").at("in_flight") == 0; }));
+  EXPECT_EQ(fleet->state("a"), "healthy");
+  expect_service();
+}
+
 }  // namespace
 }  // namespace sollol::test
