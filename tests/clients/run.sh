@@ -103,6 +103,8 @@ start_gateway() {
   # The broken nodes break for every suite, so they must not be ejected after the first ones.
   export SOLLOL_HEALTH_FAILURES_TO_EJECT=1000
   export SOLLOL_HEALTH_WINDOW_REQUESTS=100000
+  # Whatever waits gets heartbeats, which no client may stumble over.
+  export SOLLOL_STREAM_HEARTBEAT_S=${SOLLOL_STREAM_HEARTBEAT_S:-0.2}
   start gateway up --no-node-file --listen 127.0.0.1:0 "${flags[@]}"
   await gateway announced
   SOLLOL_URL=$(announced_url)

@@ -12,6 +12,7 @@ import {
   ENDLESS,
   FLEET,
   GATEWAY,
+  LATE,
   LIMIT,
   MEDIA,
   PNG_BASE64,
@@ -155,6 +156,13 @@ test('a stream outlives its node', { ...LIMIT, skip: !GATEWAY }, async () => {
     message.content.map((block) => block.text),
     again.content.map((block) => block.text),
   );
+});
+
+test('streams that wait get heartbeats', { ...LIMIT, skip: !GATEWAY }, async () => {
+  const message = await client.messages
+    .stream({ model: LATE, max_tokens: 8, messages: CHEESE })
+    .finalMessage();
+  assert.ok(message.content[0].text);
 });
 
 test('streams aborted by their AbortController free their places', LIMIT, async () => {

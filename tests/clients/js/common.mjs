@@ -18,6 +18,7 @@ export const MEDIA = 'gemma3n:e4b';
 export const CASED = 'hf.co/Team/Chat-GGUF:Q4_K_M';
 export const BROKEN = 'breaks';
 export const SURVIVES = 'survives'; // its first node dies, a second one goes on; gateway only
+export const LATE = 'late'; // every answer of its node comes late; gateway only
 export const ABSENT = 'no-such-model';
 export const FLEET = ['llama3.2:latest', THINK, 'nomic-embed-text:latest', MEDIA, CASED];
 

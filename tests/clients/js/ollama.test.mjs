@@ -14,6 +14,7 @@ import {
   ENDLESS,
   FLEET,
   GATEWAY,
+  LATE,
   LIMIT,
   MEDIA,
   PNG_BASE64,
@@ -240,6 +241,20 @@ test('a stream outlives its node', { ...LIMIT, skip: !GATEWAY }, async () => {
   assert.equal(parts.at(-1).eval_count, words.filter((word) => word).length);
   assert.equal(parts.at(-1).sollol_resumed, 1);
   assert.equal(words.join(''), (await client.chat(ask)).message.content);
+});
+
+test('streams that wait get heartbeats', { ...LIMIT, skip: !GATEWAY }, async () => {
+  const ask = { model: LATE, messages: CHEESE, options: { num_predict: 8, seed: 5 } };
+  const parts = await collect(await client.chat({ ...ask, stream: true }));
+  assert.equal(parts[0].message.content, '');
+  assert.ok(parts.at(-1).done);
+  const text = parts.map((part) => part.message.content).join('');
+  assert.equal(text, (await client.chat(ask)).message.content);
+  const pieces = await collect(
+    await client.generate({ model: LATE, prompt: 'cheese', options: ask.options, stream: true }),
+  );
+  assert.equal(pieces[0].response, '');
+  assert.ok(pieces.at(-1).done);
 });
 
 test('streams aborted by the client free their places', LIMIT, async () => {

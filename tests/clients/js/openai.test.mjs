@@ -13,6 +13,7 @@ import {
   ENDLESS,
   FLEET,
   GATEWAY,
+  LATE,
   LIMIT,
   MEDIA,
   PNG_BASE64,
@@ -213,6 +214,14 @@ test('a stream outlives its node', { ...LIMIT, skip: !GATEWAY }, async () => {
   assert.equal(chunks.at(-1).choices[0].finish_reason, 'stop');
   assert.ok(words.filter((word) => word).length > 3);
   assert.equal(words.join(''), (await completions.create(ask)).choices[0].message.content);
+});
+
+test('streams that wait get heartbeats', { ...LIMIT, skip: !GATEWAY }, async () => {
+  const ask = { model: LATE, messages: CHEESE, max_tokens: 8, seed: 5 };
+  const chunks = await collect(await completions.create({ ...ask, stream: true }));
+  const text = chunks.map((chunk) => chunk.choices[0].delta.content ?? '').join('');
+  assert.ok(text);
+  assert.equal(text, (await completions.create(ask)).choices[0].message.content);
 });
 
 test('streams aborted by their AbortController free their places', LIMIT, async () => {

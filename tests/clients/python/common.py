@@ -25,6 +25,7 @@ MEDIA = "gemma3n:e4b"  # completion, vision, audio; on one node only
 CASED = "hf.co/Team/Chat-GGUF:Q4_K_M"  # completion; upper case, other host, other namespace
 BROKEN = "breaks"  # completion; every stream dies after a few tokens
 SURVIVES = "survives"  # its first node dies after a few tokens, a second one goes on; gateway only
+LATE = "late"  # every answer of its node comes late: streams get heartbeats before; gateway only
 ABSENT = "no-such-model"  # on no node and in no registry
 FLEET = {"llama3.2:latest", THINK, "nomic-embed-text:latest", MEDIA, CASED}
 

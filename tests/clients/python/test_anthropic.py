@@ -13,6 +13,7 @@ from common import (
     ENDLESS,
     FLEET,
     GATEWAY,
+    LATE,
     MEDIA,
     SURVIVES,
     THINK,
@@ -178,6 +179,18 @@ def test_a_stream_outlives_its_node(client):
     assert [block.text for block in message.content] == ["".join(words)]
     assert message.usage.output_tokens == len(words) > 3
     assert "".join(words) == client.messages.create(**ask).content[0].text
+
+
+@pytest.mark.skipif(not GATEWAY, reason="a node sends no heartbeats")
+def test_a_stream_that_waits_gets_heartbeats(client):
+    ask = {"model": LATE, "max_tokens": 8, "messages": CHEESE}
+    with client.messages.stream(**ask) as stream:
+        types = [event.type for event in stream]
+        message = stream.get_final_message()
+    assert types[0] == "message_start"
+    assert types.count("message_start") == 1
+    assert types[-1] == "message_stop"
+    assert message.content[0].text
 
 
 def test_abandoned_streams_free_their_places(client):

@@ -18,6 +18,7 @@ from common import (
     ENDLESS,
     FLEET,
     GATEWAY,
+    LATE,
     MEDIA,
     SURVIVES,
     THINK,
@@ -419,6 +420,23 @@ def test_an_answer_that_breaks_off_is_an_error(call):
     assert parts
     assert not any(part.done for part in parts)
     assert caught.value.error
+
+
+@pytest.mark.skipif(not GATEWAY, reason="a node sends no heartbeats")
+@pytest.mark.parametrize("api", ["generate", "chat"])
+def test_a_stream_that_waits_gets_heartbeats(client, api):
+    options = {"num_predict": 8, "seed": 5}
+    if api == "generate":
+        parts = list(client.generate(LATE, CHEESE, options=options, stream=True))
+        whole = client.generate(LATE, CHEESE, options=options).response
+    else:
+        messages = [{"role": "user", "content": CHEESE}]
+        parts = list(client.chat(LATE, messages=messages, options=options, stream=True))
+        whole = client.chat(LATE, messages=messages, options=options).message.content
+    words = [p.response if api == "generate" else p.message.content for p in parts]
+    assert words[0] == ""  # the heartbeat
+    assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert "".join(words) == whole
 
 
 @pytest.mark.skipif(not GATEWAY, reason="a node alone does not survive itself")

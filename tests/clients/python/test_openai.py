@@ -18,6 +18,7 @@ from common import (
     ENDLESS,
     FLEET,
     GATEWAY,
+    LATE,
     MEDIA,
     SURVIVES,
     THINK,
@@ -301,6 +302,25 @@ def test_a_stream_outlives_its_node(client):
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
     again = client.chat.completions.create(**ask).choices[0].message.content
     assert "".join(words) == again
+
+
+@pytest.mark.skipif(not GATEWAY, reason="a node sends no heartbeats")
+def test_streams_that_wait_get_heartbeats(client):
+    ask = {"model": LATE, "messages": CHEESE, "max_tokens": 8, "seed": 5}
+    with client.chat.completions.stream(**ask) as stream:
+        chunks = [event.chunk for event in stream if event.type == "chunk"]
+        final = stream.get_final_completion()
+    assert chunks[0].choices[0].delta.content
+    assert final.choices[0].message.content
+    assert final.choices[0].message.content == (
+        client.chat.completions.create(**ask).choices[0].message.content
+    )
+    pieces = client.completions.create(model=LATE, prompt="cheese", max_tokens=8, stream=True)
+    assert "".join(piece.choices[0].text for piece in pieces if piece.choices)
+    with client.responses.stream(model=LATE, input="Write about cheese.") as events:
+        types = [event.type for event in events]
+    assert types[0] == "response.created"
+    assert types[-1] == "response.completed"
 
 
 # Leaving early, and many at once
