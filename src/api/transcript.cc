@@ -37,6 +37,12 @@ bool is_nothing(std::string_view value) noexcept {
 /// Whether what stands between two quotes is one JSON string: every quote in it is escaped, and so
 /// is every backslash that could escape the closing one.
 bool is_string_inside(std::string_view text) noexcept {
+  constexpr std::size_t token_max = 16;  // most tokens: faster looked through than searched
+  if (text.size() <= token_max) {
+    bool plain = true;
+    for (const char c : text) plain &= c != '"' && c != '\\';
+    if (plain) return true;
+  }
   const auto escaped = [text](std::size_t at) {
     std::size_t backslashes = 0;
     while (backslashes < at && text[at - backslashes - 1] == '\\') ++backslashes;
@@ -61,6 +67,30 @@ std::string_view obstacle_text(Obstacle obstacle) noexcept {
   return words[static_cast<std::size_t>(obstacle)].text;
 }
 
+/// Takes the text of a record in the usual form: `key`, the text, `tail`. An unescaped quote before
+/// a colon cannot stand inside a JSON string, so `key` is found in its place or not at all.
+/// Literals of known length, so that a comparison is a few instructions.
+template <std::size_t Key, std::size_t Tail>
+bool Transcript::take_token(std::string_view data, const char (&key)[Key],
+                            const char (&tail)[Tail]) {
+  constexpr std::size_t key_size = Key - 1, tail_size = Tail - 1;
+  if (data.size() < key_size + tail_size) return false;
+  const char* const end = data.data() + data.size() - tail_size;
+  if (std::memcmp(end, tail, tail_size) != 0) return false;
+  std::size_t at = hint_;
+  if (at + key_size > data.size() || std::memcmp(data.data() + at, key, key_size) != 0) {
+    at = data.find(key, 0, key_size);
+    if (at == std::string_view::npos) return false;
+    hint_ = at;
+  }
+  const char* const begin = data.data() + at + key_size;
+  if (end < begin) return false;
+  const std::string_view value(begin, static_cast<std::size_t>(end - begin));
+  if (!is_string_inside(value)) return false;
+  append(value);
+  return true;
+}
+
 void Transcript::record(std::string_view data) {
   if (obstacle_ != Obstacle::none) return;
   switch (operation_) {
@@ -83,25 +113,6 @@ void Transcript::record(std::string_view data) {
       // Any record at all: there is no continuing it.
       return give_up(Obstacle::api);
   }
-}
-
-/// Takes the text of a record in the usual form: `key`, the text, `tail`. An unescaped quote before
-/// a colon cannot stand inside a JSON string, so `key` is found in its place or not at all.
-bool Transcript::take_token(std::string_view data, std::string_view key, std::string_view tail) {
-  if (data.size() < key.size() + tail.size() || !data.ends_with(tail)) return false;
-  std::size_t at = hint_;
-  if (at > data.size() || !data.substr(at).starts_with(key)) {
-    at = data.find(key);
-    if (at == std::string_view::npos) return false;
-    hint_ = at;
-  }
-  const std::size_t begin = at + key.size();
-  const std::size_t end = data.size() - tail.size();
-  if (end < begin) return false;
-  const std::string_view value = data.substr(begin, end - begin);
-  if (!is_string_inside(value)) return false;
-  append(value);
-  return true;
 }
 
 void Transcript::append(std::string_view escaped) {

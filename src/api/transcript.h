@@ -73,7 +73,8 @@ class Transcript {
   std::uint64_t next_block() const noexcept { return next_block_; }
 
  private:
-  bool take_token(std::string_view data, std::string_view key, std::string_view tail);
+  template <std::size_t Key, std::size_t Tail>
+  bool take_token(std::string_view data, const char (&key)[Key], const char (&tail)[Tail]);
   void append(std::string_view escaped);
   void append_value(std::string_view json);
   void native_record(std::string_view data);
