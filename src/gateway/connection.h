@@ -102,6 +102,9 @@ class Connection {
   void abort();
 
  private:
+  /// Pipelined bytes kept while a request is served.
+  static constexpr std::size_t spare_for_watch = 1024;
+
   net::Task<void> run();
   net::Task<bool> read_request();
   net::Task<net::Wake> fill(std::size_t wanted, TimePoint deadline);
