@@ -310,6 +310,7 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
     Result<Slot> slot = co_await std::move(admitting);
     if (!slot) {
       // Nowhere left to try: the last node's own words say more than ours.
+      if (answer.committed() && client.client_gone()) co_return;
       if (answer.committed()) resume.no_place();
       auto answering = answer.committed() ? answer_cut(client, answer, *last)
                        : last             ? answer_verdict(client, answer, std::move(*last))

@@ -58,7 +58,7 @@ Verdict Attempt::finish_relayed() {
   verdict.status = head_.status;
   verdict.usage = watcher_.usage();
   verdict.health = RequestOutcome::ok;
-  verdict.longest_gap = longest_gap_;
+  if (plan_.silence == Plan::Silence::watched) verdict.longest_gap = longest_gap_;
   if (watcher_.failed()) {
     client_.request().outcome.problem = watcher_.error();
     verdict.health = RequestOutcome::neutral;  // the node could still say what was wrong

@@ -410,7 +410,7 @@ TEST(Resume, AnErrorAboutTheRequestIsTheClients) {
   EXPECT_EQ(fleet.nodes().counters("b").of("POST /api/chat"), 0u);
 }
 
-/// What is no stall: a cold load, a tool call in the making, a client that reads slowly.
+/// What is no stall: a cold load, a tool call in the making.
 TEST(Stall, LegitimateSilenceIsWaitedFor) {
   sim::FleetConfig config = fleet_of(1);
   config.nodes[0].models[0].load_time = 700ms;
