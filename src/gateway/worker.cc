@@ -78,7 +78,10 @@ net::Task<void> Worker::accept_loop(net::TcpListener& listener) {
     auto accepting = listener.accept(scheduler_);
     Result<std::unique_ptr<net::Stream>> stream = co_await std::move(accepting);
     if (!stream && stream.error().kind == ErrorKind::cancelled) break;
-    if (!stream) note_accept_failure(stream.error());
+    if (!stream) {
+      note_accept_failure(stream.error());
+      displace_one();
+    }
     if (stream && !has_room()) {
       (*stream)->reset();
       if (++refused_in_a_row % refused_at_once != 0) continue;
@@ -202,7 +205,14 @@ void Worker::name_request(Request& request) {
 /// Whether another connection may be served; at the limit, the one that has waited longest for its
 /// next request goes.
 bool Worker::has_room() {
-  if (connections_.size() < options().client.connections_max / shared_.workers.size()) return true;
+  // The rest of the descriptors is for connections to nodes, whatever the setting says.
+  const std::size_t most =
+      std::min<std::size_t>(options().client.connections_max, net::descriptors_max() / 4 * 3);
+  return connections_.size() < std::max<std::size_t>(1, most / shared_.workers.size()) ||
+         displace_one();
+}
+
+bool Worker::displace_one() {
   if (waiting_.empty()) return false;
   waiting_.front()->make_room();
   metrics_.connections_displaced.add();

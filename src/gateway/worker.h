@@ -121,6 +121,7 @@ class Worker {
  private:
   net::Task<void> accept_loop(net::TcpListener& listener);
   bool has_room();
+  bool displace_one();
   net::Task<void> close_when_empty(net::TcpListener& listener);
   void note_accept_failure(const Error& error);
   void check_drained();

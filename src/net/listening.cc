@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -101,6 +102,11 @@ Address listening_address(int descriptor) {
   if (address.any.sa_family != AF_INET6) return {};
   inet_ntop(AF_INET6, &address.v6.sin6_addr, text.data(), text.size());
   return {text.data(), ntohs(address.v6.sin6_port)};
+}
+
+std::size_t descriptors_max() noexcept {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
 }
 
 }  // namespace sollol::net

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -32,5 +33,8 @@ int duplicate(int descriptor);
 
 /// Where it listens; an empty ip when the descriptor is no listening TCP socket.
 Address listening_address(int descriptor);
+
+/// How many descriptors this process may have open.
+std::size_t descriptors_max() noexcept;
 
 }  // namespace sollol::net

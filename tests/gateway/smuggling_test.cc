@@ -141,7 +141,10 @@ struct Wanted {
 /// The gateway and its one node, the same for all cases: each leaves them as they were.
 class Smuggling : public testing::TestWithParam<Case> {
  protected:
-  static void SetUpTestSuite() { fleet_ = new TestFleet(equal_nodes(1, {chat_model()})); }
+  static void SetUpTestSuite() {
+    fleet_ = new TestFleet(equal_nodes(1, {chat_model()}));
+    fleet_->ask("POST", "/api/generate", body);  // loads the model: no case meets a cold node
+  }
   static void TearDownTestSuite() {
     delete fleet_;
     fleet_ = nullptr;

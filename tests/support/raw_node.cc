@@ -55,7 +55,10 @@ RawNode::RawNode() {
   on("GET /api/tags",
      whole(R"({"models":[{"name":"llama3.2:latest","model":"llama3.2:latest","size":2019393189,)"
            R"("digest":"bad","details":{"family":"llama"},"capabilities":["completion"]}]})"));
-  on("GET /api/ps", whole(R"({"models":[]})"));
+  // Loaded already: the gateway has no reason to load it first.
+  on("GET /api/ps",
+     whole(R"({"models":[{"name":"llama3.2:latest","model":"llama3.2:latest","size":1,)"
+           R"("size_vram":1,"digest":"bad","expires_at":"2318-12-31T10:00:00Z"}]})"));
   listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
