@@ -3,6 +3,7 @@
 #include <array>
 
 #include "api/ascii.h"
+#include "api/glob.h"
 
 namespace sollol::api {
 namespace {
@@ -11,9 +12,20 @@ constexpr std::array<std::string_view, 3> local_hosts = {"localhost", "127.0.0.1
 constexpr std::array<std::string_view, 5> application_schemes = {"app", "file", "tauri",
                                                                  "vscode-webview", "vscode-file"};
 
-/// Whether `pattern`, in which each `*` stands for any text, is the whole of `text`. Linear in
-/// pattern × text.
-bool matches(std::string_view pattern, std::string_view text) {
+/// "localhost" or "localhost:8080", for any host of this machine.
+bool is_local(std::string_view authority) {
+  const auto colon = authority.rfind(':');
+  const auto host = authority.substr(0, colon);
+  if (!std::ranges::any_of(local_hosts, [host](auto name) { return equals_any_case(name, host); }))
+    return false;
+  if (colon == std::string_view::npos) return true;
+  const auto port = authority.substr(colon + 1);
+  return !port.empty() && port.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+}  // namespace
+
+bool glob_matches(std::string_view pattern, std::string_view text) {
   std::size_t p = 0, t = 0;
   std::size_t star = std::string_view::npos, star_text = 0;
   while (t < text.size()) {
@@ -33,21 +45,8 @@ bool matches(std::string_view pattern, std::string_view text) {
   return pattern.substr(p).find_first_not_of('*') == std::string_view::npos;
 }
 
-/// "localhost" or "localhost:8080", for any host of this machine.
-bool is_local(std::string_view authority) {
-  const auto colon = authority.rfind(':');
-  const auto host = authority.substr(0, colon);
-  if (!std::ranges::any_of(local_hosts, [host](auto name) { return equals_any_case(name, host); }))
-    return false;
-  if (colon == std::string_view::npos) return true;
-  const auto port = authority.substr(colon + 1);
-  return !port.empty() && port.find_first_not_of("0123456789") == std::string_view::npos;
-}
-
-}  // namespace
-
 const std::string_view cors_allowed_headers =
-    "Authorization, Content-Type, User-Agent, Accept, X-Requested-With, OpenAI-Beta, "
+    "Authorization, X-API-Key, Content-Type, User-Agent, Accept, X-Requested-With, OpenAI-Beta, "
     "x-stainless-arch, "
     "x-stainless-async, x-stainless-custom-poll-interval, x-stainless-helper-method, "
     "x-stainless-lang, "
@@ -64,8 +63,8 @@ bool origin_allowed(std::string_view origin, std::span<const std::string> extra)
     if (std::ranges::any_of(application_schemes, is_scheme)) return true;
     if ((is_scheme("http") || is_scheme("https")) && is_local(origin.substr(end + 3))) return true;
   }
-  return std::ranges::any_of(extra,
-                             [origin](const std::string& entry) { return matches(entry, origin); });
+  return std::ranges::any_of(
+      extra, [origin](const std::string& entry) { return glob_matches(entry, origin); });
 }
 
 bool is_same_origin(std::string_view origin, std::string_view host) {

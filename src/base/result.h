@@ -16,6 +16,8 @@ enum class ErrorKind : std::uint8_t {
   not_found,     // a named thing (model, node, file) does not exist
   bad_input,  // a request, flag or file that cannot be understood; the detail names field and mend
   cancelled,  // whoever asked has left
+  untrusted,  // the peer cannot show that it is who it must be
+  forbidden,  // the operator's rules do not allow it
 };
 enum class Origin : std::uint8_t { client, node, gateway };
 enum class Retry : std::uint8_t {

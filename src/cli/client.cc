@@ -10,6 +10,7 @@
 #include "discovery/node_spec.h"
 #include "net/http_call.h"
 #include "net/tcp.h"
+#include "net/tls.h"
 
 namespace sollol::cli {
 
@@ -18,6 +19,19 @@ namespace asio = net::asio;
 namespace {
 
 constexpr std::size_t reply_max = 64u << 20;
+
+/// The key to show, as a header line; empty without one. Ollama's own variable counts where it
+/// holds a key of a gateway: one of Ollama's cloud is nobody else's business.
+std::string key_field() {
+  const ProcessEnvironment environment;
+  std::string key = environment.get("SOLLOL_API_KEY").value_or("");
+  if (key.empty()) {
+    key = environment.get("OLLAMA_API_KEY").value_or("");
+    if (!key.starts_with("sk-sollol-")) return {};
+  }
+  if (key.find_first_of("\r\n") != std::string::npos) return {};
+  return "Authorization: Bearer " + key + "\r\n";
+}
 
 /// One exchange on an io_context of its own.
 class Exchange {
@@ -42,6 +56,22 @@ class Exchange {
     context_.stop();
   }
 
+  /// TCP, and TLS on it for https. Whom to trust besides the system's store: SOLLOL_TLS_CA.
+  net::Task<Result<std::unique_ptr<net::Stream>>> open(const discovery::NodeSpec& gateway,
+                                                       std::vector<Address> addresses,
+                                                       TimePoint deadline) {
+    auto connecting = net::connect_any(connector_, std::move(addresses), deadline);
+    auto stream = co_await std::move(connecting);
+    if (!stream || gateway.scheme != "https") co_return stream;
+    const ProcessEnvironment environment;
+    auto trust =
+        net::TlsContext::client(environment.get("SOLLOL_TLS_CA").value_or(""), "SOLLOL_TLS_CA");
+    if (!trust) co_return std::unexpected(trust.error());
+    auto securing =
+        net::tls_connect(std::move(*stream), std::move(*trust), context_, gateway.host, deadline);
+    co_return co_await std::move(securing);
+  }
+
   net::Task<Result<ClientReply>> work() {
     const std::size_t authority = request_.url.find("://") + 3;
     const std::size_t slash = std::min(request_.url.find('/', authority), request_.url.size());
@@ -52,15 +82,15 @@ class Exchange {
     auto resolving = net::resolve(context_, node->host, node->port);
     const auto addresses = co_await std::move(resolving);
     if (!addresses) co_return std::unexpected(addresses.error());
-    auto connecting = connector_.connect(addresses->front(), deadline);
+    auto connecting = open(*node, *addresses, deadline);
     auto stream = co_await std::move(connecting);
     if (!stream) co_return std::unexpected(stream.error());
     net::HttpCall call(**stream, scratch_);
     const std::string target = slash < request_.url.size() ? request_.url.substr(slash) : "/";
     const std::string head = fmt::format(
         "{} {} HTTP/1.1\r\nHost: {}:{}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        "Content-Length: {}\r\n\r\n",
-        request_.method, target, node->host, node->port, request_.body.size());
+        "{}Content-Length: {}\r\n\r\n",
+        request_.method, target, node->host, node->port, key_field(), request_.body.size());
     auto sending = call.send(head, request_.body, deadline);
     const Result<void> sent = co_await std::move(sending);
     if (!sent) co_return std::unexpected(sent.error());

@@ -12,7 +12,7 @@ namespace sollol::cli {
 /// A request of a command to a gateway.
 struct ClientRequest {
   std::string method = "GET";
-  std::string url;  // http://host:port/path
+  std::string url;  // http://host:port/path, or https
   std::string body = {};
 };
 struct ClientReply {
@@ -23,7 +23,7 @@ struct ClientReply {
 
 /// Sends one request and waits for the answer. With `on_piece` each piece of a successful answer's
 /// body is handed over as it comes; `timeout` then bounds only the connect. Error: refused,
-/// timeout, bad_reply, naming the address.
+/// timeout, bad_reply, untrusted, naming the address. SOLLOL_API_KEY is sent along as the key.
 Result<ClientReply> fetch(const ClientRequest& request, Duration timeout,
                           const std::function<void(std::string_view)>& on_piece = {});
 

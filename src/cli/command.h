@@ -18,6 +18,7 @@ void add_sim_command(CLI::App& root, Action& chosen);
 void add_nodes_command(CLI::App& root, Action& chosen);
 void add_status_command(CLI::App& root, Action& chosen);
 void add_run_command(CLI::App& root, Action& chosen);
+void add_keys_command(CLI::App& root, Action& chosen);
 void add_import_command(CLI::App& root, Action& chosen);
 
 }  // namespace sollol::cli

@@ -97,10 +97,24 @@ struct DrainSettings {
 struct LogSettings {
   std::string level = "info";
   std::string access = "on";  // "on", "off" or the path of a file
+  std::string node_errors = "off";
 };
 
 struct CorsSettings {
   std::vector<std::string> origins = {};
+};
+
+/// TLS of the listening side, and whom https nodes are trusted by.
+struct TlsSettings {
+  std::string cert = {};
+  std::string key = {};
+  std::string ca = {};
+  Duration handshake_timeout = 10s;
+};
+
+struct AccessSettings {
+  std::vector<std::string> node_networks = {};
+  std::vector<std::string> hosts = {};
 };
 
 /// Everything a user can set, with its default. config_table.h says what each means.
@@ -122,6 +136,9 @@ struct Settings {
   LogSettings log = {};
   CorsSettings cors = {};
   DrainSettings drain = {};
+  TlsSettings tls = {};
+  std::string keys_file = {};
+  AccessSettings access = {};
   std::vector<discovery::NodeSpec> nodes = {};  // [[nodes]] of sollol.toml
 };
 

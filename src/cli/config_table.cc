@@ -179,9 +179,32 @@ std::vector<Setting> make_table() {
        {"trace", "debug", "info", "warn", "error", "off"}},
       {"log.access", [](S& s) -> Field { return &s.log.access; },
        "The log of requests: `on` (with the other messages), `off`, or the path of a file."},
+      {"log.node_errors",
+       [](S& s) -> Field { return &s.log.node_errors; },
+       "Whether logs repeat what nodes say in errors, which may quote prompts.",
+       0,
+       0,
+       {"off", "on"}},
       {"cors.origins", [](S& s) -> Field { return &s.cors.origins; },
        "Web origins allowed besides those that Ollama allows (this machine, apps); `*` allows "
        "all."},
+      {"tls.cert", [](S& s) -> Field { return &s.tls.cert; },
+       "PEM file of the certificate and its chain: with `tls.key` it makes the gateway speak "
+       "HTTPS."},
+      {"tls.key", [](S& s) -> Field { return &s.tls.key; },
+       "PEM file of the certificate's key, without a passphrase."},
+      {"tls.ca", [](S& s) -> Field { return &s.tls.ca; },
+       "PEM file of authorities that https nodes may be certified by, besides the system's."},
+      {"tls.handshake_timeout_s", [](S& s) -> Field { return &s.tls.handshake_timeout; },
+       "Longest time a client may take over its TLS handshake.", 0.001, a_day_s},
+      {"keys_file", [](S& s) -> Field { return &s.keys_file; },
+       "The file of API keys that `sollol keys` keeps; with it every request needs a key."},
+      {"access.node_networks", [](S& s) -> Field { return &s.access.node_networks; },
+       "The only networks where nodes added over HTTP may be, as `10.0.0.0/8`. None: anywhere but "
+       "link-local, multicast and cloud metadata addresses."},
+      {"access.hosts", [](S& s) -> Field { return &s.access.hosts; },
+       "Host names that requests to a gateway on a loopback address may name, besides those that "
+       "Ollama accepts; `*` allows all."},
   };
 }
 

@@ -62,9 +62,9 @@ std::string port_taken(const Address& at, const Error& error) {
       to_string(at));
 }
 
-void print_banner(const Address& at, const std::vector<discovery::NodeSpec>& nodes,
+void print_banner(const std::string& url, const std::vector<discovery::NodeSpec>& nodes,
                   const std::string& model) {
-  fmt::print("sollol {}: listening on http://{}\n", version, to_string(at));
+  fmt::print("sollol {}: listening on {}\n", version, url);
   for (const discovery::NodeSpec& node : nodes) {
     fmt::print("  node {:<20} {}  priority {}  ({})\n", node.name, node.url, node.priority,
                node.origin);
@@ -75,9 +75,9 @@ void print_banner(const Address& at, const std::vector<discovery::NodeSpec>& nod
         "http://HOST:11434`\n");
   }
   fmt::print(
-      "Try it:\n  curl http://{}/api/generate -d '{{\"model\":\"{}\",\"prompt\":\"Why is the sky "
+      "Try it:\n  curl {}/api/generate -d '{{\"model\":\"{}\",\"prompt\":\"Why is the sky "
       "blue?\"}}'\n",
-      to_string(at), model);
+      url, model);
   std::fflush(stdout);
 }
 
@@ -205,9 +205,22 @@ int run_up(const UpArguments& arguments, const LoadOptions& load) {
   }
   put_nodes(*plan, simulated);
   const Address wanted = plan->options.listen;
+  const bool keys = !plan->options.access.keys_file.empty();
+  const bool secured = !plan->options.tls.certificate_file.empty();
   if (!net::is_loopback(wanted)) {
-    spdlog::warn("listening on {}: whoever reaches this address can use the nodes",
-                 to_string(wanted));
+    if (!keys) {
+      spdlog::warn(
+          "LISTENING ON {} WITHOUT API KEYS: whoever reaches this address can use the nodes, "
+          "change "
+          "their models and take nodes out; make keys with `sollol keys add NAME` and name their "
+          "file with --keys-file",
+          to_string(wanted));
+    } else if (!secured) {
+      spdlog::warn(
+          "listening on {} without TLS: keys and prompts can be read on the way (--tls-cert, "
+          "--tls-key)",
+          to_string(wanted));
+    }
   }
   gateway::Gateway gateway(std::move(plan->options));
   const Result<Started> started = start(gateway, wanted, arguments.take_over);
@@ -217,7 +230,8 @@ int run_up(const UpArguments& arguments, const LoadOptions& load) {
                taken ? port_taken(wanted, started.error()) : started.error().detail);
     return exit_failed;
   }
-  print_banner(started->at, plan->nodes, "llama3.2");
+  print_banner((secured ? "https://" : "http://") + to_string(started->at), plan->nodes,
+               "llama3.2");
   const ServiceManager manager(environment);
   return serve(gateway, started->at, started->sockets, manager,
                {.reload = [&] { reload(gateway, arguments, load, simulated); },

@@ -52,11 +52,6 @@ Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& argu
       return same;
     });
   }
-  std::erase_if(known.nodes, [&](const discovery::NodeSpec& node) {
-    if (node.scheme != "https") return false;
-    known.warnings.push_back(node.url + ": nodes are reached over http in this version: left out");
-    return true;
-  });
   return known;
 }
 
@@ -122,10 +117,23 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.drain = {.timeout = settings.drain.timeout, .idle_grace = settings.drain.idle_grace};
   options.state.interval = settings.state_interval;
   options.cors_origins = settings.cors.origins;
+  options.tls = {.certificate_file = settings.tls.cert,
+                 .key_file = settings.tls.key,
+                 .ca_file = settings.tls.ca,
+                 .handshake_timeout = settings.tls.handshake_timeout};
+  options.access.keys_file = discovery::expand_home(settings.keys_file, ProcessEnvironment());
+  options.access.hosts = settings.access.hosts;
+  for (const std::string& text : settings.access.node_networks) {
+    auto network = net::Network::parse(text);
+    if (!network)
+      return std::unexpected(bad_input("access.node_networks: " + network.error().detail));
+    options.access.node_networks.push_back(*network);
+  }
   options.access_log = settings.log.access == "on"    ? gateway::AccessLog::to_stderr
                        : settings.log.access == "off" ? gateway::AccessLog::off
                                                       : gateway::AccessLog::to_file;
   options.access_log_file = settings.log.access;
+  options.log_node_errors = settings.log.node_errors == "on";
   return options;
 }
 

@@ -67,6 +67,14 @@ void NodeHealth::on_probe(ProbeOutcome outcome, TimePoint) {
       reach_ = Reach::refused;
       reason_ = "what answers there is not Ollama";
       break;
+    case ProbeOutcome::untrusted:
+      reach_ = Reach::refused;
+      reason_ = "its certificate cannot be trusted; the log says why";
+      break;
+    case ProbeOutcome::forbidden:
+      reach_ = Reach::refused;
+      reason_ = "its address is not among access.node_networks";
+      break;
   }
 }
 

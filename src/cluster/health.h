@@ -37,6 +37,8 @@ enum class ProbeOutcome : std::uint8_t {
   refused,  // or unreachable
   silent,   // connected, no answer in time
   bad_reply,
+  untrusted,  // its certificate is not to be trusted
+  forbidden,  // its address is not among those that may be connected to
   not_asked,  // we could not, for want of descriptors: says nothing about the node
 };
 

@@ -30,6 +30,9 @@ struct NodeInfo {
 /// The node's `host:port`, as its Host field must say (reference §1).
 std::string host_field(const NodeInfo& info);
 
+/// Whether TLS is spoken there: the URL's scheme is https.
+inline bool uses_tls(const NodeInfo& info) noexcept { return info.url.starts_with("https://"); }
+
 /// A model that a node has, as far as routing needs it.
 struct ModelRecord {
   std::string key;   // canonical router key (reference §3)

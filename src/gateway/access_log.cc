@@ -86,6 +86,7 @@ void append_access_line(std::string& out, const Request& request, TimePoint now)
   fmt::format_to(to, "{{\"time\":\"{}\"", api::format_timestamp(request.arrived_wall));
   text("id", request.id);
   text("client", request.client);
+  text("key", outcome.key);
   text("method", request.method);
   text("path", request.path());
   text("model", outcome.model);

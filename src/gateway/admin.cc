@@ -8,6 +8,7 @@
 #include "api/routes.h"
 #include "api/timestamp.h"
 #include "discovery/node_spec.h"
+#include "gateway/access.h"
 #include "gateway/admission.h"
 #include "gateway/control.h"
 #include "gateway/inference.h"
@@ -163,7 +164,7 @@ Result<cluster::NodeInfo> parse_node(std::string_view body) {
   const auto spec = discovery::parse_node_url(std::string_view(url->as_string()));
   if (!spec) return std::unexpected(spec.error());
   cluster::NodeInfo info = to_node_info(*spec);
-  info.origin = "admin";
+  info.origin = origin_admin;
   if (const auto* name = fields.if_contains("name");
       name != nullptr && name->is_string() && !name->as_string().empty()) {
     info.name = std::string(name->as_string());
@@ -181,6 +182,20 @@ Result<cluster::NodeInfo> parse_node(std::string_view body) {
   return info;
 }
 
+/// Why this caller may not add this node; nullopt: he may.
+std::optional<std::string> refuse_node(const Connection& client, const Request& request,
+                                       const cluster::NodeInfo& info) {
+  if (!request.key && !from_this_machine(request)) {
+    return "without API keys nodes are added from the gateway's own machine only; make keys with "
+           "`sollol keys add`";
+  }
+  const auto& allowed = client.options().access.node_networks;
+  // A name is checked when it is connected to, and each time again.
+  if (net::is_ip(info.host) && !net::may_connect(info.host, allowed))
+    return fmt::format("nodes may not be at {} (access.node_networks)", info.host);
+  return std::nullopt;
+}
+
 net::Task<void> add_node(Connection& client) {
   auto reading = client.read_body(body_max);
   const Result<std::string_view> body = co_await std::move(reading);
@@ -192,6 +207,11 @@ net::Task<void> add_node(Connection& client) {
   const Result<cluster::NodeInfo> info = parse_node(*body);
   if (!info) {
     auto answering = answer_error(client, 400, info.error().detail);
+    co_await std::move(answering);
+    co_return;
+  }
+  if (auto why = refuse_node(client, client.request(), *info)) {
+    auto answering = answer_error(client, 403, std::move(*why));
     co_await std::move(answering);
     co_return;
   }

@@ -79,9 +79,9 @@ net::Task<Verdict> Attempt::run(Plan plan) {
 
 net::Task<Result<void>> Attempt::open() {
   worker_.metrics().upstream_connects.add();
-  auto connecting =
-      net::connect_any(worker_.connector(), node_.addresses,
-                       worker_.scheduler().now() + client_.options().upstream.connect_timeout);
+  auto connecting = worker_.nodes().connect(
+      node_.info, node_.addresses,
+      worker_.scheduler().now() + client_.options().upstream.connect_timeout);
   auto connected = co_await std::move(connecting);
   if (!connected) co_return std::unexpected(connected.error());
   stream_ = std::move(*connected);
@@ -102,7 +102,8 @@ std::string Attempt::upstream_head(std::size_t body_size) const {
          request.forwarded_for.empty() ? "" : ", ", std::string_view(request.client));
   if (!request.authority.empty())
     append("\r\nX-Forwarded-Host: ", std::string_view(request.authority));
-  append("\r\nX-Forwarded-Proto: http\r\nX-Request-Id: ", std::string_view(request.id), "\r\n\r\n");
+  append("\r\nX-Forwarded-Proto: ", request.secured ? "https" : "http",
+         "\r\nX-Request-Id: ", std::string_view(request.id), "\r\n\r\n");
   return head;
 }
 
@@ -187,6 +188,8 @@ Verdict Attempt::failure(Error error) {
   }
   switch (error.kind) {
     case ErrorKind::refused:
+    case ErrorKind::untrusted:
+    case ErrorKind::forbidden:
       verdict.health = RequestOutcome::refused;
       break;
     case ErrorKind::overloaded:

@@ -104,7 +104,7 @@ net::Task<void> answer_uploads(Connection& client, const std::vector<Upload>& up
     }
   }
   if (!failures.empty()) {
-    client.request().outcome.problem = failures;
+    client.request().outcome.problem = client.for_log(failures);
     api::Reply reply = api::error_reply(api::Dialect::native, 502,
                                         "the blob did not reach every node: " + failures);
     auto answering = client.answer(std::move(reply));

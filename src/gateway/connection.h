@@ -36,6 +36,13 @@ class Connection {
 
   Worker& worker() noexcept { return worker_; }
   Request& request() noexcept { return request_; }
+  /// What a node said, as far as the logs may hold it: an error may quote the prompt.
+  std::string_view for_log(std::string_view words_of_node) const noexcept {
+    return options_->log_node_errors ? words_of_node
+                                     : std::string_view("the node's own words (log.node_errors)");
+  }
+  /// The client speaks TLS with us.
+  void secured() noexcept { request_.secured = true; }
   bool client_gone() const noexcept { return gone_; }
   /// The options that this request is served under.
   const Options& options() const noexcept { return *options_; }

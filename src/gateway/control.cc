@@ -24,12 +24,13 @@ constexpr Duration refresh_shared_for = 500ms;
 
 }  // namespace
 
-Control::Control(std::shared_ptr<const Options> options, ViewSource& views)
-    : options_(std::move(options)),
+Control::Control(const OptionsSource& options, ViewSource& views, Credentials& credentials)
+    : options_(options.get()),
       views_(views),
       work_(asio::make_work_guard(context_)),
       scheduler_(context_),
       connector_(context_, scheduler_),
+      nodes_(context_, connector_, credentials, options),
       cluster_(options_->health) {
   cluster_.on_transition(
       [this](NodeId id, Availability from, Availability to, std::string_view reason) {
@@ -268,6 +269,24 @@ net::Task<bool> Control::resolve(std::shared_ptr<Probe> probe) {
   co_return true;
 }
 
+ProbeOutcome Control::connect_outcome(Probe& probe, const Error& error) {
+  switch (error.kind) {
+    case ErrorKind::timeout:
+      return ProbeOutcome::silent;
+    case ErrorKind::overloaded:
+      return ProbeOutcome::not_asked;
+    case ErrorKind::untrusted:
+    case ErrorKind::forbidden:
+      // Said once, not with every probe.
+      if (probe.connect_problem != error.detail)
+        spdlog::warn("node {}: {}", probe.info.name, error.detail);
+      probe.connect_problem = error.detail;
+      return error.kind == ErrorKind::untrusted ? ProbeOutcome::untrusted : ProbeOutcome::forbidden;
+    default:
+      return ProbeOutcome::refused;
+  }
+}
+
 net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
   const TimePoint deadline = scheduler_.now() + options_->probe.timeout;
   const std::string path = probe->info.path_prefix + "/api/version";
@@ -276,18 +295,10 @@ net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
   for (const bool kept : {true, false}) {
     if (kept && !probe->liveness) continue;
     if (!probe->liveness) {
-      auto connecting = net::connect_any(connector_, probe->addresses, deadline);
+      auto connecting = nodes_.connect(probe->info, probe->addresses, deadline);
       auto connected = co_await std::move(connecting);
-      if (!connected) {
-        switch (connected.error().kind) {
-          case ErrorKind::timeout:
-            co_return ProbeOutcome::silent;
-          case ErrorKind::overloaded:
-            co_return ProbeOutcome::not_asked;
-          default:
-            co_return ProbeOutcome::refused;
-        }
-      }
+      if (!connected) co_return connect_outcome(*probe, connected.error());
+      probe->connect_problem.clear();
       probe->liveness = std::move(*connected);
     }
     net::SimpleRequest request{
@@ -312,7 +323,7 @@ net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
 
 net::Task<Result<net::HttpReply>> Control::get(std::shared_ptr<Probe> probe, std::string path,
                                                TimePoint deadline) {
-  auto connecting = net::connect_any(connector_, probe->addresses, deadline);
+  auto connecting = nodes_.connect(probe->info, probe->addresses, deadline);
   auto stream = co_await std::move(connecting);
   if (!stream) co_return std::unexpected(stream.error());
   net::SimpleRequest request{.target = probe->info.path_prefix + path,

@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "cluster/cluster.h"
+#include "gateway/node_connector.h"
 #include "gateway/options.h"
 #include "gateway/view.h"
 #include "net/http_call.h"
@@ -43,7 +44,7 @@ class Control {
   /// Told on the control thread when a node is no longer ours and nothing of ours runs there.
   using NodeGone = std::function<void(NodeId)>;
 
-  Control(std::shared_ptr<const Options> options, ViewSource& views);
+  Control(const OptionsSource& options, ViewSource& views, Credentials& credentials);
   ~Control();
 
   /// Takes up what an earlier process knew. Before `start`.
@@ -100,6 +101,7 @@ class Control {
   net::Task<void> fetch_models_and_loaded(std::shared_ptr<Probe> probe);
   net::Task<Result<net::HttpReply>> get(std::shared_ptr<Probe> probe, std::string path,
                                         TimePoint deadline);
+  static cluster::ProbeOutcome connect_outcome(Probe& probe, const Error& error);
   void start_probe(NodeId node);
   void let_go(NodeId node);
   bool change(Probe& probe, cluster::NodeInfo info);
@@ -113,6 +115,7 @@ class Control {
   net::asio::executor_work_guard<net::asio::io_context::executor_type> work_;
   net::AsioScheduler scheduler_;
   net::TcpConnector connector_;
+  NodeConnector nodes_;
   net::HttpScratch scratch_;
   cluster::Cluster cluster_;
   std::map<NodeId, std::shared_ptr<Probe>> probes_;

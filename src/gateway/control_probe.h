@@ -20,6 +20,7 @@ struct Control::Probe {
   TimePoint resolved_at{};
   std::unique_ptr<net::Stream> liveness;  // kept between probes
   TimePoint pending_since{};              // of a liveness probe under way; zero: none
+  std::string connect_problem;            // what has been logged of why it is not trusted
   bool models_under_way = false;
   bool gone = false;
   bool leaving = false;  // no longer configured: goes when nothing of ours runs there

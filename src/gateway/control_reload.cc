@@ -29,7 +29,7 @@ net::Task<NodeChanges> Control::apply(std::shared_ptr<const Options> options) {
   NodeChanges changes;
   const auto& wanted = options_->nodes;
   for (auto& [id, probe] : probes_) {
-    const bool stays = probe->info.origin == admin_origin ||
+    const bool stays = added_over_http(probe->info) ||  // no file takes it away
                        std::ranges::any_of(wanted, [&](const cluster::NodeInfo& info) {
                          return same_address(info, probe->info);
                        });
@@ -66,6 +66,11 @@ bool Control::change(Probe& probe, cluster::NodeInfo info) {
   if (returns) cluster_.set_admin(probe.id, cluster::Admin::enabled);
   if (same(probe.info, info)) return returns;
   make_room_for(info, probe.id);
+  if (probe.info.url != info.url) {
+    // What was made under the old URL may speak another protocol than the new one says.
+    if (probe.liveness) probe.liveness->cancel();
+    if (node_gone_) node_gone_(probe.id);
+  }
   probe.info = info;
   probe.host_field = cluster::host_field(info);
   cluster_.update(probe.id, std::move(info));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "api/cors.h"
+#include "gateway/access.h"
 #include "gateway/admin.h"
 #include "gateway/blobs.h"
 #include "gateway/fanout.h"
@@ -42,6 +43,14 @@ net::Task<bool> pass_origin(Connection& client) {
   co_return false;
 }
 
+/// Refuses by where the request claims to be sent to and to come from, whatever it asks.
+std::optional<Refusal> refuse_sender(const Request& request, const Options& options) {
+  const bool on_loopback = options.listen.ip.starts_with("127.") || options.listen.ip == "::1";
+  if (on_loopback && !host_accepted(request.authority, options.access))
+    return Refusal{{403, {}, {}}};
+  return refuse_other_sites(request, options);
+}
+
 net::Task<void> serve_route(Connection& client) {
   switch (client.request().route.route_class) {
     case RouteClass::inference:
@@ -73,15 +82,29 @@ net::Task<void> serve_route(Connection& client) {
 
 net::Task<void> dispatch(Connection& client) {
   Request& request = client.request();
+  if (!is_own_route(request.path()))
+    request.route = api::match_route(request.method, request.path());
+  const Options& options = client.options();
+  if (auto refused = refuse_sender(request, options)) {
+    request.origin.clear();
+    auto refusing = client.answer(std::move(refused->reply));
+    co_await std::move(refusing);
+    co_return;
+  }
   auto checking = pass_origin(client);
   const bool passed = co_await std::move(checking);
   if (!passed) co_return;
+  KeyUse use;  // until the request has been served
+  if (auto refused = check_key(client.worker(), request, use)) {
+    auto refusing = client.answer(std::move(refused->reply), std::move(refused->fields));
+    co_await std::move(refusing);
+    co_return;
+  }
   if (is_own_route(request.path())) {
     auto serving = serve_own_route(client);
     co_await std::move(serving);
     co_return;
   }
-  request.route = api::match_route(request.method, request.path());
   auto serving = serve_route(client);
   co_await std::move(serving);
 }

@@ -35,6 +35,7 @@ struct Gateway::Impl {
   OptionsSource published;
   ViewSource views;
   cluster::RetryBudget retries;
+  Credentials credentials;
   std::unique_ptr<AccessLogFile> access_log;
   RequestMemory request_memory;
   std::unique_ptr<Control> control;
@@ -55,12 +56,14 @@ Result<void> Gateway::prepare() {
   auto access_log = AccessLogFile::open(*impl.options);
   if (!access_log) return std::unexpected(access_log.error());
   impl.access_log = std::move(*access_log);
-  impl.control = std::make_unique<Control>(impl.options, impl.views);
+  if (const auto loaded = impl.credentials.load(*impl.options); !loaded)
+    return std::unexpected(loaded.error());
+  impl.control = std::make_unique<Control>(impl.published, impl.views, impl.credentials);
   impl.admission =
       std::make_unique<Admission>(*impl.options, impl.views, impl.control->scheduler());
   impl.shared = std::make_unique<Shared>(
       Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.retries,
-             *impl.access_log, impl.request_memory, impl.workers, impl.control->scheduler().now()});
+             *impl.access_log, impl.request_memory, impl.credentials, impl.workers, impl.control->scheduler().now()});
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)
     impl.workers.push_back(std::make_unique<Worker>(*impl.shared, i, seed));
@@ -167,6 +170,8 @@ Result<std::vector<std::string>> Gateway::reload(Options options) {
   Impl& impl = *impl_;
   if (const Result<void> opened = impl.access_log->reopen(options); !opened)
     return std::unexpected(opened.error());
+  if (const Result<void> loaded = impl.credentials.load(options); !loaded)
+    return std::unexpected(loaded.error());
   std::vector<std::string> waiting = fixed_changes(*impl.options, options);
   options.listen = impl.options->listen;
   options.workers = impl.options->workers;

@@ -32,7 +32,8 @@ class Gateway {
   std::vector<int> sockets();
 
   /// Takes up changed options without touching a request under way: nodes by what differs, limits,
-  /// timeouts, policy; the access log is opened anew. Returns the settings that differ and wait for
+  /// timeouts, policy; the access log is opened anew, certificates and keys are read
+  /// again. Returns the settings that differ and wait for
   /// a restart. Error: bad_input; then nothing has changed.
   Result<std::vector<std::string>> reload(Options options);
 

@@ -7,6 +7,7 @@
 #include "api/errors.h"
 #include "api/intent.h"
 #include "api/model_name.h"
+#include "gateway/access.h"
 #include "gateway/admission.h"
 #include "gateway/cold_load.h"
 #include "gateway/control.h"
@@ -119,7 +120,10 @@ net::Task<void> answer_cut(Connection& client, Answer& answer, const Verdict& ve
                           : verdict.said_so ? detail
                                             : fmt::format("the node {} failed while answering: {}",
                                                           outcome.node, detail);
-  outcome.problem = client.ended() ? why : fmt::format("{}: {}", outcome.node, detail);
+  outcome.problem = client.ended() ? why
+                                   : fmt::format("{}: {}", outcome.node,
+                                                 verdict.said_so ? client.for_log(detail)
+                                                                 : std::string_view(detail));
   answer.fail(why, verdict.mid_record, verdict.inside_chunk);
   auto flushing = client.flush();
   co_await std::move(flushing);
@@ -133,7 +137,8 @@ net::Task<void> answer_verdict(Connection& client, Answer& answer, Verdict verdi
   }
   const Request& request = client.request();
   const bool overloaded = verdict.error->kind == ErrorKind::overloaded;
-  client.request().outcome.problem = verdict.error->detail;
+  client.request().outcome.problem = verdict.said_so ? client.for_log(verdict.error->detail)
+                                                     : std::string_view(verdict.error->detail);
   if (overloaded) {
     auto answering = refuse_unavailable(client, answer, verdict.error->detail, 1s);
     co_await std::move(answering);
@@ -232,6 +237,7 @@ net::Task<void> serve_inference(Connection& client) {
     co_return;
   }
   Prepared prepared = prepare(client, *body);
+  if (!prepared.answer) prepared.answer = refuse_model(request, prepared.key);
   if (!prepared.answer && !prepared.key.empty()) {
     auto finding = find_model(client, prepared.work, prepared.key);
     const cluster::Model* model = co_await std::move(finding);
@@ -376,6 +382,7 @@ net::Task<void> serve_lookup(Connection& client) {
     prepared = prepare(client, body);
   }
   request.outcome.model = prepared.model;
+  if (!prepared.answer) prepared.answer = refuse_model(request, prepared.key);
   prepared.work.view = client.worker().view();
   if (!prepared.answer && !prepared.key.empty()) {
     auto finding = find_model(client, prepared.work, prepared.key);

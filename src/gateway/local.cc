@@ -4,6 +4,7 @@
 
 #include "api/json_text.h"
 #include "gateway/inference.h"
+#include "gateway/keys.h"
 #include "gateway/worker.h"
 
 namespace sollol::gateway {
@@ -41,15 +42,31 @@ std::string fleet_version(const FleetView& view) {
   return version.empty() ? "0.0.0" : version;
 }
 
-/// Nodes whose word counts: those that are not down or ejected.
+/// Lists of nodes, and the memory of those that had to be cut down.
 template <class Item>
-std::vector<std::span<const Item>> lists_of(const FleetView& view,
-                                            std::vector<Item> NodeListing::* list) {
-  std::vector<std::span<const Item>> lists;
+struct Lists {
+  std::vector<std::vector<Item>> cut;
+  std::vector<std::span<const Item>> all;
+};
+
+/// What the nodes whose word counts (those that are not down) list, as far as the key may see it.
+template <class Item>
+Lists<Item> lists_of(const FleetView& view, std::vector<Item> NodeListing::* list, const Key* key) {
+  Lists<Item> lists;
+  const bool limited = key != nullptr && !key->record.models.empty();
+  if (limited) lists.cut.reserve(view.listings.size());
   for (std::size_t i = 0; i < view.listings.size(); ++i) {
     const cluster::Availability availability = view.cluster->nodes[i].live->availability;
     if (availability == cluster::Availability::down) continue;
-    lists.push_back((*view.listings[i]).*list);
+    const std::vector<Item>& listed = (*view.listings[i]).*list;
+    if (limited) {
+      std::vector<Item>& kept = lists.cut.emplace_back();
+      std::ranges::copy_if(listed, std::back_inserter(kept),
+                           [key](const Item& item) { return may_use(key->record, item.key); });
+      lists.all.push_back(kept);
+    } else {
+      lists.all.push_back(listed);
+    }
   }
   return lists;
 }
@@ -73,16 +90,17 @@ net::Task<void> serve_local(Connection& client) {
 
 net::Task<void> serve_aggregate(Connection& client) {
   const FleetView& view = *client.worker().view();
+  const Key* const key = client.request().key.get();
   switch (client.request().route.operation) {
     case Operation::tags:
       return client.answer(200, api::json_content_type,
-                           api::merge_tags(lists_of(view, &NodeListing::models)));
+                           api::merge_tags(lists_of(view, &NodeListing::models, key).all));
     case Operation::ps:
       return client.answer(200, api::json_content_type,
-                           api::merge_ps(lists_of(view, &NodeListing::loaded)));
+                           api::merge_ps(lists_of(view, &NodeListing::loaded, key).all));
     case Operation::models:
       return client.answer(200, api::json_content_type,
-                           api::merge_openai_models(lists_of(view, &NodeListing::models)));
+                           api::merge_openai_models(lists_of(view, &NodeListing::models, key).all));
     default:
       return serve_lookup(client);
   }

@@ -76,6 +76,10 @@ class Gather {
     counter("sollol_connections_displaced_total",
             "Client connections without a request that were closed to make room.",
             [](const Metrics& m) { return static_cast<double>(m.connections_displaced.value()); });
+    counter("sollol_tls_handshakes_failed_total", "TLS handshakes of clients that failed.",
+            [](const Metrics& m) { return static_cast<double>(m.handshakes_failed.value()); });
+    counter("sollol_refused_keys_total", "Requests without a key that is known.",
+            [](const Metrics& m) { return static_cast<double>(m.refused_keys.value()); });
     gauge("sollol_connections", "Client connections open now.", sum([](const Metrics& m) {
             return static_cast<double>(m.connections_opened.value() - m.connections_closed.value());
           }));

@@ -61,6 +61,8 @@ class Metrics {
   Counter loads_failed;
   Counter client_disconnects;
   Counter upstream_connects;
+  Counter handshakes_failed;  // of clients
+  Counter refused_keys;       // requests without a key that is known
 
   static constexpr std::size_t operations = static_cast<std::size_t>(api::Operation::none) + 1;
   std::array<std::array<Counter, 6>, operations> requests;  // by operation and status class

@@ -14,8 +14,8 @@ net::Task<Result<void>> NodeCall::send(std::string_view method, std::string_view
     abandoned_ = true;
     cancel();
   });
-  auto connecting = net::connect_any(worker_.connector(), node_.addresses,
-                                     now + worker_.options().upstream.connect_timeout);
+  auto connecting = worker_.nodes().connect(node_.info, node_.addresses,
+                                            now + worker_.options().upstream.connect_timeout);
   auto connected = co_await std::move(connecting);
   if (!connected) co_return std::unexpected(connected.error());
   if (cancelled_)

@@ -13,6 +13,7 @@
 #include "cluster/snapshot.h"
 #include "gateway/published.h"
 #include "http/head.h"
+#include "net/network.h"
 #include "routing/policy.h"
 
 namespace sollol::gateway {
@@ -99,6 +100,21 @@ struct LoadOptions {
   Duration timeout = 1800s;      // a load that takes longer has failed
 };
 
+/// TLS of the listening side, on when both files are named, and whom https nodes are trusted by.
+struct TlsOptions {
+  std::string certificate_file;
+  std::string key_file;
+  std::string ca_file;  // trusted besides the system's store
+  Duration handshake_timeout = 10s;
+};
+
+/// Who may do what.
+struct AccessOptions {
+  std::string keys_file;                    // empty: no keys are asked for
+  std::vector<net::Network> node_networks;  // where nodes added over HTTP may be; see may_connect
+  std::vector<std::string> hosts;           // names in Host, beside those that Ollama accepts
+};
+
 struct StreamOptions {
   Duration heartbeat = 10s;  // between empty records to a stream that waits; zero: none
 };
@@ -124,6 +140,9 @@ struct Options {
   AccessLog access_log = AccessLog::to_stderr;
   std::string access_log_file;
   std::size_t decisions_kept = 256;  // per worker, for /sollol/v1/decisions
+  TlsOptions tls;
+  AccessOptions access;
+  bool log_node_errors = false;  // whether logs repeat what nodes say, which may quote prompts
   DrainOptions drain;
   StateOptions state;
 };

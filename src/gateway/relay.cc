@@ -60,7 +60,7 @@ Verdict Attempt::finish_relayed() {
   verdict.health = RequestOutcome::ok;
   if (plan_.silence == Plan::Silence::watched) verdict.longest_gap = longest_gap_;
   if (watcher_.failed()) {
-    client_.request().outcome.problem = watcher_.error();
+    client_.request().outcome.problem = client_.for_log(watcher_.error());
     verdict.health = RequestOutcome::neutral;  // the node could still say what was wrong
   }
   return verdict;

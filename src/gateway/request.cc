@@ -33,6 +33,20 @@ void take_own_field(const http::Field& field, Request& out) {
   if (http::equals_ignoring_case(name, "explain")) out.wants_reason = field.value != "0";
 }
 
+/// `Bearer TOKEN`, or the bare token of x-api-key. Two that differ are no credential at all.
+void take_credential(const http::Field& field, Request& out) {
+  out.credential_fields.append(field.name).append(": ").append(field.value).append("\r\n");
+  std::string_view token = field.value;
+  if (field.id == FieldId::authorization) {
+    constexpr std::string_view scheme = "bearer ";
+    if (!http::equals_ignoring_case(token.substr(0, scheme.size()), scheme)) return;
+    token.remove_prefix(scheme.size());
+    while (token.starts_with(' ')) token.remove_prefix(1);
+  }
+  const bool first = out.credential.empty();
+  out.credential = first || out.credential == token ? token : std::string_view("ambiguous");
+}
+
 void pass(const http::Field& field, Request& out) {
   out.pass_fields.append(field.name).append(": ").append(field.value).append("\r\n");
 }
@@ -65,12 +79,14 @@ bool lists_fields(const http::Fields& fields) {
 }  // namespace
 
 void Request::clear() {
-  for (std::string* text : {&id, &method, &target, &pass_fields, &content_encoding, &content_type,
-                            &origin, &wanted_node, &forwarded_for})
+  for (std::string* text :
+       {&id, &method, &target, &pass_fields, &content_encoding, &content_type, &origin, &credential,
+        &credential_fields, &fetch_site, &wanted_node, &forwarded_for})
     text->clear();
   path_length = 0;
   route = {};
   client_key = 0;
+  key = nullptr;
   urgency = cluster::Urgency::normal;
   framing = {};
   keep_alive = true;
@@ -113,7 +129,13 @@ void take_head(const http::RequestHead& head, Request& out) {
         break;
       case FieldId::authorization:
         authorization = field.value;
-        pass(field, out);
+        take_credential(field, out);
+        break;
+      case FieldId::x_api_key:
+        take_credential(field, out);
+        break;
+      case FieldId::sec_fetch_site:
+        out.fetch_site = field.value;
         break;
       case FieldId::host:
       case FieldId::content_length:

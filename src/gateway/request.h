@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -11,9 +12,12 @@
 
 namespace sollol::gateway {
 
+struct Key;
+
 /// How a request went: one line of the access log.
 struct Outcome {
   int status = 0;
+  std::string key;  // name of the API key
   std::string node;
   std::string reason;
   std::string model;
@@ -45,7 +49,13 @@ struct Request {
   std::string wanted_node;    // X-Sollol-Node or ?node=
   std::string forwarded_for;  // X-Forwarded-For as it came: we add the peer
   std::string client;         // address of the peer
-  std::uint64_t client_key = 0;  // who it is, for fair queueing
+  bool secured = false;       // it speaks TLS with us
+  std::string credential;     // the token of Authorization: Bearer or x-api-key
+  std::string
+      credential_fields;   // these fields as lines; they go on only where no keys are in force
+  std::string fetch_site;  // Sec-Fetch-Site
+  std::shared_ptr<const Key> key;  // null: none is asked for
+  std::uint64_t client_key = 0;    // who it is, for fair queueing
   cluster::Urgency urgency = cluster::Urgency::normal;
   http::Framing framing;
   int minor_version = 1;

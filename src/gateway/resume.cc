@@ -87,7 +87,9 @@ Resume::Next Resume::next(const Verdict& verdict, const Slot& slot, Work& work,
                           Attempt::Plan& plan) {
   Worker& worker = client_.worker();
   broken_ = fmt::format("{} broke off its stream ({})", slot.node().info.name,
-                        verdict.error ? verdict.error->detail : "refused to go on");
+                        !verdict.error    ? std::string_view("refused to go on")
+                        : verdict.said_so ? client_.for_log(verdict.error->detail)
+                                          : std::string_view(verdict.error->detail));
   if (client_.client_gone() || client_.ended()) return Next::declined;
   auto next = continuation(verdict);
   if (!next) return decline(next.error());

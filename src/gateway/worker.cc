@@ -9,6 +9,7 @@
 #include "gateway/connection.h"
 #include "gateway/spawn.h"
 #include "net/listening.h"
+#include "net/tls.h"
 
 namespace sollol::gateway {
 
@@ -23,6 +24,18 @@ constexpr Duration accept_failure_every = 10s;  // told at most so often
 constexpr Duration handshakes_settle = 200ms;
 constexpr Duration empty_check_every = 5ms;
 
+/// One more while it lives.
+class Counted {
+ public:
+  explicit Counted(std::size_t& count) : count_(count) { ++count_; }
+  ~Counted() { --count_; }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  std::size_t& count_;
+};
+
 }  // namespace
 
 Worker::Worker(Shared& shared, unsigned index, std::uint64_t seed)
@@ -30,8 +43,10 @@ Worker::Worker(Shared& shared, unsigned index, std::uint64_t seed)
       work_(asio::make_work_guard(context_)),
       scheduler_(context_),
       connector_(context_, scheduler_),
+      nodes_(context_, connector_, shared.credentials, shared.options),
       views_(shared.views),
       options_(shared.options),
+      keys_(shared.credentials.keys()),
       pool_(options_.current()->upstream, scheduler_),
       random_(seed + index),
       decisions_(options_.current()->decisions_kept),
@@ -94,8 +109,7 @@ net::Task<void> Worker::accept_loop(net::TcpListener& listener) {
       co_await std::move(pause);
       continue;
     }
-    spawn(context_, "connection",
-          Connection::serve(std::make_unique<Connection>(*this, std::move(*stream))));
+    serve(std::move(*stream));
   }
   --listening_;
   check_drained();
@@ -107,6 +121,34 @@ void Worker::note_accept_failure(const Error& error) {
     return;
   accept_failure_told_ = now;
   spdlog::warn("{}; new connections wait until some are closed", error.detail);
+}
+
+void Worker::serve(std::unique_ptr<net::Stream> stream) {
+  if (auto identity = shared_.credentials.identity()) {
+    spawn(context_, "handshake", serve_secured(std::move(stream), std::move(identity)));
+  } else {
+    spawn(context_, "connection",
+          Connection::serve(std::make_unique<Connection>(*this, std::move(stream))));
+  }
+}
+
+net::Task<void> Worker::serve_secured(std::unique_ptr<net::Stream> plain,
+                                      std::shared_ptr<const net::TlsContext> identity) {
+  const Counted counted(handshakes_);
+  const std::string peer = plain->peer_address();
+  auto securing = net::tls_accept(std::move(plain), std::move(identity), context_,
+                                  scheduler_.now() + options().tls.handshake_timeout);
+  Result<std::unique_ptr<net::Stream>> stream = co_await std::move(securing);
+  if (!stream) {
+    metrics_.handshakes_failed.add();
+    spdlog::debug("client {}: {}", peer, stream.error().detail);
+    asio::post(context_, [this] { check_drained(); });
+    co_return;
+  }
+  auto connection = std::make_unique<Connection>(*this, std::move(*stream));
+  connection->secured();
+  if (draining_) connection->drain();
+  spawn(context_, "connection", Connection::serve(std::move(connection)));
 }
 
 // ---- stopping
@@ -159,7 +201,7 @@ void Worker::reset_connections() {
 }
 
 void Worker::check_drained() {
-  if (draining_ && listening_ == 0 && connections_.empty())
+  if (draining_ && listening_ == 0 && connections_.empty() && handshakes_ == 0)
     drained_.store(true, std::memory_order_release);
 }
 
@@ -208,7 +250,7 @@ bool Worker::has_room() {
   // The rest of the descriptors is for connections to nodes, whatever the setting says.
   const std::size_t most =
       std::min<std::size_t>(options().client.connections_max, net::descriptors_max() / 4 * 3);
-  return connections_.size() < std::max<std::size_t>(1, most / shared_.workers.size()) ||
+  return connections_.size() + handshakes_ < std::max<std::size_t>(1, most / shared_.workers.size()) ||
          displace_one();
 }
 

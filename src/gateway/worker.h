@@ -10,8 +10,10 @@
 #include "base/random.h"
 #include "cluster/retry_budget.h"
 #include "gateway/access_log.h"
+#include "gateway/credentials.h"
 #include "gateway/decision_log.h"
 #include "gateway/metrics.h"
+#include "gateway/node_connector.h"
 #include "gateway/options.h"
 #include "gateway/request.h"
 #include "gateway/request_memory.h"
@@ -39,6 +41,7 @@ struct Shared {
   cluster::RetryBudget& retries;
   AccessLogFile& access_log;
   RequestMemory& request_memory;
+  Credentials& credentials;
   const std::vector<std::unique_ptr<Worker>>& workers;
   TimePoint started;
 };
@@ -86,10 +89,13 @@ class Worker {
 
   net::asio::io_context& context() noexcept { return context_; }
   net::Scheduler& scheduler() noexcept { return scheduler_; }
-  net::Connector& connector() noexcept { return connector_; }
+  NodeConnector& nodes() noexcept { return nodes_; }
   net::HttpScratch& scratch() noexcept { return scratch_; }
   http::RequestHead& request_head() noexcept { return request_head_; }
   api::IntentScanner& intents() noexcept { return intents_; }
+  /// The API keys in force; null: none is asked for.
+  const std::shared_ptr<const KeyRing>& keys() { return keys_.current(); }
+  KeyCache& key_cache() noexcept { return key_cache_; }
   UpstreamPool& pool() noexcept { return pool_; }
   Random& random() noexcept { return random_; }
   Metrics& metrics() noexcept { return metrics_; }
@@ -125,6 +131,9 @@ class Worker {
   net::Task<void> close_when_empty(net::TcpListener& listener);
   void note_accept_failure(const Error& error);
   void check_drained();
+  void serve(std::unique_ptr<net::Stream> stream);
+  net::Task<void> serve_secured(std::unique_ptr<net::Stream> plain,
+                                std::shared_ptr<const net::TlsContext> identity);
   net::Task<void> flush_access_log();
 
   Shared& shared_;
@@ -132,11 +141,14 @@ class Worker {
   net::asio::executor_work_guard<net::asio::io_context::executor_type> work_;
   net::AsioScheduler scheduler_;
   net::TcpConnector connector_;
+  NodeConnector nodes_;
   net::HttpScratch scratch_;
   http::RequestHead request_head_;
   api::IntentScanner intents_;
   ViewReader views_;
   OptionsReader options_;
+  PublishedReader<KeyRing> keys_;
+  KeyCache key_cache_;
   UpstreamPool pool_;
   SeededRandom random_;
   Metrics metrics_;
@@ -153,6 +165,7 @@ class Worker {
   std::uint64_t id_prefix_;
   std::uint32_t next_id_ = 0;
   bool draining_ = false;
+  std::size_t handshakes_ = 0;  // under way: they count as connections
   TimePoint idle_until_{};
   TimePoint accept_failure_told_{};
   std::atomic<bool> drained_{false};

@@ -39,6 +39,8 @@ enum class FieldId : std::uint8_t {
   accept_encoding,
   authorization,
   content_encoding,
+  x_api_key,
+  sec_fetch_site,
   content_type,
   user_agent,
   date,

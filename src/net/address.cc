@@ -1,6 +1,9 @@
 #include "net/address.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
 
 #include <boost/asio/ip/address.hpp>
 #include <charconv>
@@ -37,6 +40,12 @@ bool is_loopback(const Address& address) {
   boost::system::error_code not_ip;
   const ip::address parsed = ip::make_address(address.ip, not_ip);
   return !not_ip && parsed.is_loopback();
+}
+
+std::string own_host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return {};
+  return name.data();
 }
 
 }  // namespace sollol::net

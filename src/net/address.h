@@ -13,4 +13,7 @@ Result<Address> parse_listen_address(std::string_view text);
 
 bool is_loopback(const Address& address);
 
+/// What this machine calls itself; empty when it does not say.
+std::string own_host_name();
+
 }  // namespace sollol::net

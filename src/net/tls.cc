@@ -358,7 +358,7 @@ class TlsStream final : public Stream {
 Error handshake_error(SSL* ssl, unsigned long code) {
   const long verified = SSL_get_verify_result(ssl);
   if (verified != X509_V_OK) {
-    return {ErrorKind::refused, Origin::node, Retry::other_node,
+    return {ErrorKind::untrusted, Origin::node, Retry::other_node,
             fmt::format("its certificate cannot be trusted: {}",
                         X509_verify_cert_error_string(verified))};
   }
@@ -439,7 +439,7 @@ Task<Result<std::unique_ptr<Stream>>> tls_connect(std::unique_ptr<Stream> plain,
   SslHandle ssl = make_ssl(*context, *plain);
   SSL_set_connect_state(ssl.get());
   if (!expect_host(ssl.get(), host)) {
-    co_return std::unexpected(Error{ErrorKind::refused, Origin::node, Retry::other_node,
+    co_return std::unexpected(Error{ErrorKind::untrusted, Origin::node, Retry::other_node,
                                     fmt::format("'{}' can be in no certificate", host)});
   }
   auto shaking = shake_hands(*plain, ssl.get(), deadline);

@@ -25,7 +25,7 @@ Task<Result<std::unique_ptr<Stream>>> tls_accept(std::unique_ptr<Stream> plain,
                                                  asio::io_context& loop, TimePoint deadline);
 
 /// The client's side towards `host`, a name or an IP address without brackets, for which the peer's
-/// certificate must be valid. Error: timeout, reset, refused (the certificate cannot be trusted:
+/// certificate must be valid. Error: timeout, reset, untrusted (the certificate cannot be trusted:
 /// the detail says why), bad_reply.
 Task<Result<std::unique_ptr<Stream>>> tls_connect(std::unique_ptr<Stream> plain,
                                                   std::shared_ptr<const TlsContext> context,

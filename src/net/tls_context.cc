@@ -104,31 +104,4 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::client(const std::string& 
   return std::shared_ptr<const TlsContext>(new TlsContext(std::move(context)));
 }
 
-TlsIdentity::TlsIdentity(std::string certificate_file, std::string key_file,
-                         std::shared_ptr<const TlsContext> context)
-    : certificate_file_(std::move(certificate_file)),
-      key_file_(std::move(key_file)),
-      context_(std::move(context)) {}
-
-Result<std::shared_ptr<TlsIdentity>> TlsIdentity::load(std::string certificate_file,
-                                                       std::string key_file) {
-  auto context = TlsContext::server(certificate_file, key_file);
-  if (!context) return std::unexpected(context.error());
-  return std::shared_ptr<TlsIdentity>(
-      new TlsIdentity(std::move(certificate_file), std::move(key_file), std::move(*context)));
-}
-
-Result<void> TlsIdentity::reload() {
-  auto context = TlsContext::server(certificate_file_, key_file_);
-  if (!context) return std::unexpected(context.error());
-  const std::scoped_lock lock(mutex_);
-  context_ = std::move(*context);
-  return {};
-}
-
-std::shared_ptr<const TlsContext> TlsIdentity::current() const {
-  const std::scoped_lock lock(mutex_);
-  return context_;
-}
-
 }  // namespace sollol::net

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "base/result.h"
@@ -37,28 +36,6 @@ class TlsContext {
   using Handle = std::unique_ptr<ssl_ctx_st, Free>;
   explicit TlsContext(Handle context) : context_(std::move(context)) {}
   Handle context_;
-};
-
-/// The certificate that the listening side shows, exchanged while it runs: connections made before
-/// a reload keep theirs. Any thread.
-class TlsIdentity {
- public:
-  /// Reads the files. Error as TlsContext::server.
-  static Result<std::shared_ptr<TlsIdentity>> load(std::string certificate_file,
-                                                   std::string key_file);
-
-  /// Reads the files again. On an error the certificate that was good stays.
-  Result<void> reload();
-  std::shared_ptr<const TlsContext> current() const;
-
- private:
-  TlsIdentity(std::string certificate_file, std::string key_file,
-              std::shared_ptr<const TlsContext> context);
-
-  const std::string certificate_file_;
-  const std::string key_file_;
-  mutable std::mutex mutex_;  // guards what follows; held for a copy of the pointer
-  std::shared_ptr<const TlsContext> context_;
 };
 
 }  // namespace sollol::net

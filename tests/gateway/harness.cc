@@ -41,8 +41,8 @@ sim::FleetConfig equal_nodes(unsigned count, std::vector<sim::ModelSpec> models)
   return config;
 }
 
-TestFleet::TestFleet(sim::FleetConfig config, const Change& change)
-    : fleet_(std::make_unique<sim::Fleet>(std::move(config))) {
+TestFleet::TestFleet(sim::FleetConfig config, const Change& change, Way way)
+    : fleet_(std::make_unique<sim::Fleet>(std::move(config))), way_(std::move(way)) {
   gateway::Options options;
   options.listen = {"127.0.0.1", 0};
   options.workers = 2;
@@ -72,6 +72,15 @@ TestFleet::TestFleet(sim::FleetConfig config, const Change& change)
     return known == wanted;
   };
   if (!eventually(ready)) throw std::runtime_error("the gateway did not learn of its nodes");
+}
+
+Answer TestFleet::ask(std::string_view method, std::string_view target, std::string_view body,
+                      std::string_view fields) {
+  RawClient client(port_);
+  if (!way_.ca_file.empty() && !client.secure(way_.ca_file)) return {};
+  client.send(
+      request_text(method, target, body, fields.empty() ? std::string_view(way_.fields) : fields));
+  return client.receive(method == "HEAD" ? RawClient::Expect::head_only : RawClient::Expect::body);
 }
 
 std::uint16_t TestFleet::node_port(std::string_view name) const {

@@ -20,7 +20,13 @@ sim::ModelSpec embedding_model();
 class TestFleet {
  public:
   using Change = std::function<void(gateway::Options&)>;
-  explicit TestFleet(sim::FleetConfig config, const Change& change = {});
+  /// How the tests' own requests are made: over TLS when there is an authority's file, and with
+  /// these fields (a key) where a test gives none.
+  struct Way {
+    std::string ca_file;
+    std::string fields;
+  };
+  explicit TestFleet(sim::FleetConfig config, const Change& change = {}, Way way = Way());
 
   sim::Fleet& nodes() { return *fleet_; }
   std::uint16_t port() const { return port_; }
@@ -28,9 +34,8 @@ class TestFleet {
   std::uint16_t node_port(std::string_view name) const;
 
   Answer ask(std::string_view method, std::string_view target, std::string_view body = {},
-             std::string_view fields = {}) {
-    return test::ask(port_, method, target, body, fields);
-  }
+             std::string_view fields = {});
+  gateway::Gateway& gateway() { return *gateway_; }
   /// What `/sollol/v1/nodes` says about a node.
   boost::json::object node(std::string_view name);
   std::string state(std::string_view name);
@@ -41,6 +46,7 @@ class TestFleet {
   std::unique_ptr<sim::Fleet> fleet_;
   std::unique_ptr<gateway::Gateway> gateway_;
   std::uint16_t port_ = 0;
+  Way way_;
 };
 
 /// Nodes "a", "b", "c" … with the same models.

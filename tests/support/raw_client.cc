@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +17,38 @@
 #include "http/head.h"
 
 namespace sollol::test {
+
+struct RawClient::Tls {
+  explicit Tls(const std::string& ca_file)
+      : context(SSL_CTX_new(TLS_client_method())), ssl(SSL_new(context)) {
+    SSL_CTX_load_verify_locations(context, ca_file.c_str(), nullptr);
+    SSL_set_verify(ssl, SSL_VERIFY_PEER, nullptr);
+    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), "127.0.0.1");
+  }
+  ~Tls() {
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+  }
+  Tls(const Tls&) = delete;
+  Tls& operator=(const Tls&) = delete;
+  SSL_CTX* context;
+  SSL* ssl;
+};
+
+bool RawClient::secure(const std::string& ca_file) {
+  tls_ = std::make_unique<Tls>(ca_file);
+  SSL_set_fd(tls_->ssl, socket_);
+  return SSL_connect(tls_->ssl) == 1;
+}
+
+std::string RawClient::peer_key() const {
+  X509* const certificate = SSL_get1_peer_certificate(tls_->ssl);
+  const ASN1_BIT_STRING* const key = X509_get0_pubkey_bitstr(certificate);
+  std::string text(reinterpret_cast<const char*>(ASN1_STRING_get0_data(key)),
+                   static_cast<std::size_t>(ASN1_STRING_length(key)));
+  X509_free(certificate);
+  return text;
+}
 
 RawClient::RawClient(std::uint16_t port, const char* ip)
     : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -41,7 +75,8 @@ void RawClient::half_close() { ::shutdown(socket_, SHUT_WR); }
 
 void RawClient::send(std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t sent = tls_ ? SSL_write(tls_->ssl, bytes.data(), static_cast<int>(bytes.size()))
+                              : ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent <= 0) return;  // what the server does about it shows in its answer
     bytes.remove_prefix(static_cast<std::size_t>(sent));
   }
@@ -49,7 +84,11 @@ void RawClient::send(std::string_view bytes) {
 
 bool RawClient::fill() {
   std::array<char, 65536> piece;
-  const ssize_t got = ::recv(socket_, piece.data(), piece.size(), 0);
+  const ssize_t got = tls_ ? SSL_read(tls_->ssl, piece.data(), static_cast<int>(piece.size()))
+                           : ::recv(socket_, piece.data(), piece.size(), 0);
+  // Over TLS an end without close_notify is no clean one.
+  if (tls_ && got <= 0)
+    reset_ = SSL_get_error(tls_->ssl, static_cast<int>(got)) != SSL_ERROR_ZERO_RETURN;
   silent_ = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
   if (got < 0) reset_ = true;
   if (got <= 0) return false;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +32,12 @@ class RawClient {
   RawClient(const RawClient&) = delete;
   RawClient& operator=(const RawClient&) = delete;
 
+  /// Makes the handshake of TLS, from here on for all bytes: for a server certified by the
+  /// authority of the PEM file `ca_file`, as 127.0.0.1. False when it fails.
+  bool secure(const std::string& ca_file);
+  /// The text of the certificate's key, to tell certificates apart.
+  std::string peer_key() const;
+
   void send(std::string_view bytes);
   /// The next answer on the connection; `head_only` for an answer to HEAD. Interim answers are
   /// skipped.
@@ -48,7 +55,9 @@ class RawClient {
 
  private:
   bool fill();
+  struct Tls;
   int socket_;
+  std::unique_ptr<Tls> tls_;  // null: plain
   std::string buffer_;
   bool reset_ = false;
   bool silent_ = false;
