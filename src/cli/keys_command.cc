@@ -109,19 +109,19 @@ int add_key(const KeysArguments& arguments) {
   if (!path) return fail(path.error().detail, exit_wrong_usage);
   auto keys = read_keys(*path);
   if (!keys) return fail(keys.error().detail);
-  if (std::ranges::contains(*keys, arguments.name, &KeyRecord::name))
+  if (std::ranges::find(*keys, arguments.name, &KeyRecord::name) != keys->end())
     return fail(fmt::format("a key called '{}' exists in {}", arguments.name, *path));
   const auto rate = parse_rate(arguments.rate);
   if (!rate) return fail("--rate: expected requests a minute, as 60/min", exit_wrong_usage);
-  KeyRecord key{.name = arguments.name,
-                .models = arguments.models,
-                .urgency = arguments.priority == "high"  ? cluster::Urgency::interactive
-                           : arguments.priority == "low" ? cluster::Urgency::batch
-                                                         : cluster::Urgency::normal,
-                .rate_per_minute = *rate,
-                .concurrency = arguments.concurrency,
-                .manage = arguments.manage,
-                .admin = arguments.admin};
+  KeyRecord key;
+  key.name = arguments.name;
+  key.models = arguments.models;
+  if (arguments.priority == "high") key.urgency = cluster::Urgency::interactive;
+  if (arguments.priority == "low") key.urgency = cluster::Urgency::batch;
+  key.rate_per_minute = *rate;
+  key.concurrency = arguments.concurrency;
+  key.manage = arguments.manage;
+  key.admin = arguments.admin;
   const std::string token = gateway::make_token(key);
   keys->push_back(key);
   // What would not be read again is not written.

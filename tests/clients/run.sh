@@ -148,6 +148,7 @@ if [[ -z ${SOLLOL_URL:-} ]]; then
   if [[ $mode == gateway ]]; then start_gateway; fi
 fi
 export SOLLOL_URL SOLLOL_GATEWAY=${SOLLOL_GATEWAY:-0}
+export SOLLOL_BIN=$bin
 echo "clients: against $SOLLOL_URL"
 
 for file in "$here"/python/test_*.py; do
