@@ -63,7 +63,8 @@ Result<void> Gateway::prepare() {
       std::make_unique<Admission>(*impl.options, impl.views, impl.control->scheduler());
   impl.shared = std::make_unique<Shared>(
       Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.retries,
-             *impl.access_log, impl.request_memory, impl.credentials, impl.workers, impl.control->scheduler().now()});
+             *impl.access_log, impl.request_memory, impl.credentials, impl.workers,
+             impl.control->scheduler().now()});
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)
     impl.workers.push_back(std::make_unique<Worker>(*impl.shared, i, seed));
