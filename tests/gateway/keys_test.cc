@@ -16,6 +16,9 @@ using gateway::KeyRecord;
 
 constexpr std::string_view prompt = R"({"model":"llama3.2","prompt":"why is the sky blue"})";
 
+constexpr std::string_view short_prompt =
+    R"({"model":"llama3.2","prompt":"a","stream":false,"options":{"num_predict":2}})";
+
 KeyRecord named(std::string name) {
   KeyRecord record;
   record.name = std::move(name);
@@ -213,10 +216,13 @@ TEST_F(KeyedGateway, RateAndConcurrencyAre429WithRetryAfter) {
   const std::string rated = add([](KeyRecord& key) { key.rate_per_minute = 2; });
   const std::string single = add([](KeyRecord& key) { key.concurrency = 1; });
   sim::FleetConfig config = equal_nodes(1, {chat_model()});
-  config.nodes[0].faults = {{.kind = sim::FaultKind::stall, .count = 1}};
+  config.time_scale = 1;
+  config.nodes[0].models[0].decode_tokens_per_s = 50;
   TestFleet fleet = start(std::move(config));
   RawClient first(fleet.port());
-  first.send(request_text("POST", "/api/generate", prompt, bearer(single)));
+  first.send(request_text(
+      "POST", "/api/generate",
+      R"({"model":"llama3.2","prompt":"a","options":{"num_predict":5000}})", bearer(single)));
   ASSERT_TRUE(fleet.eventually([&] { return fleet.node("a").at("in_flight") == 1; }));
   const Answer second = fleet.ask("POST", "/api/generate", prompt, bearer(single));
   EXPECT_EQ(second.status, 429);
@@ -224,9 +230,9 @@ TEST_F(KeyedGateway, RateAndConcurrencyAre429WithRetryAfter) {
   EXPECT_EQ(fleet.ask("GET", "/api/tags", {}, bearer(single)).status, 200);
   first.close();  // however a request ends, its place is free again
   EXPECT_TRUE(fleet.eventually(
-      [&] { return fleet.ask("POST", "/api/generate", prompt, bearer(single)).status == 200; }));
+      [&] { return fleet.ask("POST", "/api/generate", short_prompt, bearer(single)).status == 200; }));
   for (const int want : {200, 200, 429}) {
-    const Answer answer = fleet.ask("POST", "/v1/completions", prompt, bearer(rated));
+    const Answer answer = fleet.ask("POST", "/api/generate", short_prompt, bearer(rated));
     EXPECT_EQ(answer.status, want);
     if (want == 429) {
       EXPECT_GE(std::stoi("0" + answer.field("retry-after")), 20);

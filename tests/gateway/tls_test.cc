@@ -138,9 +138,6 @@ TEST_F(GatewayTls, AnHttpsNodeThatIsTrustedServesEverything) {
   EXPECT_EQ(answer.status, 200);
   EXPECT_TRUE(last_record(answer.body).at("done").as_bool());
   EXPECT_EQ(ask(bound->port, "POST", "/api/show", R"({"model":"llama3.2"})").status, 200);
-  EXPECT_EQ(ask(bound->port, "POST", "/api/copy", R"({"source":"llama3.2","destination":"other"})")
-                .status,
-            200);
   // A kept connection to the node is used again: the node's session tickets do not end it.
   const auto connects = [&] {
     const std::string name = "\nsollol_upstream_connects_total ";
