@@ -184,9 +184,10 @@ class Client:
         text = f"status {head.status}: {body[:200]!r}"
         if self.strict or head.status not in call.fault_statuses:
             return ledger.problem(call, text)
-        if head.status == 503 and "retry-after" not in head.fields and b"server busy" not in body:
-            return ledger.problem(call, "no Retry-After: " + text)
         if call.method != "HEAD":
+            nodes_own = b"server busy" in body
+            if head.status == 503 and "retry-after" not in head.fields and not nodes_own:
+                return ledger.problem(call, "no Retry-After: " + text)
             try:
                 problem = error_form_problem(call.api, json.loads(body))
             except ValueError:

@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RECOVERY_S = 40  # for all nodes to be healthy once they behave
 RELOAD_EVERY = 7  # seconds between reloads of the settings
 IDLE_S = 15  # for the last request's traces to go
-SOUND = "127.0.7."  # the nodes' addresses
+NODE_SUBNET = "127.0.7."
 
 SETTINGS = {
     "log-access": "off",
@@ -70,8 +70,8 @@ class Soak:
         self.ledger = Ledger()
         self.samples, self.problems = [], []
         self.settings = [f"--{key}={value}" for key, value in SETTINGS.items()]
-        self.steady = SimProcess(options.sollol, folder, "steady", [SOUND + "1", SOUND + "2"], 150)
-        self.mortal = SimProcess(options.sollol, folder, "mortal", [SOUND + "3", SOUND + "4"], 100)
+        self.steady = SimProcess(options.sollol, folder, "steady", [NODE_SUBNET + "1", NODE_SUBNET + "2"], 400)
+        self.mortal = SimProcess(options.sollol, folder, "mortal", [NODE_SUBNET + "3", NODE_SUBNET + "4"], 250)
         self.chaos = Chaos(self.steady, self.mortal, random.Random(options.seed + 1))
 
     # ---- phases

@@ -257,11 +257,12 @@ class Matrix {
     options.stall.fixed = first_byte_limit;
     options.retry.budget_percent = 100;  // every call of a row fails once; see RetriesAreBounded
     options.probe.interval = 100ms;
-    options.probe.timeout = 500ms;
     options.probe.tags_interval = 500ms;
     options.probe.ps_timeout = 500ms;
-    options.health.suspect_after = 250ms;
-    options.health.dead_after = 500ms;
+    // Later than the limits above, so that a busy machine takes no node out.
+    options.probe.timeout = 3s;
+    options.health.suspect_after = 2s;
+    options.health.dead_after = 3s;
     options.health.failures_to_eject = 1;
     options.health.ejection_base = 50ms;
     options.health.ejection_max = 200ms;
@@ -429,6 +430,9 @@ void expect_recovery(Matrix& matrix, const Cell& cell) {
   EXPECT_TRUE(serves) << cell.bad << " is " << matrix.fleet().state(cell.bad)
                       << "; last answer: " << last.answer.raw;
   EXPECT_EQ(last.reading.words, cell.words);
+  // The client has its answer before the node's good name is restored.
+  EXPECT_TRUE(
+      matrix.fleet().eventually([&] { return matrix.fleet().state(cell.bad) == "healthy"; }));
 }
 
 void run_cell(const FaultRow& row, Matrix& matrix, const Cell& cell) {
