@@ -259,10 +259,11 @@ class Matrix {
     options.probe.interval = 100ms;
     options.probe.tags_interval = 500ms;
     options.probe.ps_timeout = 500ms;
-    // Later than the limits above, so that a busy machine takes no node out.
-    options.probe.timeout = 3s;
-    options.health.suspect_after = 2s;
-    options.health.dead_after = 3s;
+    // Long enough for a busy machine; shorter than the limits above, so that no probe which a row
+    // left unanswered outlasts it.
+    options.probe.timeout = 1200ms;
+    options.health.suspect_after = 1000ms;
+    options.health.dead_after = 1200ms;
     options.health.failures_to_eject = 1;
     options.health.ejection_base = 50ms;
     options.health.ejection_max = 200ms;
@@ -425,14 +426,14 @@ void expect_recovery(Matrix& matrix, const Cell& cell) {
   Observed last;
   const bool serves = matrix.fleet().eventually([&] {
     last = observe(matrix, cell);
-    return last.answer.field("x-sollol-node") == cell.bad && last.reading.seen == Seen::whole;
+    // The client has its answer before the node's good name is restored, or lost by what it did
+    // before: only a further request ends that.
+    return last.answer.field("x-sollol-node") == cell.bad && last.reading.seen == Seen::whole &&
+           matrix.fleet().state(cell.bad) == "healthy";
   });
   EXPECT_TRUE(serves) << cell.bad << " is " << matrix.fleet().state(cell.bad)
                       << "; last answer: " << last.answer.raw;
   EXPECT_EQ(last.reading.words, cell.words);
-  // The client has its answer before the node's good name is restored.
-  EXPECT_TRUE(
-      matrix.fleet().eventually([&] { return matrix.fleet().state(cell.bad) == "healthy"; }));
 }
 
 void run_cell(const FaultRow& row, Matrix& matrix, const Cell& cell) {
@@ -456,10 +457,16 @@ void run_cell(const FaultRow& row, Matrix& matrix, const Cell& cell) {
     EXPECT_LE(asked(cell.good) - good_before, 1u + loads(cell.good) - loads_before)
         << "one request, and before it a preload where the model was cold";
     if (harmless(row, cell.call)) return;
-    if (row.node == Node::out) {
+    // On a machine that was too busy for its probes, the node may have been left out at once.
+    const bool met = row.stand_in || row.fault.scope == FaultScope::all ||
+                     row.meanwhile == FaultRow::Meanwhile::kill ||
+                     meets_connections(row.fault.kind) || row.fault.kind == FaultKind::refuse ||
+                     asked(cell.bad) > bad_before;
+    if (row.node == Node::out && met) {
       EXPECT_TRUE(fleet.eventually([&] { return fleet.state(cell.bad) != "healthy"; }));
     } else if (row.node == Node::unharmed) {
-      EXPECT_EQ(fleet.state(cell.bad), "healthy");
+      const std::string state = fleet.state(cell.bad);
+      EXPECT_TRUE(state != "ejected" && state != "on trial") << state;
     }
   }
   expect_recovery(matrix, cell);
