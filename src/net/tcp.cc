@@ -1,6 +1,7 @@
 #include "net/tcp.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +12,8 @@
 #include <utility>
 
 #include "net/listening.h"
+#include "net/ring_stream.h"
+#include "net/waits.h"
 
 namespace sollol::net {
 
@@ -25,89 +28,45 @@ constexpr std::size_t slices_max = 16;
 class TcpCore final : public std::enable_shared_from_this<TcpCore> {
  public:
   TcpCore(TcpSocket socket, Scheduler& scheduler)
-      : socket_(std::move(socket)), scheduler_(scheduler), sides_{Side{*this}, Side{*this}} {}
+      : socket_(std::move(socket)), waits_(*this, scheduler) {}
 
   TcpSocket& socket() noexcept { return socket_; }
+  Waits<TcpCore>& waits() noexcept { return waits_; }
 
   void on_ready(Direction direction, TimePoint deadline, Stream::Callback callback) {
-    Side& side = side_of(direction);
-    side.callback = std::move(callback);
-    if (deadline == no_deadline) {
-      side.disarm();
-    } else {
-      scheduler_.arm(side, deadline);
-    }
-    if (!side.pending) start_wait(direction);
-  }
-
-  void forget(Direction direction) {
-    Side& side = side_of(direction);
-    side.callback = nullptr;
-    side.cancelled = nullptr;
-    side.disarm();
+    waits_.set(direction, deadline, std::move(callback));
+    if (!pending_[std::to_underlying(direction)]) start_wait(direction);
   }
 
   /// What waits now is woken from the context, not from here: it may end whoever cancels.
   void cancel() {
-    for (Side& side : sides_) {
-      side.disarm();
-      if (side.callback) side.cancelled = std::move(side.callback);
-      side.callback = nullptr;
-    }
-    asio::post(socket_.get_executor(), [self = shared_from_this()] {
-      for (Side& side : self->sides_) {
-        auto cancelled = std::exchange(side.cancelled, nullptr);
-        if (cancelled) cancelled(Wake::cancelled);
-      }
-    });
+    waits_.cancel();
+    asio::post(socket_.get_executor(), [self = shared_from_this()] { self->waits_.tell_cancelled(); });
   }
 
   void close() {
-    forget(Direction::read);
-    forget(Direction::write);
+    waits_.forget(Direction::read);
+    waits_.forget(Direction::write);
     error_code ignored;
     socket_.close(ignored);
   }
 
-  void wake(Direction direction, Wake wake) {
-    Side& side = side_of(direction);
-    side.disarm();
-    auto callback = std::exchange(side.callback, nullptr);
-    if (callback) callback(wake);
-  }
-
  private:
-  /// One direction: at most one wait is pending at the reactor, and it outlives the callbacks that
-  /// use it, so that a connection which is watched, parked and used again arms the reactor once.
-  struct Side final : TimerWheel::Entry {
-    explicit Side(TcpCore& owner) : core(owner) {}
-    Side(Side&& other) noexcept : core(other.core) {}
-    void expired() override {
-      const auto keep = core.shared_from_this();
-      core.wake(this == &core.sides_[0] ? Direction::read : Direction::write, Wake::timed_out);
-    }
-    TcpCore& core;
-    Stream::Callback callback;
-    Stream::Callback cancelled;  // was waiting when it was cancelled, and is about to be told
-    bool pending = false;
-  };
-
-  Side& side_of(Direction direction) noexcept { return sides_[std::to_underlying(direction)]; }
-
+  /// At most one wait a direction is pending at the reactor, and it outlives the callbacks that use
+  /// it, so that a connection which is watched, parked and used again arms the reactor once.
   void start_wait(Direction direction) {
-    side_of(direction).pending = true;
+    pending_[std::to_underlying(direction)] = true;
     const auto kind = direction == Direction::read ? TcpSocket::wait_read : TcpSocket::wait_write;
     socket_.async_wait(kind, [self = shared_from_this(), direction](error_code problem) {
-      Side& side = self->side_of(direction);
-      side.pending = false;
+      self->pending_[std::to_underlying(direction)] = false;
       // A read or write tells what is wrong; only the waking matters here.
-      if (side.callback) self->wake(direction, problem ? Wake::cancelled : Wake::ready);
+      self->waits_.wake(direction, problem ? Wake::cancelled : Wake::ready);
     });
   }
 
   TcpSocket socket_;
-  Scheduler& scheduler_;
-  std::array<Side, 2> sides_;
+  Waits<TcpCore> waits_;
+  std::array<bool, 2> pending_{};
 };
 
 IoResult to_result(std::size_t bytes, const error_code& problem) {
@@ -125,7 +84,6 @@ class TcpStream final : public Stream {
       : core_(std::make_shared<TcpCore>(std::move(socket), scheduler)) {
     error_code ignored;
     core_->socket().non_blocking(true, ignored);
-    core_->socket().set_option(tcp::no_delay(true), ignored);
   }
   ~TcpStream() override { core_->close(); }
 
@@ -156,7 +114,7 @@ class TcpStream final : public Stream {
   void on_ready(Direction direction, TimePoint deadline, Callback callback) override {
     core_->on_ready(direction, deadline, std::move(callback));
   }
-  void forget(Direction direction) override { core_->forget(direction); }
+  void forget(Direction direction) override { core_->waits().forget(direction); }
 
   void cancel() override { core_->cancel(); }
 
@@ -230,8 +188,14 @@ void AsioScheduler::run_wheel() {
   });
 }
 
-std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler) {
-  return std::make_unique<TcpStream>(std::move(socket), scheduler);
+std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler, Ring* ring) {
+  error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  if (ring == nullptr) return std::make_unique<TcpStream>(std::move(socket), scheduler);
+  const int descriptor = socket.release(ignored);
+  int blocking_mode = 0;
+  ::ioctl(descriptor, FIONBIO, &blocking_mode);
+  return make_ring_stream(descriptor, scheduler, *ring);
 }
 
 Task<Result<std::unique_ptr<Stream>>> TcpConnector::connect(Address to, TimePoint deadline) {
@@ -260,7 +224,7 @@ Task<Result<std::unique_ptr<Stream>>> TcpConnector::connect(Address to, TimePoin
                                     fmt::format("no answer from {} to a connect", to_string(to))});
   }
   if (problem) co_return std::unexpected(connect_error(to, problem));
-  co_return make_tcp_stream(std::move(socket), scheduler_);
+  co_return make_tcp_stream(std::move(socket), scheduler_, ring_);
 }
 
 Result<TcpListener> TcpListener::open(asio::io_context& context, const Address& at) {
@@ -294,7 +258,8 @@ Result<TcpListener> TcpListener::adopt(asio::io_context& context, int descriptor
   return TcpListener(std::move(acceptor));
 }
 
-Task<Result<std::unique_ptr<Stream>>> TcpListener::accept(Scheduler& scheduler) {
+Task<Result<std::unique_ptr<Stream>>> TcpListener::accept(Scheduler& scheduler,
+                                                          Ring* ring) {
   auto accepting = acceptor_.async_accept(asio::as_tuple(use_task));
   auto [problem, socket] = co_await std::move(accepting);
   if (problem) {
@@ -303,7 +268,7 @@ Task<Result<std::unique_ptr<Stream>>> TcpListener::accept(Scheduler& scheduler) 
     co_return std::unexpected(Error{closed ? ErrorKind::cancelled : ErrorKind::overloaded,
                                     Origin::gateway, Retry::later, "accept: " + problem.message()});
   }
-  co_return make_tcp_stream(std::move(socket), scheduler);
+  co_return make_tcp_stream(std::move(socket), scheduler, ring);
 }
 
 void TcpListener::close() {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "net/connector.h"
+#include "net/ring.h"
 #include "net/scheduler.h"
 
 namespace sollol::net {
@@ -31,18 +32,20 @@ class AsioScheduler final : public Scheduler {
 using TcpSocket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
 using TcpAcceptor = asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context::executor_type>;
 
-/// A connected socket as a Stream, with Nagle's delay off.
-std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler);
+/// A connected socket as a Stream, with Nagle's delay off; served by `ring` when there is one.
+std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler,
+                                        Ring* ring = nullptr);
 
 class TcpConnector final : public Connector {
  public:
-  TcpConnector(asio::io_context& context, Scheduler& scheduler)
-      : context_(context), scheduler_(scheduler) {}
+  TcpConnector(asio::io_context& context, Scheduler& scheduler, Ring* ring = nullptr)
+      : context_(context), scheduler_(scheduler), ring_(ring) {}
   Task<Result<std::unique_ptr<Stream>>> connect(Address to, TimePoint deadline) override;
 
  private:
   asio::io_context& context_;
   Scheduler& scheduler_;
+  Ring* ring_;
 };
 
 /// Accepts on one address. Several listeners may share it (SO_REUSEPORT): the kernel spreads
@@ -58,7 +61,7 @@ class TcpListener {
 
   /// The next connection; an error when the listener was closed or no descriptor is left
   /// (overloaded: wait, then again).
-  Task<Result<std::unique_ptr<Stream>>> accept(Scheduler& scheduler);
+  Task<Result<std::unique_ptr<Stream>>> accept(Scheduler& scheduler, Ring* ring = nullptr);
   /// Ends `accept`. The socket itself lives on where another process holds it too.
   void close();
   Address address() const;

@@ -21,9 +21,19 @@ inline constexpr Duration patience = std::chrono::seconds(30);
 
 /// One thread's world: a context, real time and coroutines run to their end.
 struct Loop {
+  enum class Sockets : std::uint8_t { epoll, ring };
+  explicit Loop(Sockets sockets = Sockets::epoll) {
+    if (sockets == Sockets::epoll) return;
+    auto opened = Ring::open(context);
+    if (!opened) throw std::runtime_error(opened.error().detail);
+    ring = std::move(*opened);
+    connector.emplace(context, scheduler, ring.get());
+  }
+
   asio::io_context context{1};
   AsioScheduler scheduler{context};
-  TcpConnector connector{context, scheduler};
+  std::unique_ptr<Ring> ring;
+  std::optional<TcpConnector> connector{std::in_place, context, scheduler};
 
   TimePoint soon() const { return scheduler.now() + patience; }
 
@@ -62,9 +72,9 @@ struct Pair {
 inline Task<Pair> connect_pair(Loop& loop) {
   auto listener = TcpListener::open(loop.context, {"127.0.0.1", 0});
   // The kernel completes the connection from the backlog, before anyone accepts.
-  auto connecting = loop.connector.connect(listener->address(), loop.soon());
+  auto connecting = loop.connector->connect(listener->address(), loop.soon());
   auto client = co_await std::move(connecting);
-  auto accepting = listener->accept(loop.scheduler);
+  auto accepting = listener->accept(loop.scheduler, loop.ring.get());
   auto server = co_await std::move(accepting);
   co_return Pair{std::move(client.value()), std::move(server.value())};
 }

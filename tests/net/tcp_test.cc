@@ -11,8 +11,9 @@ namespace {
 
 using Status = IoResult::Status;
 
-struct TcpPair : testing::Test {
-  Loop loop;
+/// What every kind of stream does alike.
+struct TcpPair : testing::TestWithParam<Loop::Sockets> {
+  Loop loop{GetParam()};
   Pair pair = make_pair(loop);
   Stream& client = *pair.client;
   std::array<char, 4096> buffer{};
@@ -37,7 +38,7 @@ struct TcpPair : testing::Test {
   }
 };
 
-TEST_F(TcpPair, ReadsWhatThePeerWroteAndThenWouldBlock) {
+TEST_P(TcpPair, ReadsWhatThePeerWroteAndThenWouldBlock) {
   EXPECT_EQ(client.read(buffer).status, Status::would_block);
   EXPECT_EQ(write_text(*pair.server, "hello").bytes, 5u);
   auto reading = read_text(client, 5, loop.soon());
@@ -45,14 +46,14 @@ TEST_F(TcpPair, ReadsWhatThePeerWroteAndThenWouldBlock) {
   EXPECT_EQ(client.read(buffer).status, Status::would_block);
 }
 
-TEST_F(TcpPair, WritesSlicesInOrder) {
+TEST_P(TcpPair, WritesSlicesInOrder) {
   const std::array<std::string_view, 4> slices{"a", "", "bc", "d"};
   EXPECT_EQ(client.write(slices).bytes, 4u);
   auto reading = read_text(*pair.server, 4, loop.soon());
   EXPECT_EQ(loop.run(std::move(reading)), "abcd");
 }
 
-TEST_F(TcpPair, AFullWindowBlocksUntilThePeerReads) {
+TEST_P(TcpPair, AFullWindowBlocksUntilThePeerReads) {
   const std::string much(1 << 20, 'x');
   std::size_t sent = 0;
   IoResult last;
@@ -71,7 +72,7 @@ TEST_F(TcpPair, AFullWindowBlocksUntilThePeerReads) {
   EXPECT_EQ(wake, Wake::ready);
 }
 
-TEST_F(TcpPair, WriteAllWaitsForASlowReader) {
+TEST_P(TcpPair, WriteAllWaitsForASlowReader) {
   const std::string much(8 << 20, 'y');
   std::optional<Wake> written;
   asio::co_spawn(loop.context, write_all(client, much, loop.scheduler, patience),
@@ -82,12 +83,12 @@ TEST_F(TcpPair, WriteAllWaitsForASlowReader) {
   EXPECT_EQ(written, Wake::ready);
 }
 
-TEST_F(TcpPair, WriteAllGivesUpOnAPeerThatStoppedReading) {
+TEST_P(TcpPair, WriteAllGivesUpOnAPeerThatStoppedReading) {
   auto writing = write_all(client, std::string(64 << 20, 'y'), loop.scheduler, 60ms);
   EXPECT_EQ(loop.run(std::move(writing)), Wake::timed_out);
 }
 
-TEST_F(TcpPair, AWaitEndsWhenBytesCome) {
+TEST_P(TcpPair, AWaitEndsWhenBytesCome) {
   std::optional<Wake> wake;
   client.on_ready(Direction::read, no_deadline, note(wake));
   settle();
@@ -97,13 +98,13 @@ TEST_F(TcpPair, AWaitEndsWhenBytesCome) {
   EXPECT_EQ(wake, Wake::ready);
 }
 
-TEST_F(TcpPair, AWaitEndsAtItsDeadlineAndTheNextOneStillWorks) {
+TEST_P(TcpPair, AWaitEndsAtItsDeadlineAndTheNextOneStillWorks) {
   EXPECT_EQ(wait_for(Direction::read, loop.scheduler.now() + 30ms), Wake::timed_out);
   write_text(*pair.server, "x");
   EXPECT_EQ(wait_for(Direction::read, loop.soon()), Wake::ready);
 }
 
-TEST_F(TcpPair, ACallbackIsNeverCalledFromInsideOnReady) {
+TEST_P(TcpPair, ACallbackIsNeverCalledFromInsideOnReady) {
   write_text(*pair.server, "x");
   std::optional<Wake> wake;
   client.on_ready(Direction::read, loop.scheduler.now() - 1s, note(wake));
@@ -111,7 +112,7 @@ TEST_F(TcpPair, ACallbackIsNeverCalledFromInsideOnReady) {
   await(wake);
 }
 
-TEST_F(TcpPair, ALaterWaitReplacesTheEarlier) {
+TEST_P(TcpPair, ALaterWaitReplacesTheEarlier) {
   std::optional<Wake> replaced, kept;
   client.on_ready(Direction::read, loop.scheduler.now() + 40ms, note(replaced));
   client.on_ready(Direction::read, loop.soon(), note(kept));
@@ -122,7 +123,7 @@ TEST_F(TcpPair, ALaterWaitReplacesTheEarlier) {
   EXPECT_FALSE(replaced.has_value());
 }
 
-TEST_F(TcpPair, AForgottenWaitIsNotCalled) {
+TEST_P(TcpPair, AForgottenWaitIsNotCalled) {
   std::optional<Wake> forgotten, other;
   client.on_ready(Direction::read, loop.scheduler.now() + 1ms, note(forgotten));
   client.forget(Direction::read);
@@ -134,7 +135,7 @@ TEST_F(TcpPair, AForgottenWaitIsNotCalled) {
   EXPECT_EQ(wait_for(Direction::read, loop.soon()), Wake::ready);
 }
 
-TEST_F(TcpPair, CancelWakesBothDirections) {
+TEST_P(TcpPair, CancelWakesBothDirections) {
   std::optional<Wake> read, write;
   // A full window, so that the write waits too.
   while (write_text(client, std::string(1 << 20, 'x')).status == Status::ok) continue;
@@ -147,7 +148,7 @@ TEST_F(TcpPair, CancelWakesBothDirections) {
   EXPECT_EQ(write, Wake::cancelled);
 }
 
-TEST_F(TcpPair, DestroyingTheStreamDropsItsWaits) {
+TEST_P(TcpPair, DestroyingTheStreamDropsItsWaits) {
   std::optional<Wake> wake;
   client.on_ready(Direction::read, loop.soon(), note(wake));
   pair.client.reset();
@@ -156,7 +157,7 @@ TEST_F(TcpPair, DestroyingTheStreamDropsItsWaits) {
   EXPECT_FALSE(wake.has_value());
 }
 
-TEST_F(TcpPair, ACallbackMayDestroyItsStream) {
+TEST_P(TcpPair, ACallbackMayDestroyItsStream) {
   bool called = false;
   client.on_ready(Direction::read, loop.soon(), [&](Wake) {
     called = true;
@@ -167,7 +168,7 @@ TEST_F(TcpPair, ACallbackMayDestroyItsStream) {
   settle();
 }
 
-TEST_F(TcpPair, ATimeoutMayDestroyItsStream) {
+TEST_P(TcpPair, ATimeoutMayDestroyItsStream) {
   bool called = false;
   client.on_ready(Direction::read, loop.scheduler.now(), [&](Wake wake) {
     EXPECT_EQ(wake, Wake::timed_out);
@@ -178,7 +179,7 @@ TEST_F(TcpPair, ATimeoutMayDestroyItsStream) {
   settle();
 }
 
-TEST_F(TcpPair, APeerThatClosesEndsTheStreamAfterItsBytes) {
+TEST_P(TcpPair, APeerThatClosesEndsTheStreamAfterItsBytes) {
   write_text(*pair.server, "bye");
   pair.server->close();
   auto reading = read_text(client, 100, loop.soon());
@@ -186,31 +187,42 @@ TEST_F(TcpPair, APeerThatClosesEndsTheStreamAfterItsBytes) {
   EXPECT_EQ(client.read(buffer).status, Status::end);
 }
 
-TEST_F(TcpPair, APeerThatResetsIsAnError) {
+TEST_P(TcpPair, APeerThatResetsIsAnError) {
   pair.server->reset();
   EXPECT_EQ(wait_for(Direction::read, loop.soon()), Wake::ready);  // the read tells what is wrong
   EXPECT_EQ(client.read(buffer).status, Status::error);
 }
 
-TEST_F(TcpPair, WritingToAPeerThatIsGoneIsAnErrorAndNoSignal) {
+TEST_P(TcpPair, WritingToAPeerThatIsGoneIsAnErrorAndNoSignal) {
   pair.server->reset();
   EXPECT_EQ(wait_for(Direction::read, loop.soon()), Wake::ready);
   EXPECT_EQ(write_text(client, "x").status, Status::error);
   EXPECT_EQ(write_text(client, "x").status, Status::error);
 }
 
-TEST_F(TcpPair, AClosedStreamAnswersWithErrorsAndCancelledWaits) {
+TEST_P(TcpPair, AClosedStreamAnswersWithErrorsAndCancelledWaits) {
   client.close();
   EXPECT_EQ(client.read(buffer).status, Status::error);
   EXPECT_EQ(write_text(client, "x").status, Status::error);
   EXPECT_EQ(wait_for(Direction::read, no_deadline), Wake::cancelled);
 }
 
-TEST_F(TcpPair, TellsItsPeersAddress) {
+TEST_P(TcpPair, TellsItsPeersAddress) {
   EXPECT_EQ(client.peer_address(), "127.0.0.1");
   client.close();
   EXPECT_EQ(client.peer_address(), "unknown");
 }
+
+bool ring_here() {
+  asio::io_context context;
+  return Ring::open(context).has_value();
+}
+
+INSTANTIATE_TEST_SUITE_P(Epoll, TcpPair, testing::Values(Loop::Sockets::epoll));
+INSTANTIATE_TEST_SUITE_P(Ring, TcpPair,
+                         testing::ValuesIn(ring_here() ? std::vector{Loop::Sockets::ring}
+                                                       : std::vector<Loop::Sockets>{}));
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TcpPair);
 
 /// A port that was free a moment ago, with nothing listening on it.
 Address closed_port(Loop& loop) {
@@ -223,7 +235,7 @@ Address closed_port(Loop& loop) {
 TEST(Connect, WhereNothingListensIsRefused) {
   Loop loop;
   const Address to = closed_port(loop);
-  auto connecting = loop.connector.connect(to, loop.soon());
+  auto connecting = loop.connector->connect(to, loop.soon());
   const auto got = loop.run(std::move(connecting));
   ASSERT_FALSE(got.has_value());
   EXPECT_EQ(got.error().kind, ErrorKind::refused);
@@ -257,7 +269,7 @@ class DeafListener {
 TEST(Connect, WithoutAnAnswerTimesOut) {
   Loop loop;
   const DeafListener deaf(loop);
-  auto connecting = loop.connector.connect(deaf.address(), loop.scheduler.now() + 50ms);
+  auto connecting = loop.connector->connect(deaf.address(), loop.scheduler.now() + 50ms);
   const auto got = loop.run(std::move(connecting));
   ASSERT_FALSE(got.has_value());
   EXPECT_EQ(got.error().kind, ErrorKind::timeout);
@@ -274,7 +286,7 @@ TEST(ConnectAny, TakesTheFirstAddressThatAnswers) {
   Loop loop;
   auto listener = TcpListener::open(loop.context, {"127.0.0.1", 0});
   const std::vector<Address> addresses{closed_port(loop), listener->address()};
-  auto connecting = connect_any(loop.connector, addresses, loop.soon());
+  auto connecting = connect_any(*loop.connector, addresses, loop.soon());
   EXPECT_TRUE(loop.run(std::move(connecting)).has_value());
   auto accepting = accept_one(loop, *listener);
   EXPECT_TRUE(loop.run(std::move(accepting)));
@@ -282,7 +294,7 @@ TEST(ConnectAny, TakesTheFirstAddressThatAnswers) {
 
 TEST(ConnectAny, WithoutAnAddressIsRefused) {
   Loop loop;
-  auto connecting = connect_any(loop.connector, {}, loop.soon());
+  auto connecting = connect_any(*loop.connector, {}, loop.soon());
   const auto got = loop.run(std::move(connecting));
   ASSERT_FALSE(got.has_value());
   EXPECT_EQ(got.error().kind, ErrorKind::refused);

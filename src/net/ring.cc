@@ -1,0 +1,237 @@
+#include "net/ring.h"
+
+#include <fmt/format.h>
+#include <liburing.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <cstring>
+#include <unordered_map>
+#include <utility>
+
+namespace sollol::net {
+
+namespace {
+
+constexpr unsigned entries = 1024;              // of one round; more go out at once
+constexpr unsigned completions = 16 * entries;  // beyond it the kernel keeps them itself
+constexpr unsigned buffer_count = 512;          // power of two
+constexpr unsigned buffer_size = 4096;
+constexpr int buffer_group = 1;
+constexpr int rounds_max = 32;  // then whatever else the thread has to do has its turn
+
+constexpr std::uint64_t kind_mask = 3;  // clients are aligned to more than that
+
+using Descriptor =
+    asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
+
+Error unavailable(std::string_view what, int code) {
+  return {ErrorKind::refused, Origin::gateway, Retry::never,
+          fmt::format("io_uring: {}: {}", what, std::strerror(code))};
+}
+
+}  // namespace
+
+struct Ring::Impl {
+  explicit Impl(asio::io_context& context)
+      : executor(context.get_executor()), events(std::in_place, context) {}
+
+  asio::io_context::executor_type executor;
+  // The ring's own descriptor: readable when there is something to collect.
+  std::optional<Descriptor> events;
+  io_uring ring{};
+  bool ring_open = false;
+  io_uring_buf_ring* buffers = nullptr;
+  std::unique_ptr<char[]> memory;
+  std::unordered_map<Client*, std::shared_ptr<Client>> busy;
+  std::vector<std::shared_ptr<Client>> to_call;
+  std::vector<std::shared_ptr<Client>> calling;
+  bool running = false;
+  bool scheduled = false;
+  bool awaiting = false;
+
+  char* buffer(unsigned index) noexcept { return memory.get() + std::size_t{index} * buffer_size; }
+  void give_back(unsigned index) noexcept {
+    io_uring_buf_ring_add(buffers, buffer(index), buffer_size, static_cast<unsigned short>(index),
+                          io_uring_buf_ring_mask(buffer_count), 0);
+    io_uring_buf_ring_advance(buffers, 1);
+  }
+  Result<void> set_up();
+};
+
+Result<void> Ring::Impl::set_up() {
+  io_uring_params parameters{};
+  parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                     IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+  parameters.cq_entries = completions;
+  if (const int failed = io_uring_queue_init_params(entries, &ring, &parameters); failed < 0)
+    return std::unexpected(unavailable("cannot be set up", -failed));
+  ring_open = true;
+  const std::size_t bytes = buffer_count * sizeof(io_uring_buf);
+  void* const shared =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+  if (shared == MAP_FAILED) return std::unexpected(unavailable("no memory", errno));
+  buffers = static_cast<io_uring_buf_ring*>(shared);
+  io_uring_buf_reg registration{};
+  registration.ring_addr = reinterpret_cast<std::uintptr_t>(shared);
+  registration.ring_entries = buffer_count;
+  registration.bgid = buffer_group;
+  if (const int failed = io_uring_register_buf_ring(&ring, &registration, 0); failed < 0)
+    return std::unexpected(unavailable("shared buffers are refused", -failed));
+  io_uring_buf_ring_init(buffers);
+  memory = std::make_unique_for_overwrite<char[]>(std::size_t{buffer_count} * buffer_size);
+  for (unsigned i = 0; i < buffer_count; ++i) give_back(i);
+  events->assign(::fcntl(ring.ring_fd, F_DUPFD_CLOEXEC, 0));
+  return {};
+}
+
+Ring::Ring() = default;
+
+Result<std::unique_ptr<Ring>> Ring::open(asio::io_context& context) {
+  std::unique_ptr<Ring> ring(new Ring);
+  ring->impl_ = std::make_unique<Impl>(context);
+  const Result<void> set_up = ring->impl_->set_up();
+  if (!set_up) return std::unexpected(set_up.error());
+  return ring;
+}
+
+Ring::~Ring() {
+  stop();
+  if (impl_->ring_open) io_uring_queue_exit(&impl_->ring);
+  if (impl_->buffers != nullptr)
+    ::munmap(impl_->buffers, buffer_count * sizeof(io_uring_buf));
+  // Not before: the kernel may have been sending from their memory.
+  impl_->to_call.clear();
+  std::exchange(impl_->busy, {}).clear();
+}
+
+void Ring::stop() noexcept {
+  stopped_ = true;
+  impl_->events.reset();
+}
+
+void* Ring::next_entry() {
+  io_uring_sqe* entry = io_uring_get_sqe(&impl_->ring);
+  while (entry == nullptr) {
+    io_uring_submit(&impl_->ring);
+    entry = io_uring_get_sqe(&impl_->ring);
+  }
+  return entry;
+}
+
+void Ring::begin(const std::shared_ptr<Client>& client, Kind kind, void* entry) {
+  const auto address = reinterpret_cast<std::uintptr_t>(client.get());
+  io_uring_sqe_set_data64(static_cast<io_uring_sqe*>(entry), address | std::to_underlying(kind));
+  if (client->under_way_++ == 0) impl_->busy.emplace(client.get(), client);
+  schedule();
+}
+
+void Ring::receive(const std::shared_ptr<Client>& client, int descriptor) {
+  auto* entry = static_cast<io_uring_sqe*>(next_entry());
+  io_uring_prep_recv_multishot(entry, descriptor, nullptr, 0, 0);
+  entry->flags |= IOSQE_BUFFER_SELECT;
+  entry->buf_group = buffer_group;
+  begin(client, Kind::receive, entry);
+}
+
+void Ring::send(const std::shared_ptr<Client>& client, int descriptor, std::string_view bytes) {
+  auto* entry = static_cast<io_uring_sqe*>(next_entry());
+  io_uring_prep_send(entry, descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_WAITALL);
+  begin(client, Kind::send, entry);
+}
+
+void Ring::await_writable(const std::shared_ptr<Client>& client, int descriptor) {
+  auto* entry = static_cast<io_uring_sqe*>(next_entry());
+  io_uring_prep_poll_add(entry, descriptor, POLLOUT);
+  begin(client, Kind::writable, entry);
+}
+
+void Ring::cancel(const std::shared_ptr<Client>& client, Kind kind) {
+  auto* entry = static_cast<io_uring_sqe*>(next_entry());
+  const auto address = reinterpret_cast<std::uintptr_t>(client.get());
+  io_uring_prep_cancel64(entry, address | std::to_underlying(kind), 0);
+  begin(client, Kind::cancel, entry);
+}
+
+void Ring::call_soon(std::shared_ptr<Client> client) {
+  impl_->to_call.push_back(std::move(client));
+  schedule();
+}
+
+/// Makes sure that the loop runs once whatever is being done now is done.
+void Ring::schedule() {
+  Impl& impl = *impl_;
+  if (impl.running || std::exchange(impl.scheduled, true)) return;
+  asio::post(impl.executor, [this] {
+    if (stopped_) return;
+    impl_->scheduled = false;
+    run();
+  });
+}
+
+void Ring::await_events() {
+  if (std::exchange(impl_->awaiting, true)) return;
+  impl_->events->async_wait(Descriptor::wait_read, [this](boost::system::error_code problem) {
+    if (problem || stopped_) return;
+    impl_->awaiting = false;
+    run();
+  });
+}
+
+void Ring::run() {
+  Impl& impl = *impl_;
+  if (impl.running) return;
+  if (impl.ring.flags & IORING_SETUP_R_DISABLED) {
+    // The thread that enables it is the one that owns it. By hand: liburing 2.3 does not export its
+    // function for this.
+    ::syscall(__NR_io_uring_register, impl.ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+    impl.ring.flags &= ~static_cast<unsigned>(IORING_SETUP_R_DISABLED);
+  }
+  impl.running = true;
+  int round = 0;
+  do {
+    io_uring_submit_and_get_events(&impl.ring);
+    collect();
+    std::swap(impl.calling, impl.to_call);
+    for (const auto& client : impl.calling) client->called();
+    impl.calling.clear();
+  } while (++round < rounds_max &&
+           (io_uring_sq_ready(&impl.ring) > 0 || !impl.to_call.empty()));
+  impl.running = false;
+  if (round == rounds_max) schedule();
+  await_events();
+}
+
+/// Hands out what has completed.
+void Ring::collect() {
+  Impl& impl = *impl_;
+  io_uring_cqe* entry = nullptr;
+  unsigned head = 0;
+  unsigned seen = 0;
+  io_uring_for_each_cqe(&impl.ring, head, entry) {
+    const std::uint64_t data = entry->user_data;
+    const int result = entry->res;
+    const bool more = (entry->flags & IORING_CQE_F_MORE) != 0;
+    const bool has_buffer = (entry->flags & IORING_CQE_F_BUFFER) != 0;
+    const unsigned buffer = entry->flags >> IORING_CQE_BUFFER_SHIFT;
+    ++seen;
+    auto* client = reinterpret_cast<Client*>(data & ~kind_mask);
+    std::shared_ptr<Client> last;  // keeps it over the call when this was its last operation
+    if (!more && --client->under_way_ == 0) {
+      const auto held = impl.busy.find(client);
+      last = std::move(held->second);
+      impl.busy.erase(held);
+    }
+    const std::string_view bytes =
+        has_buffer && result > 0
+            ? std::string_view(impl.buffer(buffer), static_cast<std::size_t>(result))
+            : std::string_view{};
+    client->completed(static_cast<Kind>(data & kind_mask), result, bytes, more);
+    if (has_buffer) impl.give_back(buffer);
+  }
+  io_uring_cq_advance(&impl.ring, seen);
+}
+
+}  // namespace sollol::net

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "net/task.h"
+
+namespace sollol::net {
+
+/// One thread's io_uring: what all its streams want of the kernel goes out with one call a round,
+/// and what the kernel has to say comes back with the same call.
+///
+/// It is a guest of the thread's io_context, which tells it when there is something to collect; as
+/// long as there is work it goes round by itself. One thread, from the first operation on.
+///
+/// Received bytes lie in buffers that all sockets share, so a socket that waits holds none.
+class Ring {
+ public:
+  enum class Kind : std::uint8_t { receive, send, writable, cancel };
+
+  /// Whoever has operations under way. Kept alive by the ring until the last has ended.
+  class Client {
+   public:
+    virtual ~Client() = default;
+    /// An operation ended, or, with `more`, had one result of several. `result`: bytes, or -errno.
+    /// `bytes`: what a receive brought, valid during the call.
+    virtual void completed(Kind kind, int result, std::string_view bytes, bool more) = 0;
+    /// What `call_soon` asked for.
+    virtual void called() = 0;
+
+   protected:
+    bool busy() const noexcept { return under_way_ > 0; }
+
+   private:
+    friend class Ring;
+    unsigned under_way_ = 0;
+  };
+
+  /// Error: refused, when the kernel has no io_uring with what is needed here (6.1 or newer) or
+  /// does not allow it: then sockets are served through epoll.
+  static Result<std::unique_ptr<Ring>> open(asio::io_context& context);
+  /// Ends all operations. Their clients are released, not called.
+  ~Ring();
+
+  /// Receives until it is cancelled, the peer closes or a result comes without `more`.
+  void receive(const std::shared_ptr<Client>& client, int descriptor);
+  /// Sends all of `bytes`, which stay where they are until it has ended.
+  void send(const std::shared_ptr<Client>& client, int descriptor, std::string_view bytes);
+  /// Ends when the socket takes bytes again.
+  void await_writable(const std::shared_ptr<Client>& client, int descriptor);
+  /// Ends the client's operation of that kind early, with -ECANCELED.
+  void cancel(const std::shared_ptr<Client>& client, Kind kind);
+  /// Calls `client.called()` from the loop.
+  void call_soon(std::shared_ptr<Client> client);
+  /// The thread has ended: streams that are destroyed from here on just close. To be called before
+  /// the io_context goes; the ring itself outlives the streams.
+  void stop() noexcept;
+  bool stopped() const noexcept { return stopped_; }
+
+  struct Impl;
+
+ private:
+  Ring();
+  void begin(const std::shared_ptr<Client>& client, Kind kind, void* entry);
+  void* next_entry();
+  void run();
+  void collect();
+  void schedule();
+  void await_events();
+
+  std::unique_ptr<Impl> impl_;
+  bool stopped_ = false;
+};
+
+}  // namespace sollol::net
