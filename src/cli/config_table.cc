@@ -23,6 +23,13 @@ std::vector<Setting> make_table() {
        "Address and port to serve at; `:11434` serves on all interfaces."},
       {"workers", [](S& s) -> Field { return &s.workers; },
        "Threads that serve requests; 0 means one for each core.", 0, 1024},
+      {"io",
+       [](S& s) -> Field { return &s.io; },
+       "How sockets are served: `auto` takes io_uring where the kernel allows it (6.1 or newer), "
+       "else epoll.",
+       0,
+       0,
+       {"auto", "epoll"}},
       {"policy",
        [](S& s) -> Field { return &s.policy; },
        "How a node is chosen among those of the best available priority.",

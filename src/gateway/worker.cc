@@ -36,6 +36,14 @@ class Counted {
   std::size_t& count_;
 };
 
+std::unique_ptr<net::Ring> open_ring(Io io, asio::io_context& context) {
+  if (io == Io::epoll) return nullptr;
+  auto ring = net::Ring::open(context);
+  if (ring) return std::move(*ring);
+  spdlog::info("sockets are served through epoll, which costs more: {}", ring.error().detail);
+  return nullptr;
+}
+
 }  // namespace
 
 Worker::Worker(Shared& shared, unsigned index, std::uint64_t seed)
@@ -51,7 +59,10 @@ Worker::Worker(Shared& shared, unsigned index, std::uint64_t seed)
       random_(seed + index),
       decisions_(options_.current()->decisions_kept),
       access_log_(shared.access_log),
-      id_prefix_(random_.bits()) {}
+      id_prefix_(random_.bits()) {
+  ring_ = open_ring(options_.current()->io, context_);
+  connector_.serve_through(ring_.get());
+}
 
 Worker::~Worker() { stop(); }
 
@@ -78,6 +89,7 @@ void Worker::stop() {
   if (!thread_.joinable()) return;
   context_.stop();
   thread_.join();
+  if (ring_) ring_->stop();
   access_log_.flush();
 }
 
@@ -90,7 +102,7 @@ std::vector<int> Worker::listening() {
 net::Task<void> Worker::accept_loop(net::TcpListener& listener) {
   std::size_t refused_in_a_row = 0;
   while (true) {
-    auto accepting = listener.accept(scheduler_);
+    auto accepting = listener.accept(scheduler_, ring_.get());
     Result<std::unique_ptr<net::Stream>> stream = co_await std::move(accepting);
     if (!stream && stream.error().kind == ErrorKind::cancelled) break;
     if (!stream) {

@@ -137,6 +137,7 @@ class Worker {
   net::Task<void> flush_access_log();
 
   Shared& shared_;
+  std::unique_ptr<net::Ring> ring_;  // outlives all streams, which the context's tasks hold
   net::asio::io_context context_{1};
   net::asio::executor_work_guard<net::asio::io_context::executor_type> work_;
   net::AsioScheduler scheduler_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <liburing.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -39,8 +40,10 @@ struct Ring::Impl {
       : executor(context.get_executor()), events(std::in_place, context) {}
 
   asio::io_context::executor_type executor;
-  // The ring's own descriptor: readable when there is something to collect.
+  // Readable when there is something to collect while the loop does not run. The ring's own
+  // descriptor would not do: work that is deferred wakes nobody who polls that.
   std::optional<Descriptor> events;
+  std::uint64_t event_count = 0;
   io_uring ring{};
   bool ring_open = false;
   io_uring_buf_ring* buffers = nullptr;
@@ -58,13 +61,19 @@ struct Ring::Impl {
                           io_uring_buf_ring_mask(buffer_count), 0);
     io_uring_buf_ring_advance(buffers, 1);
   }
+  /// Whether another round has something to do.
+  bool more_to_do() const noexcept {
+    const unsigned flags = IO_URING_READ_ONCE(*ring.sq.kflags);
+    return io_uring_sq_ready(&ring) > 0 || !to_call.empty() ||
+           (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+  }
   Result<void> set_up();
 };
 
 Result<void> Ring::Impl::set_up() {
   io_uring_params parameters{};
   parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                     IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+                     IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
   parameters.cq_entries = completions;
   if (const int failed = io_uring_queue_init_params(entries, &ring, &parameters); failed < 0)
     return std::unexpected(unavailable("cannot be set up", -failed));
@@ -83,7 +92,12 @@ Result<void> Ring::Impl::set_up() {
   io_uring_buf_ring_init(buffers);
   memory = std::make_unique_for_overwrite<char[]>(std::size_t{buffer_count} * buffer_size);
   for (unsigned i = 0; i < buffer_count; ++i) give_back(i);
-  events->assign(::fcntl(ring.ring_fd, F_DUPFD_CLOEXEC, 0));
+  const int descriptor = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (descriptor < 0) return std::unexpected(unavailable("no descriptor left", errno));
+  events->assign(descriptor);
+  if (const int failed = io_uring_register_eventfd(&ring, descriptor); failed < 0)
+    return std::unexpected(unavailable("an eventfd is refused", -failed));
+  io_uring_cq_eventfd_toggle(&ring, false);
   return {};
 }
 
@@ -173,7 +187,8 @@ void Ring::schedule() {
 
 void Ring::await_events() {
   if (std::exchange(impl_->awaiting, true)) return;
-  impl_->events->async_wait(Descriptor::wait_read, [this](boost::system::error_code problem) {
+  const asio::mutable_buffer count(&impl_->event_count, sizeof impl_->event_count);
+  impl_->events->async_read_some(count, [this](boost::system::error_code problem, std::size_t) {
     if (problem || stopped_) return;
     impl_->awaiting = false;
     run();
@@ -190,17 +205,21 @@ void Ring::run() {
     impl.ring.flags &= ~static_cast<unsigned>(IORING_SETUP_R_DISABLED);
   }
   impl.running = true;
-  int round = 0;
+  io_uring_cq_eventfd_toggle(&impl.ring, false);
+  int rounds = 0;
   do {
-    io_uring_submit_and_get_events(&impl.ring);
-    collect();
-    std::swap(impl.calling, impl.to_call);
-    for (const auto& client : impl.calling) client->called();
-    impl.calling.clear();
-  } while (++round < rounds_max &&
-           (io_uring_sq_ready(&impl.ring) > 0 || !impl.to_call.empty()));
+    do {
+      io_uring_submit_and_get_events(&impl.ring);
+      collect();
+      std::swap(impl.calling, impl.to_call);
+      for (const auto& client : impl.calling) client->called();
+      impl.calling.clear();
+    } while (++rounds < rounds_max && impl.more_to_do());
+    io_uring_cq_eventfd_toggle(&impl.ring, true);
+    // What came between the last look and this is not told any more.
+  } while (rounds < rounds_max && impl.more_to_do());
   impl.running = false;
-  if (round == rounds_max) schedule();
+  if (impl.more_to_do()) schedule();
   await_events();
 }
 

@@ -38,14 +38,16 @@ std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler,
 
 class TcpConnector final : public Connector {
  public:
-  TcpConnector(asio::io_context& context, Scheduler& scheduler, Ring* ring = nullptr)
-      : context_(context), scheduler_(scheduler), ring_(ring) {}
+  TcpConnector(asio::io_context& context, Scheduler& scheduler)
+      : context_(context), scheduler_(scheduler) {}
   Task<Result<std::unique_ptr<Stream>>> connect(Address to, TimePoint deadline) override;
+  /// What is connected from here on is served by `ring`; null: through epoll.
+  void serve_through(Ring* ring) noexcept { ring_ = ring; }
 
  private:
   asio::io_context& context_;
   Scheduler& scheduler_;
-  Ring* ring_;
+  Ring* ring_ = nullptr;
 };
 
 /// Accepts on one address. Several listeners may share it (SO_REUSEPORT): the kernel spreads
