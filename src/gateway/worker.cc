@@ -86,11 +86,12 @@ void Worker::start() {
 }
 
 void Worker::stop() {
-  if (!thread_.joinable()) return;
-  context_.stop();
-  thread_.join();
-  if (ring_) ring_->stop();
-  access_log_.flush();
+  if (thread_.joinable()) {
+    context_.stop();
+    thread_.join();
+    access_log_.flush();
+  }
+  if (ring_) ring_->stop();  // before the context goes
 }
 
 std::vector<int> Worker::listening() {
