@@ -52,7 +52,7 @@ class Control {
   void start(NodeDown node_down, Changed changed, NodeGone node_gone);
   void stop();
 
-  net::asio::io_context& context() noexcept { return context_; }
+  net::Context& context() noexcept { return context_; }
   /// Any thread: `now`.
   const net::Scheduler& scheduler() const noexcept { return scheduler_; }
 
@@ -111,7 +111,7 @@ class Control {
 
   std::shared_ptr<const Options> options_;
   ViewSource& views_;
-  net::asio::io_context context_{1};
+  net::Context context_;
   net::asio::executor_work_guard<net::asio::io_context::executor_type> work_;
   net::AsioScheduler scheduler_;
   net::TcpConnector connector_;

@@ -60,8 +60,6 @@ Worker::Worker(Shared& shared, unsigned index, std::uint64_t seed)
       decisions_(options_.current()->decisions_kept),
       access_log_(shared.access_log),
       id_prefix_(random_.bits()) {
-  ring_ = open_ring(options_.current()->io, context_);
-  connector_.serve_through(ring_.get());
 }
 
 Worker::~Worker() { stop(); }
@@ -82,7 +80,12 @@ void Worker::start() {
   listening_ = listeners_.size();
   for (net::TcpListener& listener : listeners_) spawn(context_, "accept", accept_loop(listener));
   spawn(context_, "access log", flush_access_log());
-  thread_ = std::thread([this] { context_.run(); });
+  thread_ = std::thread([this] {
+    // Here, since a ring is its thread's.
+    ring_ = open_ring(options_.current()->io, context_);
+    connector_.serve_through(ring_.get());
+    context_.run();
+  });
 }
 
 void Worker::stop() {

@@ -87,7 +87,7 @@ class Worker {
   void reconfigure();
   net::Task<std::vector<RunningRequest>> running();
 
-  net::asio::io_context& context() noexcept { return context_; }
+  net::Context& context() noexcept { return context_; }
   net::Scheduler& scheduler() noexcept { return scheduler_; }
   NodeConnector& nodes() noexcept { return nodes_; }
   net::HttpScratch& scratch() noexcept { return scratch_; }
@@ -138,7 +138,7 @@ class Worker {
 
   Shared& shared_;
   std::unique_ptr<net::Ring> ring_;  // outlives all streams, which the context's tasks hold
-  net::asio::io_context context_{1};
+  net::Context context_;
   net::asio::executor_work_guard<net::asio::io_context::executor_type> work_;
   net::AsioScheduler scheduler_;
   net::TcpConnector connector_;

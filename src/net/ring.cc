@@ -4,7 +4,6 @@
 #include <liburing.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
@@ -73,7 +72,7 @@ struct Ring::Impl {
 Result<void> Ring::Impl::set_up() {
   io_uring_params parameters{};
   parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                     IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+                     IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
   parameters.cq_entries = completions;
   if (const int failed = io_uring_queue_init_params(entries, &ring, &parameters); failed < 0)
     return std::unexpected(unavailable("cannot be set up", -failed));
@@ -198,12 +197,6 @@ void Ring::await_events() {
 void Ring::run() {
   Impl& impl = *impl_;
   if (impl.running) return;
-  if (impl.ring.flags & IORING_SETUP_R_DISABLED) {
-    // The thread that enables it is the one that owns it. By hand: liburing 2.3 does not export its
-    // function for this.
-    ::syscall(__NR_io_uring_register, impl.ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
-    impl.ring.flags &= ~static_cast<unsigned>(IORING_SETUP_R_DISABLED);
-  }
   impl.running = true;
   io_uring_cq_eventfd_toggle(&impl.ring, false);
   int rounds = 0;

@@ -15,7 +15,7 @@ namespace sollol::net {
 /// and what the kernel has to say comes back with the same call.
 ///
 /// It is a guest of the thread's io_context, which tells it when there is something to collect; as
-/// long as there is work it goes round by itself. One thread, from the first operation on.
+/// long as there is work it goes round by itself. One thread, the one that opens it.
 ///
 /// Received bytes lie in buffers that all sockets share, so a socket that waits holds none.
 class Ring {

@@ -15,4 +15,13 @@ using Task = asio::awaitable<T, asio::io_context::executor_type>;
 
 inline constexpr asio::use_awaitable_t<asio::io_context::executor_type> use_task{};
 
+/// An io_context whose tasks can be dropped before it goes: a task that waits for another thread's
+/// holds that one's executor, so no context may go while tasks of any other are left.
+class Context : public asio::io_context {
+ public:
+  Context() : asio::io_context(1) {}
+  /// Destroys all that is left to be done. Its thread has ended.
+  void drop_tasks() { shutdown(); }
+};
+
 }  // namespace sollol::net

@@ -27,13 +27,13 @@ struct Loop {
     auto opened = Ring::open(context);
     if (!opened) throw std::runtime_error(opened.error().detail);
     ring = std::move(*opened);
-    connector.emplace(context, scheduler, ring.get());
+    connector.serve_through(ring.get());
   }
 
   asio::io_context context{1};
   AsioScheduler scheduler{context};
   std::unique_ptr<Ring> ring;
-  std::optional<TcpConnector> connector{std::in_place, context, scheduler};
+  TcpConnector connector{context, scheduler};
 
   TimePoint soon() const { return scheduler.now() + patience; }
 
@@ -72,7 +72,7 @@ struct Pair {
 inline Task<Pair> connect_pair(Loop& loop) {
   auto listener = TcpListener::open(loop.context, {"127.0.0.1", 0});
   // The kernel completes the connection from the backlog, before anyone accepts.
-  auto connecting = loop.connector->connect(listener->address(), loop.soon());
+  auto connecting = loop.connector.connect(listener->address(), loop.soon());
   auto client = co_await std::move(connecting);
   auto accepting = listener->accept(loop.scheduler, loop.ring.get());
   auto server = co_await std::move(accepting);

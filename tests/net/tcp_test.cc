@@ -235,7 +235,7 @@ Address closed_port(Loop& loop) {
 TEST(Connect, WhereNothingListensIsRefused) {
   Loop loop;
   const Address to = closed_port(loop);
-  auto connecting = loop.connector->connect(to, loop.soon());
+  auto connecting = loop.connector.connect(to, loop.soon());
   const auto got = loop.run(std::move(connecting));
   ASSERT_FALSE(got.has_value());
   EXPECT_EQ(got.error().kind, ErrorKind::refused);
@@ -269,7 +269,7 @@ class DeafListener {
 TEST(Connect, WithoutAnAnswerTimesOut) {
   Loop loop;
   const DeafListener deaf(loop);
-  auto connecting = loop.connector->connect(deaf.address(), loop.scheduler.now() + 50ms);
+  auto connecting = loop.connector.connect(deaf.address(), loop.scheduler.now() + 50ms);
   const auto got = loop.run(std::move(connecting));
   ASSERT_FALSE(got.has_value());
   EXPECT_EQ(got.error().kind, ErrorKind::timeout);
@@ -286,7 +286,7 @@ TEST(ConnectAny, TakesTheFirstAddressThatAnswers) {
   Loop loop;
   auto listener = TcpListener::open(loop.context, {"127.0.0.1", 0});
   const std::vector<Address> addresses{closed_port(loop), listener->address()};
-  auto connecting = connect_any(*loop.connector, addresses, loop.soon());
+  auto connecting = connect_any(loop.connector, addresses, loop.soon());
   EXPECT_TRUE(loop.run(std::move(connecting)).has_value());
   auto accepting = accept_one(loop, *listener);
   EXPECT_TRUE(loop.run(std::move(accepting)));
@@ -294,7 +294,7 @@ TEST(ConnectAny, TakesTheFirstAddressThatAnswers) {
 
 TEST(ConnectAny, WithoutAnAddressIsRefused) {
   Loop loop;
-  auto connecting = connect_any(*loop.connector, {}, loop.soon());
+  auto connecting = connect_any(loop.connector, {}, loop.soon());
   const auto got = loop.run(std::move(connecting));
   ASSERT_FALSE(got.has_value());
   EXPECT_EQ(got.error().kind, ErrorKind::refused);
