@@ -45,7 +45,7 @@ TEST_F(Relay, ARequestMayComeInAnyPieces) {
 
 TEST_F(Relay, ChunkedRequestsAreUnderstood) {
   RawClient client(fleet().port());
-  client.send("POST /api/generate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+  client.send("POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
   client.send("5\r\n{\"mod\r\n");
   const std::string rest = whole.substr(5);
   client.send("2f\r\n" + rest + "\r\n0\r\n\r\n");
@@ -57,7 +57,7 @@ TEST_F(Relay, ChunkedRequestsAreUnderstood) {
 
 TEST_F(Relay, ContinueIsSentBeforeTheBodyIsRead) {
   RawClient client(fleet().port());
-  client.send("POST /api/generate HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: " +
+  client.send("POST /api/generate HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " +
               std::to_string(whole.size()) + "\r\n\r\n");
   ASSERT_TRUE(client.receive_until("HTTP/1.1 100 Continue\r\n\r\n"));
   client.send(whole);
