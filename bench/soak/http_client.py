@@ -102,7 +102,7 @@ class Connection:
 
 
 def request_bytes(method, path, body=b"", fields=None, keep=True):
-    lines = [f"{method} {path} HTTP/1.1", "Host: soak"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     if not keep:
         lines.append("Connection: close")
     if body or method in ("POST", "DELETE"):

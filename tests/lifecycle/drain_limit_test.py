@@ -57,7 +57,7 @@ class RawStream(threading.Thread):
 def post(path, body, **fields):
     text = json.dumps(body).encode()
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
-    return (f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{lines}"
+    return (f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{lines}"
             f"Content-Length: {len(text)}\r\n\r\n").encode() + text
 
 

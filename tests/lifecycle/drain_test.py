@@ -35,13 +35,13 @@ class Drain(LifecycleTest):
         asking = socket.create_connection(("127.0.0.1", gateway.port))
         for connection in (idle, asking):
             connection.settimeout(30)
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             self.assertIn(b"Ollama is running", connection.recv(4096))
         gateway.signal(signal.SIGTERM)
         gateway.wait_line("stopping: finishing")
         answer = b""
         while b"Connection: close" not in answer:  # from when the worker has been told
-            asking.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            asking.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = asking.recv(4096)
             self.assertIn(b"Ollama is running", answer)
         self.assertEqual(asking.recv(4096), b"")
@@ -53,7 +53,7 @@ class Drain(LifecycleTest):
         connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
         connection.sendall(b"GET / HTTP/1.1\r\nHo")
         kept = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
-        kept.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")  # after its answer the other head has been read too
+        kept.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")  # after its answer the other head has been read too
         self.assertIn(b"Ollama is running", kept.recv(4096))
         gateway.signal(signal.SIGTERM)
         self.assertEqual(kept.recv(4096), b"", "the grace is over")
@@ -106,7 +106,7 @@ class Drain(LifecycleTest):
         connections = []
         for _ in range(50):
             connections.append(socket.create_connection(("127.0.0.1", gateway.port), timeout=30))
-            connections[-1].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            connections[-1].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         gateway.signal(signal.SIGTERM)
         gateway.signal(signal.SIGCONT)
         for connection in connections:
@@ -122,7 +122,7 @@ class Drain(LifecycleTest):
             for _ in range(100_000):
                 try:
                     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-                        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                         answer = b""
                         while piece := connection.recv(4096):
                             answer += piece

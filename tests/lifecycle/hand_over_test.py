@@ -28,7 +28,7 @@ class Client(threading.Thread):
                 return
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
-                    connection.sendall(b"GET /api/version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    connection.sendall(b"GET /api/version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                     answer = b""
                     while piece := connection.recv(4096):
                         answer += piece

@@ -103,7 +103,7 @@ class Activation(LifecycleTest):
             listener.listen(64)
             port = listener.getsockname()[1]
             waiting = socket.create_connection(("127.0.0.1", port), timeout=30)
-            waiting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            waiting.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             first = self.activated([listener], "--node", url, "--workers", "2")
             self.assertIn(f":{port}", first.text)
             self.assertIn(b"Ollama is running", waiting.recv(4096))
@@ -114,7 +114,7 @@ class Activation(LifecycleTest):
             self.assertTrue(stream.done(), stream.error)
             self.assertEqual(first.end(), 0)
             between = socket.create_connection(("127.0.0.1", port), timeout=30)  # nobody runs: it waits
-            between.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            between.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             second = self.activated([listener], "--node", url, "--workers", "2")
             self.assertIn(b"Ollama is running", between.recv(4096))
             between.close()
