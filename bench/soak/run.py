@@ -224,6 +224,10 @@ class Soak:
                 ("gateway: retries, broken streams",
                  f"{total('sollol_retries_total')}, {total('sollol_broken_streams_total')}"),
                 ("gateway: streams resumed", total("sollol_resumed_streams_total")),
+                ("gateway: stalls noticed, loads started, failed, joined", ", ".join(map(total, (
+                    "sollol_stalled_streams_total", "sollol_loads_started_total",
+                    "sollol_loads_failed_total", "sollol_loads_joined_total")))),
+                ("gateway: heartbeats", total("sollol_heartbeats_total")),
                 ("gateway: output tokens", total("sollol_output_tokens_total")),
                 ("gateway: CPU time", f"{self.cpu_s:.1f} s"),
             ]

@@ -11,16 +11,10 @@ using cluster::RequestOutcome;
 using http::FieldId;
 using http::Framing;
 
-namespace {
-
-/// Errors are JSON, plain text for a path that this version does not know, or have no body.
-/// Anything else comes from another program, and is nothing that the client's API could say.
 bool is_refusal_of_ollama(std::string_view content_type) {
   return content_type.empty() || content_type.starts_with("application/json") ||
          content_type.starts_with("text/plain");
 }
-
-}  // namespace
 
 Attempt::Attempt(Connection& client, Answer& answer, const cluster::Node& node)
     : client_(client),

@@ -21,6 +21,10 @@ class Resume;
 /// A node that just sent something is not abandoned on a probe's word.
 inline constexpr Duration alive_after_byte = std::chrono::seconds(2);
 
+/// Errors are JSON, plain text for a path that this version does not know, or have no body.
+/// Anything else comes from another program, and is nothing that the client's API could say.
+bool is_refusal_of_ollama(std::string_view content_type);
+
 /// How one try at one node ended.
 struct Verdict {
   enum class Kind : std::uint8_t {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "gateway/attempt.h"
 #include "gateway/fanout.h"
 #include "gateway/inference.h"
 #include "gateway/node_call.h"
@@ -79,6 +80,11 @@ net::Task<void> collect_answers(std::vector<Upload>& uploads) {
     upload.failure.reset();
     if (http::is_redirect(upload.status)) {
       upload.failure = "answered with a redirect";
+      continue;
+    }
+    const std::string type((*head)->fields.find(http::FieldId::content_type));
+    if (upload.status >= 400 && !is_refusal_of_ollama(type)) {
+      upload.failure = fmt::format("answered {} with content type '{}'", upload.status, type);
       continue;
     }
     auto reading = upload.call->receive_body(reply_max);

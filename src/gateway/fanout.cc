@@ -1,4 +1,5 @@
 #include "gateway/fanout.h"
+#include "gateway/attempt.h"
 
 #include <fmt/format.h>
 
@@ -184,9 +185,12 @@ net::Task<void> Fanout::follow(std::size_t index, NodeCall& call) {
     merger_.node_failed(index, fmt::format("answered with a redirect ({})", status));
     co_return;
   }
-  const bool lines =
-      (*head)->fields.find(http::FieldId::content_type).starts_with("application/x-ndjson");
-  if (status >= 400 || !lines) {
+  const std::string type((*head)->fields.find(http::FieldId::content_type));
+  if (status >= 400 && !is_refusal_of_ollama(type)) {
+    merger_.node_failed(index, fmt::format("answered {} with content type '{}'", status, type));
+    co_return;
+  }
+  if (status >= 400 || !type.starts_with("application/x-ndjson")) {
     auto reading = call.receive_body(reply_max);
     const Result<std::string> body = co_await std::move(reading);
     if (!body) {

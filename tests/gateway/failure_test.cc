@@ -232,6 +232,18 @@ TEST(Failure, ANodeThatFreezesDoesNotHoldAChangeOfAllNodes) {
   EXPECT_NE(blob.status, 0);
 }
 
+/// What another program says at a node's address is no node's word about a pull or a blob.
+TEST(Failure, APageOfAnotherProgramIsNotPassedOnAsANodesError) {
+  TestFleet fleet(equal_nodes(2, {chat_model()}),
+                  [](gateway::Options& options) { options.probe.interval = 1h; });
+  fleet.nodes().set_fault("a", {.kind = FaultKind::foreign, .scope = sim::FaultScope::all});
+  const Answer pull = fleet.ask("POST", "/api/pull", R"({"model":"new","stream":false})");
+  EXPECT_EQ(pull.status, 500) << pull.body;
+  EXPECT_FALSE(pull.body.contains("html>")) << pull.body;
+  const Answer blob = fleet.ask("POST", "/api/blobs/sha256:" + std::string(64, 'a'), "x");
+  EXPECT_TRUE(blob.body.starts_with("{\"error\":")) << blob.body;
+}
+
 TEST(Failure, ChangesWithoutAnyNodeSayWhenToComeBack) {
   TestFleet fleet(equal_nodes(1, {chat_model()}));
   fleet.nodes().kill("a");
