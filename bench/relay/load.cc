@@ -57,6 +57,7 @@ struct Common {
   double warmup_s = 1;
   double seconds = 5;
   std::vector<pid_t> watched;
+  std::vector<std::string> fields;
 };
 
 void add_common(CLI::App& app, Common& common) {
@@ -66,6 +67,7 @@ void add_common(CLI::App& app, Common& common) {
   app.add_option("--seconds", common.seconds, "seconds to measure")->check(CLI::PositiveNumber);
   app.add_option("--watch", common.watched,
                  "processes whose CPU time and memory to measure, with their children");
+  app.add_option("--field", common.fields, "a further header field, as NAME: VALUE; repeatable");
 }
 
 template <class Load>
@@ -74,6 +76,7 @@ void take_common(Load& load, const Common& common) {
   load.warmup = std::chrono::duration<double>(common.warmup_s);
   load.measured = std::chrono::duration<double>(common.seconds);
   load.watched = common.watched;
+  for (const std::string& field : common.fields) load.fields += field + "\r\n";
 }
 
 int run_load(int argc, char** argv) {

@@ -16,6 +16,7 @@ namespace sollol::bench {
 /// answer.
 struct RequestLoad {
   Endpoint target;
+  std::string fields;  // further lines of the head, each with CRLF
   std::size_t connections = 48;
   std::chrono::duration<double> warmup{0.5};
   std::chrono::duration<double> measured{3};
@@ -26,6 +27,7 @@ struct RequestLoad {
 /// end.
 struct StreamLoad {
   Endpoint target;
+  std::string fields;
   std::size_t streams = 1000;
   double tokens_per_s = 50;                // of each stream
   double opened_per_s = 4000;              // pace of opening

@@ -48,8 +48,8 @@ RequestRun::RequestRun(const RequestLoad& load) : load_(load), clients_(load.con
   request_ = fmt::format(
       "POST /api/generate HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\nContent-Type: "
       "application/json\r\n"
-      "User-Agent: ollama-python/0.6.2 (x86_64 linux) Python/3.11\r\nContent-Length: {}\r\n\r\n{}",
-      load.target.text(), kBody.size(), kBody);
+      "User-Agent: ollama-python/0.6.2 (x86_64 linux) Python/3.11\r\nContent-Length: {}\r\n{}\r\n{}",
+      load.target.text(), kBody.size(), load.fields, kBody);
   HttpReader().feed(single_answer(Ask::Kind::generate), expected_body_);
 }
 

@@ -140,7 +140,7 @@ class Relay:
         nodes = [word for node in self.nodes for word in ("--node", f"http://{node}")]
         fixed = ["--listen", self.target, "--workers", "1", "--slots", "100000", "--no-node-file"]
         limits = ["--queue-max-waiting", "20000", "--limits-connections", "30000"]
-        quiet = ["--log-level", "warn", "--log-access", "off"]
+        quiet = ["--log-level", "warn", "--log-access", "off", "--state-file", "off"]
         return [str(Path(sollol).resolve()), "up", *fixed, *limits, *quiet, *options, *nodes]
 
     def _write(self, name, template, servers):

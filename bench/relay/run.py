@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from ablate import ablate
+from chart import delay_svg
 from proxies import PEERS, RELAYS, Direct, NoSuchRelay, Relay, ask_once, file_limit, prepare
 from table import brief, quietness, table
 
@@ -157,7 +159,8 @@ class Bench:
         command = [self.arguments.tools / "relay_load", mode, "--target", relay.target]
         for option, value in sizes.items():
             if option != "rounds":
-                command += [f"--{option.replace('_', '-')}", str(value)]
+                for word in value if isinstance(value, tuple) else (value,):
+                    command += [f"--{option.replace('_', '-')}", str(word)]
         if relay.process:
             command += ["--watch", str(relay.process.pid)]
         with Neighbours(
@@ -297,6 +300,14 @@ def parse_arguments():
     parser.add_argument(
         "--rounds", type=int, help="rounds of every row, in place of each row's own"
     )
+    parser.add_argument(
+        "--svg", type=Path, metavar="FILE", help="draw the token delays there (with the row tokens)"
+    )
+    parser.add_argument(
+        "--ablate",
+        action="store_true",
+        help="what each feature of sollol costs, in place of the rows",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     parser.add_argument(
         "--quick",
@@ -328,17 +339,26 @@ def main():
             "tokens": lambda sizes: bench.streams("tokens", sizes),
             "open": lambda sizes: bench.streams("open", sizes),
         }
+        if arguments.ablate:
+            print(ablate(bench, plan))
+            return report(bench)
         for row in arguments.rows:
             steps[row](plan[row])
     print(f"{table(bench.samples, f'{held:,}')}\n\n{quietness(bench.samples)}")
-    for problem in bench.problems:
-        print(f"problem: {problem}")
+    if arguments.svg and "tokens" in bench.samples:
+        arguments.svg.write_text(delay_svg(bench.samples["tokens"]))
     if arguments.json:
         arguments.json.write_text(
             json.dumps(
                 {"plan": plan, "samples": bench.samples, "problems": bench.problems}, indent=1
             )
         )
+    return report(bench)
+
+
+def report(bench):
+    for problem in bench.problems:
+        print(f"problem: {problem}")
     return 1 if bench.problems else 0
 
 

@@ -113,7 +113,7 @@ net::Task<Verdict> Attempt::relay_stream(std::string first) {
     if (!problem) answer_.write(first);
   }
   while (!problem && !client_.client_gone() && body.state() == BodyWatcher::State::reading) {
-    if (answer_.committed()) {
+    if (answer_.committed() && client_.holds_output()) {
       auto flushing = flush_client();
       co_await std::move(flushing);
     }
@@ -160,7 +160,6 @@ void Attempt::heard() {
 
 /// The time that a client takes to read is not its node's silence.
 net::Task<void> Attempt::flush_client() {
-  if (!client_.holds_output()) co_return;
   auto flushing = client_.flush();
   co_await std::move(flushing);
   last_byte_ = worker_.scheduler().now();

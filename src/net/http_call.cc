@@ -45,17 +45,21 @@ Task<Result<void>> HttpCall::send(std::string_view head, std::string_view body,
   }
 }
 
+std::optional<Result<std::size_t>> HttpCall::take(Wake wake, std::size_t offset) {
+  if (wake != Wake::ready) return std::unexpected(wait_error(wake, "answer"));
+  const IoResult got = stream_.read(scratch_.all().subspan(offset));
+  if (got.status == IoResult::Status::error) return std::unexpected(closed_error("abruptly"));
+  if (got.status == IoResult::Status::end) return std::size_t{0};
+  if (got.bytes == 0) return std::nullopt;
+  received_anything_ = true;
+  return got.bytes;
+}
+
 Task<Result<std::size_t>> HttpCall::read_some(std::size_t offset, TimePoint deadline) {
   while (true) {
     auto waiting = wait(stream_, Direction::read, deadline);
     const Wake wake = co_await std::move(waiting);
-    if (wake != Wake::ready) co_return std::unexpected(wait_error(wake, "answer"));
-    const IoResult got = stream_.read(scratch_.all().subspan(offset));
-    if (got.status == IoResult::Status::error) co_return std::unexpected(closed_error("abruptly"));
-    if (got.status == IoResult::Status::end) co_return std::size_t{0};
-    if (got.bytes == 0) continue;
-    received_anything_ = true;
-    co_return got.bytes;
+    if (auto got = take(wake, offset)) co_return std::move(*got);
   }
 }
 
@@ -115,16 +119,21 @@ Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view 
   }
 }
 
+// Once for each token of a stream: it waits here, not in `read_some`, which would be one more frame.
 Task<Result<std::string_view>> HttpCall::receive(TimePoint deadline) {
   if (!rest_.empty()) co_return std::exchange(rest_, {});
-  auto reading = read_some(0, deadline);
-  const Result<std::size_t> got = co_await std::move(reading);
-  if (!got) co_return std::unexpected(got.error());
-  if (*got == 0) {
-    keep_alive_ = false;
-    body_.end_of_stream();
+  while (true) {
+    auto waiting = wait(stream_, Direction::read, deadline);
+    const Wake wake = co_await std::move(waiting);
+    const std::optional<Result<std::size_t>> got = take(wake, 0);
+    if (!got) continue;
+    if (!*got) co_return std::unexpected(got->error());
+    if (**got == 0) {
+      keep_alive_ = false;
+      body_.end_of_stream();
+    }
+    co_return std::string_view(scratch_.bytes.get(), **got);
   }
-  co_return std::string_view(scratch_.bytes.get(), *got);
 }
 
 Task<Result<std::string>> HttpCall::receive_body(std::size_t bytes_max, TimePoint deadline) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -68,6 +69,8 @@ class HttpCall {
   void mark_unusable() noexcept { keep_alive_ = false; }
 
  private:
+  /// What a wait brought into scratch at `offset`; zero: the peer closed, nothing: wait again.
+  std::optional<Result<std::size_t>> take(Wake wake, std::size_t offset);
   /// Reads into scratch at `offset`; waits while there is nothing. Zero: the peer closed.
   Task<Result<std::size_t>> read_some(std::size_t offset, TimePoint deadline);
 

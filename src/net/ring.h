@@ -31,6 +31,8 @@ class Ring {
     virtual void completed(Kind kind, int result, std::string_view bytes, bool more) = 0;
     /// What `call_soon` asked for.
     virtual void called() = 0;
+    /// For the ring to keep it alive by.
+    virtual std::shared_ptr<Client> self() = 0;
 
    protected:
     bool busy() const noexcept { return under_way_ > 0; }
@@ -47,13 +49,13 @@ class Ring {
   ~Ring();
 
   /// Receives until it is cancelled, the peer closes or a result comes without `more`.
-  void receive(const std::shared_ptr<Client>& client, int descriptor);
+  void receive(Client& client, int descriptor);
   /// Sends all of `bytes`, which stay where they are until it has ended.
-  void send(const std::shared_ptr<Client>& client, int descriptor, std::string_view bytes);
+  void send(Client& client, int descriptor, std::string_view bytes);
   /// Ends when the socket takes bytes again.
-  void await_writable(const std::shared_ptr<Client>& client, int descriptor);
+  void await_writable(Client& client, int descriptor);
   /// Ends the client's operation of that kind early, with -ECANCELED.
-  void cancel(const std::shared_ptr<Client>& client, Kind kind);
+  void cancel(Client& client, Kind kind);
   /// Calls `client.called()` from the loop.
   void call_soon(std::shared_ptr<Client> client);
   /// The thread has ended: streams that are destroyed from here on just close. To be called before
@@ -65,7 +67,7 @@ class Ring {
 
  private:
   Ring();
-  void begin(const std::shared_ptr<Client>& client, Kind kind, void* entry);
+  void begin(Client& client, Kind kind, void* entry);
   void* next_entry();
   void run();
   void collect();

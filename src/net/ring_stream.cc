@@ -40,6 +40,7 @@ class RingCore final : public Ring::Client, public std::enable_shared_from_this<
  private:
   void completed(Ring::Kind kind, int result, std::string_view bytes, bool more) override;
   void called() override;
+  std::shared_ptr<Client> self() override { return shared_from_this(); }
   void received(int result, std::string_view bytes, bool more);
   void sent(int result);
 
@@ -119,7 +120,7 @@ IoResult RingCore::read(std::span<char> into) {
 void RingCore::keep_receiving() {
   if (receiving_ || ended_ || broken_ || closed_ || ring_.stopped()) return;
   receiving_ = true;
-  ring_.receive(shared_from_this(), descriptor_);
+  ring_.receive(*this, descriptor_);
 }
 
 IoResult RingCore::write(std::span<const std::string_view> slices) {
@@ -140,7 +141,7 @@ IoResult RingCore::write(std::span<const std::string_view> slices) {
   if (!sending_now_ && taken > 0) {
     sending_at_ = 0;
     sending_now_ = true;
-    ring_.send(shared_from_this(), descriptor_, sending_);
+    ring_.send(*this, descriptor_, sending_);
   }
   return {taken < wanted ? IoResult::Status::would_block : IoResult::Status::ok, taken};
 }
@@ -175,7 +176,7 @@ void RingCore::on_ready(Direction direction, TimePoint deadline, Stream::Callbac
   } else if (writable()) {
     ring_.call_soon(shared_from_this());
   } else if (window_full_ && !sending_now_ && !std::exchange(polling_, true)) {
-    ring_.await_writable(shared_from_this(), descriptor_);
+    ring_.await_writable(*this, descriptor_);
   }
 }
 
@@ -221,7 +222,7 @@ void RingCore::received(int result, std::string_view bytes, bool more) {
     if (closed_) return;
     unread_.append(bytes);
     if (unread_.size() - unread_at_ > unread_max && receiving_ && !std::exchange(pausing_, true))
-      ring_.cancel(shared_from_this(), Ring::Kind::receive);
+      ring_.cancel(*this, Ring::Kind::receive);
     if (!unread_.empty() && waits_.waiting(Direction::read)) ring_.call_soon(shared_from_this());
     if (!receiving_ && unread_.empty()) keep_receiving();
     return;
@@ -247,7 +248,7 @@ void RingCore::sent(int result) {
   sending_at_ += static_cast<std::size_t>(result);
   if (sending_at_ < sending_.size()) {
     sending_now_ = true;
-    return ring_.send(shared_from_this(), descriptor_,
+    return ring_.send(*this, descriptor_,
                       std::string_view(sending_).substr(sending_at_));
   }
   send_next();
@@ -259,7 +260,7 @@ void RingCore::send_next() {
     next_.clear();
     sending_at_ = 0;
     sending_now_ = true;
-    ring_.send(shared_from_this(), descriptor_, sending_);
+    ring_.send(*this, descriptor_, sending_);
   } else if (sending_.capacity() > kept_capacity) {
     std::string().swap(sending_);
     std::string().swap(next_);
@@ -305,9 +306,9 @@ void RingCore::reset() {
   const linger at_once{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(descriptor_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   if (ring_.stopped() || !busy()) return close_descriptor();
-  if (receiving_) ring_.cancel(shared_from_this(), Ring::Kind::receive);
-  if (sending_now_) ring_.cancel(shared_from_this(), Ring::Kind::send);
-  if (polling_) ring_.cancel(shared_from_this(), Ring::Kind::writable);
+  if (receiving_) ring_.cancel(*this, Ring::Kind::receive);
+  if (sending_now_) ring_.cancel(*this, Ring::Kind::send);
+  if (polling_) ring_.cancel(*this, Ring::Kind::writable);
 }
 
 std::string RingCore::peer_address() const {

@@ -51,9 +51,10 @@ class Waits {
   bool waiting(Direction direction) noexcept { return static_cast<bool>(of(direction).callback); }
   void wake(Direction direction, Wake wake) {
     Side& side = of(direction);
+    if (!side.callback) return;
     side.disarm();
     auto callback = std::exchange(side.callback, nullptr);
-    if (callback) callback(wake);
+    callback(wake);
   }
 
  private:
