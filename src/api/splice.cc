@@ -87,7 +87,8 @@ void Splice::data(std::string_view data, std::string& out) {
     return;
   }
   const auto begin = data.find_first_not_of(" \t");
-  const bool is_object = begin != std::string_view::npos && data[begin] == '{';
+  const bool is_object = begin != std::string_view::npos && data[begin] == '{' &&
+                         data[data.find_last_not_of(" \t")] == '}';
   const bool is_error = !is_nothing(json_field(data, "error"));
   stopped_ = !is_object || is_error;
   if (stopped_) return;

@@ -279,7 +279,7 @@ std::optional<Error> Attempt::forward_spliced(std::string_view piece) {
   if (used < piece.size()) call_->mark_unusable();
   if (body.done() && !problem) {
     watcher_.end();
-    splice.end(out);
+    if (!watcher_.garbled()) splice.end(out);  // half a record could not be taken back
   }
   if (!problem && splice.overrun()) problem = node_fault("sent a record that is too large");
   if (!problem) problem = problem_in_records();

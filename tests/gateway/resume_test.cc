@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "harness.h"
+#include "inference_calls.h"
 #include "sim/faults.h"
 
 namespace sollol::test {
@@ -369,6 +370,36 @@ TEST_P(OneCut, IsContinuedOrEndedByTheApisError) {
 }
 INSTANTIATE_TEST_SUITE_P(Table, OneCut, testing::ValuesIn(cuts()),
                          [](const auto& row) { return std::string(row.param.name); });
+
+/// The second node breaks off inside a record: the third goes on where the last whole one ended.
+TEST(Resume, HalfARecordOfTheSecondNodeReachesNobody) {
+  for (const sim::FaultKind kind : {sim::FaultKind::half_record, sim::FaultKind::garbage_record,
+                                    sim::FaultKind::cut_in_chunk}) {
+    sim::ModelSpec model = chat_model();
+    model.decode_tokens_per_s = 200;
+    sim::FleetConfig config = equal_nodes(3, {model});
+    config.time_scale = 1;
+    config.nodes[0].faults = {{.kind = sim::FaultKind::end_after_tokens, .tokens = 3}};
+    config.nodes[1].faults = {{.kind = kind, .tokens = 2}};
+    TestFleet fleet(std::move(config), [](gateway::Options& options) {
+      options.nodes[1].tier = 1;
+      options.nodes[2].tier = 2;
+      options.health.failures_to_eject = 100;  // each call takes the same way
+    });
+    for (const InferenceCall& call : inference_calls()) {
+      if (!call.can_continue()) continue;
+      RawClient direct(fleet.node_port("c"));
+      direct.send(call.request("llama3.2"));
+      const Reading right = read_answer(call, direct.receive());
+      RawClient client(fleet.port());
+      client.send(call.request("llama3.2"));
+      const Answer answer = client.receive();
+      const Reading reading = read_answer(call, answer);
+      EXPECT_EQ(test::text(reading.seen), test::text(test::Seen::whole)) << call.name << answer.raw;
+      EXPECT_EQ(reading.words, right.words) << call.name;
+    }
+  }
+}
 
 TEST(Resume, AToolCallThatWasSentIsNotRepeated) {
   // Two calls cannot be had from a simulated node, so the stream dies between call and end.
