@@ -17,6 +17,7 @@
 namespace sollol::gateway {
 
 class Resume;
+class Slot;
 
 /// A node that just sent something is not abandoned on a probe's word.
 inline constexpr Duration alive_after_byte = std::chrono::seconds(2);
@@ -73,6 +74,7 @@ class Attempt {
         Payload::any;  // json: a success that is not JSON (or a stream of it) is the node's fault
     enum class Silence : std::uint8_t { watched, allowed };
     Silence silence = Silence::watched;  // between two tokens
+    Slot* slot = nullptr;      // released once the node has answered; null: the caller's affair
     Resume* resume = nullptr;  // what keeps the stream alive beyond this node; null: nothing does
     Duration stall_limit{};    // longest silence between two tokens; zero: none
   };

@@ -274,7 +274,7 @@ namespace {
 
 /// One try at the slot's node, after the load of its model where that is cold.
 net::Task<Verdict> try_node(Connection& client, Answer& answer, Resume& resume, const Work& work,
-                            const Slot& slot, Attempt::Plan plan) {
+                            Slot& slot, Attempt::Plan plan) {
   Worker& worker = client.worker();
   const bool cold = work.loads == Work::Loads::gateway && work.use == Work::Use::run &&
                     slot.warmth() != routing::Warmth::warm;
@@ -287,6 +287,7 @@ net::Task<Verdict> try_node(Connection& client, Answer& answer, Resume& resume, 
   resume.begins(work, slot, sent);
   if (plan.silence == Attempt::Plan::Silence::watched)
     plan.stall_limit = stall_limit(client.options().stall, slot.replica());
+  plan.slot = &slot;
   Attempt attempt(client, answer, slot.node());
   auto running = attempt.run(plan);
   Verdict verdict = co_await std::move(running);

@@ -23,7 +23,8 @@ class NodeCall {
   net::Task<Result<const http::ResponseHead*>> receive_head(std::string_view method);
   /// The next bytes of the answer's body; follow `body()` with them.
   net::Task<Result<std::string_view>> receive();
-  /// All of a body that is at most so long.
+  /// All of a body that is at most so long; its pieces follow each other within
+  /// `upstream.head_timeout_s`.
   net::Task<Result<std::string>> receive_body(std::size_t bytes_max);
   http::BodyWatcher& body() noexcept { return call_->body(); }
   /// Writes raw bytes of a body.

@@ -116,11 +116,14 @@ Slot& Slot::operator=(Slot&& other) noexcept {
   return *this;
 }
 
-Slot::~Slot() {
-  if (admission_ == nullptr) return;
+Slot::~Slot() { release(); }
+
+void Slot::release() noexcept {
+  Admission* const admission = std::exchange(admission_, nullptr);
+  if (admission == nullptr) return;
   node_->live->in_flight.fetch_sub(1, std::memory_order_relaxed);
   if (replica_) replica_->in_flight.fetch_sub(1, std::memory_order_relaxed);
-  admission_->released(model_);
+  admission->released(model_);
 }
 
 void Placement::candidates_of(const Work& work, std::vector<Candidate>& out, TimePoint now) {

@@ -62,6 +62,9 @@ class Slot {
   Slot& operator=(Slot&& other) noexcept;
   ~Slot();
 
+  /// Gives the place back now: the node has finished, whoever still reads its answer.
+  void release() noexcept;
+
   const cluster::Node& node() const noexcept { return *node_; }
   const std::shared_ptr<const FleetView>& view() const noexcept { return view_; }
   cluster::ReplicaLive* replica() const noexcept { return replica_.get(); }

@@ -53,6 +53,8 @@ std::optional<Error> Attempt::check_whole(std::string_view body, bool surplus) c
 Verdict Attempt::finish_relayed() {
   client_.cancel_on_leave(nullptr);
   if (call_->reusable()) worker_.pool().keep(node_.id, std::move(stream_));
+  // Before the client has the end: its next request must find the place free.
+  if (plan_.slot != nullptr) plan_.slot->release();
   Verdict verdict;
   verdict.kind = Verdict::Kind::relayed;
   verdict.status = head_.status;

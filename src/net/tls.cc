@@ -95,6 +95,7 @@ class TlsCore final : public std::enable_shared_from_this<TlsCore> {
  private:
   struct Side {
     Stream::Callback callback;
+    Stream::Callback cancelled;  // was waiting when it was cancelled, and is about to be told
     TimePoint deadline = no_deadline;
     std::uint64_t generation = 0;  // tells a posted waking that its wait is over
   };
@@ -287,15 +288,24 @@ void TlsCore::forget(Direction direction) {
   Side& side = side_of(direction);
   ++side.generation;
   side.callback = nullptr;
+  side.cancelled = nullptr;
   plain_->forget(direction);
 }
 
+/// What waits now is woken from the loop, not from here: it may end whoever cancels.
 void TlsCore::cancel() {
-  const auto keep = shared_from_this();  // a callback may destroy the stream
-  plain_->forget(Direction::read);
-  plain_->forget(Direction::write);
-  wake(Direction::read, Wake::cancelled);
-  wake(Direction::write, Wake::cancelled);
+  for (const Direction direction : {Direction::read, Direction::write}) {
+    Side& side = side_of(direction);
+    plain_->forget(direction);
+    ++side.generation;
+    if (side.callback) side.cancelled = std::exchange(side.callback, nullptr);
+  }
+  asio::post(executor_, [self = shared_from_this()] {
+    for (Side& side : self->sides_) {
+      auto cancelled = std::exchange(side.cancelled, nullptr);
+      if (cancelled) cancelled(Wake::cancelled);
+    }
+  });
 }
 
 void TlsCore::say_goodbye() {

@@ -218,7 +218,8 @@ TEST_F(Tls, CancelWakesBothDirections) {
   pair.client->on_ready(Direction::read, no_deadline, count);
   pair.client->on_ready(Direction::write, no_deadline, count);
   pair.client->cancel();
-  EXPECT_EQ(cancelled, 2);
+  EXPECT_EQ(cancelled, 0) << "whoever cancels may be ended by what it wakes";
+  loop.run_until([&] { return cancelled == 2; });
 }
 
 struct Distrust {
