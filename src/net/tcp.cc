@@ -41,7 +41,8 @@ class TcpCore final : public std::enable_shared_from_this<TcpCore> {
   /// What waits now is woken from the context, not from here: it may end whoever cancels.
   void cancel() {
     waits_.cancel();
-    asio::post(socket_.get_executor(), [self = shared_from_this()] { self->waits_.tell_cancelled(); });
+    asio::post(socket_.get_executor(),
+               [self = shared_from_this()] { self->waits_.tell_cancelled(); });
   }
 
   void close() {
@@ -57,12 +58,26 @@ class TcpCore final : public std::enable_shared_from_this<TcpCore> {
   void start_wait(Direction direction) {
     pending_[std::to_underlying(direction)] = true;
     const auto kind = direction == Direction::read ? TcpSocket::wait_read : TcpSocket::wait_write;
-    socket_.async_wait(kind, [self = shared_from_this(), direction](error_code problem) {
+    socket_.async_wait(kind, Waiting{shared_from_this(), direction});
+  }
+
+  /// What the reactor holds. Dropped without being called when the context goes: the callback goes
+  /// then too, since the task in it may hold the stream, and by that itself.
+  struct Waiting {
+    Waiting(std::shared_ptr<TcpCore> c, Direction d) noexcept : core(std::move(c)), direction(d) {}
+    Waiting(Waiting&&) noexcept = default;
+    ~Waiting() {
+      if (core) core->waits_.forget(direction);
+    }
+    void operator()(error_code problem) {
+      const auto self = std::move(core);
       self->pending_[std::to_underlying(direction)] = false;
       // A read or write tells what is wrong; only the waking matters here.
       self->waits_.wake(direction, problem ? Wake::cancelled : Wake::ready);
-    });
-  }
+    }
+    std::shared_ptr<TcpCore> core;
+    Direction direction;
+  };
 
   TcpSocket socket_;
   Waits<TcpCore> waits_;
@@ -258,8 +273,7 @@ Result<TcpListener> TcpListener::adopt(asio::io_context& context, int descriptor
   return TcpListener(std::move(acceptor));
 }
 
-Task<Result<std::unique_ptr<Stream>>> TcpListener::accept(Scheduler& scheduler,
-                                                          Ring* ring) {
+Task<Result<std::unique_ptr<Stream>>> TcpListener::accept(Scheduler& scheduler, Ring* ring) {
   auto accepting = acceptor_.async_accept(asio::as_tuple(use_task));
   auto [problem, socket] = co_await std::move(accepting);
   if (problem) {
