@@ -324,7 +324,9 @@ Result<void> set_value(Settings& settings, const Setting& setting, const Value& 
     const auto& choices = setting.choices;
     if (!choices.empty() && std::ranges::find(choices, *text) == choices.end())
       return expected(setting, got);
-    if (text->empty()) return expected(setting, "an empty one");
+    Settings defaults;
+    const bool may_be_empty = std::get<std::string*>(setting.field(defaults))->empty();
+    if (text->empty() && !may_be_empty) return expected(setting, "an empty one");
     **target = *text;
   } else if (auto* const* count = std::get_if<std::uint64_t*>(&field)) {
     if (whole == nullptr || !in_range(setting, number)) return expected(setting, got);

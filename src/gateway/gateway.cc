@@ -247,7 +247,7 @@ void Gateway::stop() {
   for (const auto& worker : impl.workers) worker->stop();
   // Each thread's tasks may wait for another's: all go while all contexts are there.
   if (impl.control) impl.control->context().drop_tasks();
-  for (const auto& worker : impl.workers) worker->context().drop_tasks();
+  for (const auto& worker : impl.workers) worker->drop_tasks();
   // Workers first: what they still hold refers to everything else.
   impl.workers.clear();
 }

@@ -97,6 +97,11 @@ void Worker::stop() {
   if (ring_) ring_->stop();  // before the context goes
 }
 
+void Worker::drop_tasks() {
+  if (ring_) ring_->drop_waits();
+  context_.drop_tasks();
+}
+
 std::vector<int> Worker::listening() {
   std::vector<int> descriptors;
   for (net::TcpListener& listener : listeners_) descriptors.push_back(listener.descriptor());

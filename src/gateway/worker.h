@@ -68,6 +68,8 @@ class Worker {
   Result<Address> adopt(int descriptor);
   void start();
   void stop();
+  /// Destroys what is left to be done, after `stop`, while all that it may refer to is there.
+  void drop_tasks();
   /// Descriptors of its listeners, in the order in which they were made. Before `drain`.
   std::vector<int> listening();
 

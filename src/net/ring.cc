@@ -125,6 +125,12 @@ void Ring::stop() noexcept {
   impl_->events.reset();
 }
 
+void Ring::drop_waits() {
+  std::vector<std::shared_ptr<Client>> clients = impl_->to_call;
+  for (const auto& [client, held] : impl_->busy) clients.push_back(held);
+  for (const auto& client : clients) client->dropped();
+}
+
 void* Ring::next_entry() {
   io_uring_sqe* entry = io_uring_get_sqe(&impl_->ring);
   while (entry == nullptr) {

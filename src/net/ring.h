@@ -33,6 +33,8 @@ class Ring {
     virtual void called() = 0;
     /// For the ring to keep it alive by.
     virtual std::shared_ptr<Client> self() = 0;
+    /// Nothing will complete any more: what waits for it is to be let go.
+    virtual void dropped() = 0;
 
    protected:
     bool busy() const noexcept { return under_way_ > 0; }
@@ -62,6 +64,9 @@ class Ring {
   /// the io_context goes; the ring itself outlives the streams.
   void stop() noexcept;
   bool stopped() const noexcept { return stopped_; }
+  /// Lets go of all that waits, after `stop`: a task that waits on its own stream holds it, and by
+  /// that itself. To be called while everything is there that the tasks refer to.
+  void drop_waits();
 
   struct Impl;
 

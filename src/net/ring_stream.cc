@@ -41,6 +41,10 @@ class RingCore final : public Ring::Client, public std::enable_shared_from_this<
   void completed(Ring::Kind kind, int result, std::string_view bytes, bool more) override;
   void called() override;
   std::shared_ptr<Client> self() override { return shared_from_this(); }
+  void dropped() override {
+    waits_.forget(Direction::read);
+    waits_.forget(Direction::write);
+  }
   void received(int result, std::string_view bytes, bool more);
   void sent(int result);
 

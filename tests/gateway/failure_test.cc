@@ -46,7 +46,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return std::string(row.param.name); });
 
 struct CutCase {
-  const char* name;
+  std::string name;
   const char* target;
   std::string body;
   FaultKind kind;
@@ -75,7 +75,7 @@ std::vector<CutCase> cuts() {
   for (const auto& [suffix, kind] : {std::pair{"dies", FaultKind::die_after_tokens},
                                      std::pair{"ends", FaultKind::end_after_tokens}}) {
     const auto name = [&](const char* api) {
-      return (new std::string(std::string(api) + "_" + suffix))->c_str();
+      return std::string(api) + "_" + suffix;
     };
     cases.push_back(
         {name("generate"), "/api/generate", stream, kind, "{\"error\":", "\"done\":true"});
@@ -91,7 +91,7 @@ std::vector<CutCase> cuts() {
   return cases;
 }
 INSTANTIATE_TEST_SUITE_P(Apis, AfterTheFirstByte, testing::ValuesIn(cuts()),
-                         [](const auto& row) { return std::string(row.param.name); });
+                         [](const auto& row) { return row.param.name; });
 
 TEST(Failure, AWholeAnswerThatBreaksOffIsAskedElsewhere) {
   TestFleet fleet(equal_nodes(2, {chat_model()}),

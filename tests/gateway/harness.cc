@@ -47,6 +47,7 @@ TestFleet::TestFleet(sim::FleetConfig config, const Change& change, Way way)
   options.listen = {"127.0.0.1", 0};
   options.workers = 2;
   options.access_log = gateway::AccessLog::off;
+  options.access.hosts = {"gateway"};  // what raw requests name
   options.probe.interval = 50ms;
   options.probe.tags_interval = 500ms;
   options.probe.ps_interval = 200ms;
