@@ -25,11 +25,11 @@ std::vector<Setting> make_table() {
        "Threads that serve requests; 0 means one for each core.", 0, 1024},
       {"io",
        [](S& s) -> Field { return &s.io; },
-       "How sockets are served: `auto` takes io_uring where the kernel allows it (6.1 or newer), "
-       "else epoll.",
+       "How sockets are served: `io_uring` costs less CPU where the kernel allows it (6.1 or newer) "
+       "and is new here; elsewhere it falls back to epoll.",
        0,
        0,
-       {"auto", "epoll"}},
+       {"epoll", "io_uring"}},
       {"policy",
        [](S& s) -> Field { return &s.policy; },
        "How a node is chosen among those of the best available priority.",

@@ -62,7 +62,7 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.listen = {listen->host == "localhost" ? "127.0.0.1" : listen->host, listen->port};
   options.workers = settings.workers > 0 ? static_cast<std::uint32_t>(settings.workers)
                                          : std::max(1u, std::thread::hardware_concurrency());
-  options.io = settings.io == "epoll" ? gateway::Io::epoll : gateway::Io::automatic;
+  options.io = settings.io == "io_uring" ? gateway::Io::io_uring : gateway::Io::epoll;
   const auto policy = routing::parse_policy(settings.policy);
   if (!policy) return std::unexpected(policy.error());
   options.policy = *policy;

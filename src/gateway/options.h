@@ -119,15 +119,15 @@ struct StreamOptions {
   Duration heartbeat = 10s;  // between empty records to a stream that waits; zero: none
 };
 
-/// How sockets are served: through io_uring where the kernel has it, or through epoll.
-enum class Io : std::uint8_t { automatic, epoll };
+/// How sockets are served: through epoll, or through io_uring where the kernel has it.
+enum class Io : std::uint8_t { epoll, io_uring };
 
 enum class AccessLog : std::uint8_t { off, to_stderr, to_file };
 
 struct Options {
   Address listen{"127.0.0.1", 11434};
   std::uint32_t workers = 1;
-  Io io = Io::automatic;
+  Io io = Io::epoll;
   routing::Policy policy = routing::Policy::expected_completion;
   QueueOptions queue;
   ClientOptions client;
