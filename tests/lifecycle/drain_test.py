@@ -57,7 +57,7 @@ class Drain(LifecycleTest):
         self.assertIn(b"Ollama is running", kept.recv(4096))
         gateway.signal(signal.SIGTERM)
         self.assertEqual(kept.recv(4096), b"", "the grace is over")
-        connection.sendall(b"st: x\r\n\r\n")
+        connection.sendall(b"st: localhost\r\n\r\n")
         self.assertIn(b"Ollama is running", connection.recv(4096))
         self.assertEqual(gateway.end(), 0)
         connection.close()
