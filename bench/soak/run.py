@@ -35,6 +35,7 @@ SETTINGS = {
     "upstream-connect-timeout": "1",
     "upstream-response-timeout": "4",
     "upstream-idle-timeout": "5",
+    "load-timeout": "6",
     "health-timeout": "1",
     "health-suspect-after": "0.5",
     "health-ejection-base": "0.3",
@@ -58,6 +59,8 @@ def arguments():
     parser.add_argument("--silence", type=float, default=30,
                         help="longest time without a byte, in seconds (default 30)")
     parser.add_argument("--sollol", default=str(REPOSITORY / "build/release/src/cli/sollol"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="a flag of `sollol up`, such as io=epoll; may be repeated")
     parser.add_argument("--out", help="folder for samples.json, soak.svg and logs")
     return parser.parse_args()
 
@@ -70,6 +73,7 @@ class Soak:
         self.ledger = Ledger()
         self.samples, self.problems = [], []
         self.settings = [f"--{key}={value}" for key, value in SETTINGS.items()]
+        self.settings += [f"--{wish}" for wish in options.set]
         self.steady = SimProcess(options.sollol, folder, "steady", [NODE_SUBNET + "1", NODE_SUBNET + "2"], 400)
         self.mortal = SimProcess(options.sollol, folder, "mortal", [NODE_SUBNET + "3", NODE_SUBNET + "4"], 250)
         self.chaos = Chaos(self.steady, self.mortal, random.Random(options.seed + 1))
