@@ -59,8 +59,7 @@ Worker::Worker(Shared& shared, unsigned index, std::uint64_t seed)
       random_(seed + index),
       decisions_(options_.current()->decisions_kept),
       access_log_(shared.access_log),
-      id_prefix_(random_.bits()) {
-}
+      id_prefix_(random_.bits()) {}
 
 Worker::~Worker() { stop(); }
 
