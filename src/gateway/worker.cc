@@ -113,7 +113,8 @@ net::Task<void> Worker::accept_loop(net::TcpListener& listener) {
     auto accepting = listener.accept(scheduler_, ring_.get());
     Result<std::unique_ptr<net::Stream>> stream = co_await std::move(accepting);
     if (!stream && stream.error().kind == ErrorKind::cancelled) break;
-    if (!stream) {
+    // Without a descriptor left, accepting fails even where nobody waits.
+    if (!stream && net::connection_waits(listener.descriptor())) {
       note_accept_failure(stream.error());
       displace_one();
     }

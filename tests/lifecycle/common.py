@@ -186,6 +186,12 @@ class Stream(threading.Thread):
         eventually(lambda: self.records or self.error or self.status not in (None, 200), "the first token")
         return self
 
+    def leave(self):
+        """Closes the connection before the answer has ended."""
+        if self._connection.sock:
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self.join(LIMIT_S)
+
     def done(self):
         self.join(LIMIT_S)
         return self.error is None and bool(self.records) and self.records[-1].get("done") is True
