@@ -192,6 +192,9 @@ Verdict Attempt::failure(Error error) {
     default:
       verdict.health = abandoned_ ? RequestOutcome::neutral : RequestOutcome::fault;
   }
+  // An error record before the first token, or a content type that is anything.
+  verdict.said_so =
+      watcher_.failed() || (!content_type_.empty() && error.detail.contains(content_type_));
   error.detail = fmt::format("{}: {}", node_.info.name, error.detail);
   verdict.error = std::move(error);
   return verdict;

@@ -43,7 +43,7 @@ struct Verdict {
   // Of a cut answer: what an error record has to follow. See Answer::fail.
   bool mid_record = false;
   bool inside_chunk = false;
-  bool said_so = false;    // by an error record of the node, whose text `error` has
+  bool said_so = false;    // `error` holds words of the node, not fit for logs: Connection::for_log
   Duration streamed{};     // from the first token to the last
   Duration longest_gap{};  // between two tokens
   bool of_load = false;    // the model was not loaded; the request has not been sent

@@ -122,7 +122,7 @@ net::Task<void> answer_cut(Connection& client, Answer& answer, const Verdict& ve
                                                           outcome.node, detail);
   outcome.problem = client.ended() ? why
                                    : fmt::format("{}: {}", outcome.node,
-                                                 verdict.said_so || (verdict.error && verdict.error->kind == ErrorKind::bad_reply) ? client.for_log(detail)
+                                                 verdict.said_so ? client.for_log(detail)
                                                                  : std::string_view(detail));
   answer.fail(why, verdict.mid_record, verdict.inside_chunk);
   auto flushing = client.flush();
@@ -137,7 +137,7 @@ net::Task<void> answer_verdict(Connection& client, Answer& answer, Verdict verdi
   }
   const Request& request = client.request();
   const bool overloaded = verdict.error->kind == ErrorKind::overloaded;
-  client.request().outcome.problem = verdict.said_so || (verdict.error && verdict.error->kind == ErrorKind::bad_reply) ? client.for_log(verdict.error->detail)
+  client.request().outcome.problem = verdict.said_so ? client.for_log(verdict.error->detail)
                                                      : std::string_view(verdict.error->detail);
   if (overloaded) {
     auto answering = refuse_unavailable(client, answer, verdict.error->detail, 1s);
