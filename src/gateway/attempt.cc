@@ -192,9 +192,7 @@ Verdict Attempt::failure(Error error) {
     default:
       verdict.health = abandoned_ ? RequestOutcome::neutral : RequestOutcome::fault;
   }
-  // An error record before the first token, or a content type that is anything.
-  verdict.said_so =
-      watcher_.failed() || (!content_type_.empty() && error.detail.contains(content_type_));
+  verdict.said_so = watcher_.failed();
   error.detail = fmt::format("{}: {}", node_.info.name, error.detail);
   verdict.error = std::move(error);
   return verdict;
@@ -211,7 +209,7 @@ net::Task<Verdict> Attempt::collect_refusal() {
   if (!is_refusal_of_ollama(content_type_)) {
     co_return failure(
         {ErrorKind::bad_reply, Origin::node, Retry::other_node,
-         fmt::format("answered {} with content type '{}'", head_.status, content_type_)});
+         fmt::format("answered {} with content type '{:.64}'", head_.status, content_type_)});
   }
   if (call_->reusable()) worker_.pool().keep(node_.id, std::move(stream_));
   Verdict verdict;

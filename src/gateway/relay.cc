@@ -32,7 +32,7 @@ std::optional<Error> Attempt::check_start(std::string_view payload) const {
   if (payload.empty()) return node_fault("answered with nothing");
   const bool events = content_type_.starts_with("text/event-stream");
   const bool typed = events || says_json || content_type_.starts_with("application/x-ndjson");
-  if (!typed) return node_fault(fmt::format("answered with content type '{}'", content_type_));
+  if (!typed) return node_fault(fmt::format("answered with content type '{:.64}'", content_type_));
   const bool plausible =
       events ? std::string_view("dei:r").contains(payload[0]) : payload[0] == '{';
   if (!plausible) return node_fault("answered with something else than JSON");
