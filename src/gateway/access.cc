@@ -133,9 +133,10 @@ bool configured_origin(const Request& request, const Options& options) {
 
 }  // namespace
 
-bool host_accepted(std::string_view authority, const AccessOptions& access) {
+bool host_accepted(std::string_view authority, const Options& options) {
   const std::string_view host = host_of(authority);
-  if (host.empty() || http::equals_ignoring_case(host, "localhost")) return true;
+  if (host.empty() || host == options.listen.ip || http::equals_ignoring_case(host, "localhost"))
+    return true;
   static const std::vector<net::Network> own = [] {
     std::vector<net::Network> made;
     for (const char* text : {"127.0.0.0/8", "::1", "0.0.0.0", "::", "10.0.0.0/8", "172.16.0.0/12",
@@ -150,8 +151,9 @@ bool host_accepted(std::string_view authority, const AccessOptions& access) {
   }
   static const std::string machine = net::own_host_name();
   if (http::equals_ignoring_case(host, machine)) return true;
-  return std::ranges::any_of(
-      access.hosts, [host](const std::string& entry) { return api::glob_matches(entry, host); });
+  return std::ranges::any_of(options.access.hosts, [host](const std::string& entry) {
+    return api::glob_matches(entry, host);
+  });
 }
 
 bool from_this_machine(const Request& request) {
@@ -170,7 +172,7 @@ std::optional<Refusal> refuse_other_sites(const Request& request, const Options&
   }
   if (!own) return std::nullopt;  // Ollama's own rule for origins follows
   const bool same = api::is_same_origin(request.origin, request.authority) &&
-                    host_accepted(request.authority, options.access);
+                    host_accepted(request.authority, options);
   if (same || configured_origin(request, options)) return std::nullopt;
   return refused;
 }

@@ -20,7 +20,7 @@ struct Refusal {
 
 /// Whether a gateway on a loopback address answers to this Host, by Ollama's rule (reference §1): a
 /// page whose name was made to point here (DNS rebinding) names itself. Ports do not matter.
-bool host_accepted(std::string_view authority, const AccessOptions& access);
+bool host_accepted(std::string_view authority, const Options& options);
 
 /// Whether the request comes from this very machine, as far as the connection tells.
 bool from_this_machine(const Request& request);

@@ -7,6 +7,7 @@
 
 #include "api/heartbeat.h"
 #include "gateway/worker.h"
+#include "http/append.h"
 
 namespace sollol::gateway {
 
@@ -28,7 +29,7 @@ void Answer::offer(Head head, const http::Framing& body, api::StreamForm form, P
   form_ = form;
   if (body.kind == http::Framing::Kind::sized && form == api::StreamForm::opaque) {
     framing_ = Framing::sized;
-    fmt::format_to(std::back_inserter(head_.fields), "Content-Length: {}\r\n", body.length);
+    http::append(head_.fields, "Content-Length: ", body.length, "\r\n");
   } else if (client_.request().minor_version == 0) {
     framing_ = Framing::until_close;
     client_.close_after();
@@ -104,9 +105,7 @@ void Answer::write_whole(Head head, std::string_view body) {
   heartbeat_.disarm();
   note_first_byte(client_);
   const bool has_length = head.status != 204 && head.status != 304 && !client_.request().is_head();
-  if (has_length) {
-    fmt::format_to(std::back_inserter(head.fields), "Content-Length: {}\r\n", body.size());
-  }
+  if (has_length) http::append(head.fields, "Content-Length: ", body.size(), "\r\n");
   const std::string text = client_.head_text(head.status, head.reason, head.fields);
   const std::array<std::string_view, 2> slices{text, body};
   client_.write(slices);

@@ -4,6 +4,7 @@
 
 #include "gateway/resume.h"
 #include "gateway/worker.h"
+#include "http/append.h"
 
 namespace sollol::gateway {
 
@@ -86,18 +87,15 @@ std::string Attempt::upstream_head(std::size_t body_size) const {
   const Request& request = client_.request();
   std::string head;
   head.reserve(request.pass_fields.size() + request.target.size() + 256);
-  fmt::format_to(std::back_inserter(head), "{} {}{} HTTP/1.1\r\nHost: {}\r\n{}", request.method,
-                 node_.info.path_prefix, request.target, node_.host_field, request.pass_fields);
-  if (body_size > 0 || request.method == "POST") {
-    fmt::format_to(std::back_inserter(head), "Content-Length: {}\r\n", body_size);
-  }
-  const auto append = [&head](auto... parts) { (head.append(parts), ...); };
-  append("X-Forwarded-For: ", std::string_view(request.forwarded_for),
-         request.forwarded_for.empty() ? "" : ", ", std::string_view(request.client));
-  if (!request.authority.empty())
-    append("\r\nX-Forwarded-Host: ", std::string_view(request.authority));
-  append("\r\nX-Forwarded-Proto: ", request.secured ? "https" : "http",
-         "\r\nX-Request-Id: ", std::string_view(request.id), "\r\n\r\n");
+  http::append(head, request.method, " ", node_.info.path_prefix, request.target,
+               " HTTP/1.1\r\nHost: ", node_.host_field, "\r\n", request.pass_fields);
+  if (body_size > 0 || request.method == "POST")
+    http::append(head, "Content-Length: ", body_size, "\r\n");
+  http::append(head, "X-Forwarded-For: ", request.forwarded_for,
+               request.forwarded_for.empty() ? "" : ", ", request.client);
+  if (!request.authority.empty()) http::append(head, "\r\nX-Forwarded-Host: ", request.authority);
+  http::append(head, "\r\nX-Forwarded-Proto: ", request.secured ? "https" : "http",
+               "\r\nX-Request-Id: ", request.id, "\r\n\r\n");
   return head;
 }
 

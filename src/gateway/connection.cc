@@ -5,6 +5,7 @@
 #include "api/content_coding.h"
 #include "gateway/dispatch.h"
 #include "gateway/worker.h"
+#include "http/append.h"
 
 namespace sollol::gateway {
 
@@ -409,16 +410,14 @@ std::string Connection::head_text(int status, std::string_view reason,
   outcome.status = status;
   std::string head;
   head.reserve(512);
-  const auto out = std::back_inserter(head);
-  fmt::format_to(
-      out, "HTTP/1.1 {} {}\r\n{}X-Request-Id: {}\r\nX-Sollol-Node: {}\r\n", status, reason,
-      framing_fields, request_.id,
-      outcome.node.empty() ? std::string_view("gateway") : std::string_view(outcome.node));
-  if (request_.wants_reason && !outcome.reason.empty()) {
-    fmt::format_to(out, "X-Sollol-Reason: {}\r\n", outcome.reason);
-  }
+  http::append(head, "HTTP/1.1 ", status, " ", reason, "\r\n", framing_fields,
+               "X-Request-Id: ", request_.id, "\r\nX-Sollol-Node: ",
+               outcome.node.empty() ? std::string_view("gateway") : std::string_view(outcome.node),
+               "\r\n");
+  if (request_.wants_reason && !outcome.reason.empty())
+    http::append(head, "X-Sollol-Reason: ", outcome.reason, "\r\n");
   if (!request_.origin.empty()) {
-    fmt::format_to(out, "Access-Control-Allow-Origin: {}\r\nVary: Origin\r\n", request_.origin);
+    http::append(head, "Access-Control-Allow-Origin: ", request_.origin, "\r\nVary: Origin\r\n");
   }
   const bool keeps = request_.keep_alive && !close_after_ && !worker_.draining();
   if (!keeps) {

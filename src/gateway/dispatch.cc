@@ -46,8 +46,7 @@ net::Task<bool> pass_origin(Connection& client) {
 /// Refuses by where the request claims to be sent to and to come from, whatever it asks.
 std::optional<Refusal> refuse_sender(const Request& request, const Options& options) {
   const bool on_loopback = options.listen.ip.starts_with("127.") || options.listen.ip == "::1";
-  if (on_loopback && !host_accepted(request.authority, options.access))
-    return Refusal{{403, {}, {}}};
+  if (on_loopback && !host_accepted(request.authority, options)) return Refusal{{403, {}, {}}};
   return refuse_other_sites(request, options);
 }
 

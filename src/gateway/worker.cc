@@ -44,6 +44,13 @@ std::unique_ptr<net::Ring> open_ring(Io io, asio::io_context& context) {
   return nullptr;
 }
 
+/// In sixteen hexadecimal digits.
+void append_id(std::string& out, std::uint64_t id) {
+  char digits[16];
+  for (std::size_t i = sizeof digits; i-- > 0; id >>= 4) digits[i] = "0123456789abcdef"[id & 15];
+  out.append(digits, sizeof digits);
+}
+
 }  // namespace
 
 Worker::Worker(Shared& shared, unsigned index, std::uint64_t seed)
@@ -260,9 +267,7 @@ const std::string& Worker::http_date() {
 
 void Worker::name_request(Request& request) {
   request.arrived_wall = scheduler_.wall_now();
-  if (request.id.empty())
-    fmt::format_to(std::back_inserter(request.id), "{:08x}{:08x}", id_prefix_ & 0xffffffff,
-                   next_id_++);
+  if (request.id.empty()) append_id(request.id, id_prefix_ << 32 | next_id_++);
 }
 
 /// Whether another connection may be served; at the limit, the one that has waited longest for its
@@ -271,7 +276,8 @@ bool Worker::has_room() {
   // The rest of the descriptors is for connections to nodes, whatever the setting says.
   const std::size_t most =
       std::min<std::size_t>(options().client.connections_max, net::descriptors_max() / 4 * 3);
-  return connections_.size() + handshakes_ < std::max<std::size_t>(1, most / shared_.workers.size()) ||
+  return connections_.size() + handshakes_ <
+             std::max<std::size_t>(1, most / shared_.workers.size()) ||
          displace_one();
 }
 

@@ -65,10 +65,21 @@ constexpr KnownField known_fields[] = {
     {"proxy-authorization", FieldId::proxy_authorization},
 };
 
+constexpr std::size_t known_size_max = std::ranges::rbegin(known_fields)->name.size();
+/// Where in `known_fields`, which is sorted by length, the names of a length begin.
+constexpr auto known_of_size = [] {
+  std::array<std::uint8_t, known_size_max + 2> begin{};
+  for (std::size_t size = 0; size < begin.size(); ++size) {
+    begin[size] = static_cast<std::uint8_t>(std::ranges::count_if(
+        known_fields, [size](const KnownField& known) { return known.name.size() < size; }));
+  }
+  return begin;
+}();
+
 FieldId classify(std::string_view name) noexcept {
-  for (const KnownField& known : known_fields) {
-    if (known.name.size() > name.size()) break;  // sorted by length
-    if (known.name.size() == name.size() && equals_ignoring_case(known.name, name)) return known.id;
+  if (name.size() <= known_size_max) {
+    for (auto i = known_of_size[name.size()]; i < known_of_size[name.size() + 1]; ++i)
+      if (equals_ignoring_case(known_fields[i].name, name)) return known_fields[i].id;
   }
   if (name.size() > 9 && equals_ignoring_case(name.substr(0, 9), "x-sollol-"))
     return FieldId::sollol;

@@ -19,7 +19,7 @@ inline constexpr asio::use_awaitable_t<asio::io_context::executor_type> use_task
 /// holds that one's executor, so no context may go while tasks of any other are left.
 class Context : public asio::io_context {
  public:
-  Context() : asio::io_context(1) {}
+  Context() : asio::io_context(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO) {}
   /// Destroys all that is left to be done. Its thread has ended.
   void drop_tasks() { shutdown(); }
 };

@@ -286,9 +286,9 @@ struct HostRow {
 };
 class HostField : public testing::TestWithParam<HostRow> {};
 TEST_P(HostField, IsAcceptedAsOllamaDoes) {
-  gateway::AccessOptions access;
-  access.hosts = {"*.corp.example"};
-  EXPECT_EQ(gateway::host_accepted(GetParam().host, access), GetParam().accepted)
+  gateway::Options options;
+  options.access.hosts = {"*.corp.example"};
+  EXPECT_EQ(gateway::host_accepted(GetParam().host, options), GetParam().accepted)
       << GetParam().host;
 }
 INSTANTIATE_TEST_SUITE_P(
