@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace sollol::http {
 namespace {
@@ -65,6 +66,45 @@ constexpr KnownField known_fields[] = {
     {"proxy-authorization", FieldId::proxy_authorization},
 };
 
+/// Whether a name of token characters is `known`, which is of small letters and `-`: among token
+/// characters, setting bit 5 makes these of their capitals and of themselves alone.
+bool folds_to(std::string_view name, std::string_view known) noexcept {
+  constexpr std::size_t word_size = sizeof(std::uint64_t);
+  const std::size_t size = name.size();
+  if (size < word_size) {
+    return std::equal(name.begin(), name.end(), known.begin(),
+                      [](char a, char b) { return (a | 0x20) == b; });
+  }
+  std::uint64_t differs = 0;
+  const auto compare_at = [&](std::size_t at) {
+    std::uint64_t a = 0;
+    std::uint64_t b = 0;
+    std::memcpy(&a, name.data() + at, word_size);
+    std::memcpy(&b, known.data() + at, word_size);
+    differs |= (a | 0x2020202020202020) ^ b;
+  };
+  for (std::size_t at = 0; at + word_size < size; at += word_size) compare_at(at);
+  compare_at(size - word_size);
+  return differs == 0;
+}
+
+/// The end of the run of value characters that begins at `at`.
+std::size_t end_of_value(std::string_view bytes, std::size_t at) noexcept {
+  const char* const begin = bytes.data() + at;
+  const void* const found = std::memchr(begin, '\r', bytes.size() - at);
+  const std::size_t length =
+      found == nullptr ? bytes.size() - at
+                       : static_cast<std::size_t>(static_cast<const char*>(found) - begin);
+  bool odd = false;  // without a way out of the loop, which the compiler makes wide
+  for (std::size_t i = 0; i < length; ++i) {
+    const auto c = static_cast<unsigned char>(begin[i]);
+    odd |= (c < 0x20 && c != '\t') || c == 0x7f;
+  }
+  if (!odd) return at + length;
+  while (is(bytes[at], value_char)) ++at;
+  return at;
+}
+
 constexpr std::size_t known_size_max = std::ranges::rbegin(known_fields)->name.size();
 /// Where in `known_fields`, which is sorted by length, the names of a length begin.
 constexpr auto known_of_size = [] {
@@ -76,10 +116,11 @@ constexpr auto known_of_size = [] {
   return begin;
 }();
 
+/// Of a name of token characters.
 FieldId classify(std::string_view name) noexcept {
   if (name.size() <= known_size_max) {
     for (auto i = known_of_size[name.size()]; i < known_of_size[name.size() + 1]; ++i)
-      if (equals_ignoring_case(known_fields[i].name, name)) return known_fields[i].id;
+      if (folds_to(name, known_fields[i].name)) return known_fields[i].id;
   }
   if (name.size() > 9 && equals_ignoring_case(name.substr(0, 9), "x-sollol-"))
     return FieldId::sollol;
@@ -200,7 +241,7 @@ FieldParse parse_fields(std::string_view bytes, std::size_t at, const HeadLimits
     }
     const std::size_t value_at = at + 1;
     at = value_at;
-    while (at < size && is(data[at], value_char)) ++at;
+    at = end_of_value(bytes, at);
     if (at + 1 >= size) {
       if (at < size && data[at] != '\r') return fail(400, "a control character in a header value");
       break;
