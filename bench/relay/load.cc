@@ -90,6 +90,11 @@ int run_load(int argc, char** argv) {
   add_common(*request_mode, common);
   request_mode->add_option("--connections", requests.connections, "connections at once")
       ->check(CLI::PositiveNumber);
+  request_mode
+      ->add_option("--rate", requests.per_s,
+                   "requests per second of all together, whether answers come or not; 0: as fast "
+                   "as they come")
+      ->check(CLI::NonNegativeNumber);
   StreamLoad streams;
   auto* stream_mode = app.add_subcommand("streams", "many streams at once, each seen to its end");
   add_common(*stream_mode, common);

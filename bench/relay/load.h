@@ -13,11 +13,13 @@
 namespace sollol::bench {
 
 /// Asks for whole answers over kept-alive connections, each asking again as soon as it has its
-/// answer.
+/// answer; or, with a pace, whenever a request is due, and latency counts from that time on,
+/// whether a connection was free or not.
 struct RequestLoad {
   Endpoint target;
   std::string fields;  // further lines of the head, each with CRLF
   std::size_t connections = 48;
+  double per_s = 0;  // the pace of all together; 0: none
   std::chrono::duration<double> warmup{0.5};
   std::chrono::duration<double> measured{3};
   std::vector<pid_t> watched;  // whose use is measured over the same time

@@ -71,7 +71,8 @@ StreamRun::StreamRun(const StreamLoad& load) : load_(load), streams_(load.stream
   request_ = fmt::format(
       "POST /api/generate HTTP/1.1\r\nHost: {}\r\nAccept: application/x-ndjson\r\nContent-Type: "
       "application/json\r\n"
-      "User-Agent: ollama-python/0.6.2 (x86_64 linux) Python/3.11\r\nContent-Length: {}\r\n{}\r\n{}",
+      "User-Agent: ollama-python/0.6.2 (x86_64 linux) Python/3.11\r\nContent-Length: "
+      "{}\r\n{}\r\n{}",
       load.target.text(), body.size(), load.fields, body);
   const auto samples =
       static_cast<double>(load.streams) * load.tokens_per_s * load.measured.count();

@@ -16,7 +16,7 @@ STOP_LIMIT_S = 10
 
 NGINX = """\
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile {files};
 pid {folder}/nginx.pid;
 error_log {folder}/nginx.err error;
@@ -53,7 +53,7 @@ http {{
 
 HAPROXY = """\
 global
-  nbthread 1
+  nbthread {workers}
   maxconn {connections}
 defaults
   mode http
@@ -104,8 +104,9 @@ def free_port(address="127.0.0.1"):
 class Relay:
     """One program between the load and the origin; a context manager that starts and stops it."""
 
-    def __init__(self, name, nodes, folder, cpu, sollol=None, sollol_options=()):
+    def __init__(self, name, nodes, folder, cpu, sollol=None, sollol_options=(), workers=1):
         self.name, self.nodes, self.folder, self.cpu = name, nodes, Path(folder), cpu
+        self.workers = workers
         self.port = free_port()
         self.target = f"127.0.0.1:{self.port}"
         self.process = None
@@ -138,7 +139,7 @@ class Relay:
         if not sollol or not Path(sollol).is_file():
             raise NoSuchRelay(f"{sollol} is not built")
         nodes = [word for node in self.nodes for word in ("--node", f"http://{node}")]
-        fixed = ["--listen", self.target, "--workers", "1", "--slots", "100000", "--no-node-file"]
+        fixed = ["--listen", self.target, "--workers", str(self.workers), "--slots", "100000", "--no-node-file"]
         limits = ["--queue-max-waiting", "20000", "--limits-connections", "30000"]
         quiet = ["--log-level", "warn", "--log-access", "off", "--state-file", "off"]
         return [str(Path(sollol).resolve()), "up", *fixed, *limits, *quiet, *options, *nodes]
@@ -152,6 +153,7 @@ class Relay:
                 folder=self.folder,
                 port=self.port,
                 servers=servers,
+                workers=self.workers,
                 files=files,
                 nginx_connections=files * 17 // 15,
                 connections=(files - 100) // 2,

@@ -19,16 +19,18 @@ from pathlib import Path
 from ablate import ablate
 from chart import delay_svg
 from proxies import PEERS, RELAYS, Direct, NoSuchRelay, Relay, ask_once, file_limit, prepare
-from table import brief, quietness, table
+from table import ONE_WORKER, brief, quietness, table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPARE_FILES = 200  # of a relay's limit: what it needs besides two per stream
 QUIET_CPUS = 0.1  # a sample during which others used more is taken again
 TAKES_MAX = 4
+REQUESTS_SHARE_MIN = 0.98  # of the requests due
 TOKENS_SHARE_MIN = 0.97  # of the tokens due; with fewer, CPU per token and delays say little
 
 FULL = {
     "requests": {"rounds": 7, "connections": 32, "seconds": 2, "warmup": 0.5},
+    "latency": {"rounds": 3, "connections": 64, "rate": 20000, "seconds": 3, "warmup": 0.5},
     "tokens": {
         "rounds": 5,
         "streams": 1000,
@@ -49,6 +51,7 @@ FULL = {
 }
 QUICK = {
     "requests": {"rounds": 1, "connections": 4, "seconds": 0.2, "warmup": 0.1},
+    "latency": {"rounds": 1, "connections": 4, "rate": 500, "seconds": 0.2, "warmup": 0.1},
     "tokens": {
         "rounds": 1,
         "streams": 10,
@@ -127,16 +130,17 @@ class Bench:
             print(f"skipped: {reason}", file=sys.stderr)
             return False
 
-    def relay(self, name):
+    def relay(self, name, workers=1, pinned=True):
         if name == "direct":
             return Direct(self.nodes)
         return Relay(
             name,
             self.nodes,
             self.folder,
-            self.relay_cpu,
+            self.relay_cpu if pinned else None,
             self.arguments.sollol,
             self.arguments.sollol_option,
+            workers,
         )
 
     @contextlib.contextmanager
@@ -176,11 +180,11 @@ class Bench:
             )
         return {**json.loads(done.stdout), "neighbours": neighbours.cpus}
 
-    def measure(self, row, names, sizes, once):
+    def measure(self, row, names, sizes, once, pick=None):
         """Takes each relay in turn, round after round: a change of the machine's mood hits all."""
         for turn in range(sizes["rounds"]):
             for name in names:
-                sample = self.take(once, name)
+                sample = self.take(once, name, pick or self.relay)
                 self.samples.setdefault(row, {}).setdefault(name, []).append(sample)
                 print(
                     f"{row} {turn + 1}/{sizes['rounds']} {name}: {brief(sample)}",
@@ -188,11 +192,32 @@ class Bench:
                     flush=True,
                 )
 
-    def take(self, once, name):
+    def latency(self, sizes):
+        """A pace that all can keep, two workers on whichever CPU; sollol with one beside it."""
+
+        def once(relay):
+            with relay:
+                result = self.load("requests", relay, sizes)
+            share = result["requests"] / (sizes["rate"] * result["seconds"])
+            if result["failed"] or (share < REQUESTS_SHARE_MIN and not self.arguments.quick):
+                self.problems.append(
+                    f"latency, {relay.name}: {result['failed']} failed, {share:.0%} of the pace"
+                )
+            return result
+
+        def pick(name):
+            if name == ONE_WORKER:
+                return self.relay("sollol", 1, pinned=False)
+            return self.relay(name, 2, pinned=False)
+
+        alone = [ONE_WORKER] if "sollol" in self.relays else []
+        self.measure("latency", ["direct", *self.relays, *alone], sizes, once, pick)
+
+    def take(self, once, name, pick):
         """One sample; taken again if others had much of the CPU meanwhile, and the quietest kept."""
         takes = []
         while len(takes) < (1 if self.arguments.quick else TAKES_MAX):
-            takes.append(once(self.relay(name)))
+            takes.append(once(pick(name)))
             if takes[-1].get("neighbours", 0) <= QUIET_CPUS:
                 break
             print(f"disturbed, {name}: {brief(takes[-1])}", file=sys.stderr, flush=True)
@@ -269,7 +294,7 @@ def parse_arguments():
         "--rows",
         type=rows_named,
         default=",".join(FULL),
-        help="which to measure, of requests,tokens,delay,open,start (default: all); "
+        help="which to measure, of requests,latency,tokens,delay,open,start (default: all); "
         "delay comes with tokens",
     )
     parser.add_argument(
@@ -335,6 +360,7 @@ def main():
         bench = Bench(arguments, stack.enter_context(tempfile.TemporaryDirectory()), stack)
         steps = {
             "requests": bench.requests,
+            "latency": bench.latency,
             "start": bench.start,
             "tokens": lambda sizes: bench.streams("tokens", sizes),
             "open": lambda sizes: bench.streams("open", sizes),

@@ -5,6 +5,9 @@ import statistics
 from proxies import PEERS, RELAYS
 
 
+ONE_WORKER = "sollol, one worker"  # beside those of two in the row `latency`
+
+
 def brief(sample):
     if "ms" in sample:
         return f"{sample['ms']:.1f} ms"
@@ -74,7 +77,7 @@ class Table:
         by_relay = dict(self.samples.get(row, {}))
         if not by_relay:
             return
-        if "delay" not in what:
+        if "delay" not in what and "latency" not in what:
             by_relay.pop("direct", None)
         cells = [
             f"{median(by_relay[name], take):{unit}}" if name in by_relay else "–"
@@ -117,6 +120,18 @@ def table(samples, streams_held):
         rows.add("… of it in user space", row, cost("user"), ".2f")
         rows.add("… of it in the kernel", row, cost("system"), ".2f")
     rows.add("request latency p50, µs", "requests", delay("latency_us", "p50"), ".0f")
+    for part in ("p50", "p99"):
+        rows.add(
+            f"latency {part} at a pace, two workers, µs", "latency", delay("latency_us", part), ".0f"
+        )
+    rows.add("CPU per request at that pace, two workers, µs", "latency", cost("cpu"), ".2f")
+    scaled = samples.get("latency", {})
+    if ONE_WORKER in scaled:
+        times = 2 * ratio(scaled[ONE_WORKER], scaled["sollol"], cost("cpu"))
+        judged = verdict([-times], -1.9)
+        rows.lines.append(
+            f"| two workers serve, × one, by CPU per request | | | | {times:.2f} | | | ≥ 1.9 | {judged} |"
+        )
     for part, bar in (("p50", None), ("p99", 1), ("max", None)):
         rows.add(
             f"token delay {part}, origin to client's socket, µs",
