@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -35,9 +34,6 @@ class InputBuffer {
   /// Gives the memory back when nothing is held.
   void release() noexcept {
     if (!empty()) return;
-    Spares& spares = spares_of_thread();
-    if (capacity_ == spare_size && spares.count < spares.blocks.size())
-      spares.blocks[spares.count++] = std::move(data_);
     data_.reset();
     capacity_ = 0;
   }
@@ -49,30 +45,13 @@ class InputBuffer {
       std::memmove(data_.get(), data_.get() + begin_, held);
     } else {
       const std::size_t grown = std::max(held + wanted, capacity_ * 2);
-      auto fresh = block_of(grown);
+      auto fresh = std::make_unique_for_overwrite<char[]>(grown + padding);
       if (held > 0) std::memcpy(fresh.get(), data_.get() + begin_, held);
       data_ = std::move(fresh);
       capacity_ = grown;
     }
     begin_ = 0;
     end_ = held;
-  }
-
-  /// Blocks of the size that nearly every request takes, given back by the last ones on this thread:
-  /// the allocator's own path for such a size costs more than reading the request.
-  struct Spares {
-    std::array<std::unique_ptr<char[]>, 64> blocks;
-    std::size_t count = 0;
-  };
-  static constexpr std::size_t spare_size = 4096;
-  static Spares& spares_of_thread() noexcept {
-    thread_local Spares spares;
-    return spares;
-  }
-  static std::unique_ptr<char[]> block_of(std::size_t size) {
-    Spares& spares = spares_of_thread();
-    if (size == spare_size && spares.count > 0) return std::move(spares.blocks[--spares.count]);
-    return std::make_unique_for_overwrite<char[]>(size + padding);
   }
 
   std::unique_ptr<char[]> data_;
