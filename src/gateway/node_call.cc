@@ -54,26 +54,15 @@ net::Task<Result<std::string_view>> NodeCall::receive() {
 }
 
 net::Task<Result<std::string>> NodeCall::receive_body(std::size_t bytes_max) {
-  std::string collected;
-  while (call_->body().state() == http::BodyWatcher::State::reading) {
-    // Once its head has come, nothing is left to wait for.
-    const TimePoint next = worker_.scheduler().now() + worker_.options().upstream.head_timeout;
-    auto receiving = call_->receive(std::min(next, deadline_.value_or(net::no_deadline)));
-    const Result<std::string_view> piece = co_await std::move(receiving);
-    if (!piece) co_return std::unexpected(explained(piece.error()));
+  // Asked whenever something has come; once the head has, nothing is left to wait for.
+  auto receiving = call_->receive_body(bytes_max, [this] {
     last_byte_ = worker_.scheduler().now();
-    call_->body().feed(*piece, [&](std::string_view payload) { collected.append(payload); });
-    if (collected.size() > bytes_max) {
-      co_return std::unexpected(
-          Error{ErrorKind::overloaded, Origin::node, Retry::never,
-                fmt::format("the answer is larger than {} bytes", bytes_max)});
-    }
-  }
-  if (!call_->body().done()) {
-    co_return std::unexpected(Error{ErrorKind::bad_reply, Origin::node, Retry::other_node,
-                                    "the answer's body is cut or malformed"});
-  }
-  co_return collected;
+    return std::min(last_byte_ + worker_.options().upstream.head_timeout,
+                    deadline_.value_or(net::no_deadline));
+  });
+  Result<std::string> body = co_await std::move(receiving);
+  if (!body) co_return std::unexpected(explained(body.error()));
+  co_return body;
 }
 
 Error NodeCall::explained(Error error) const {

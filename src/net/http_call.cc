@@ -119,7 +119,8 @@ Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view 
   }
 }
 
-// Once for each token of a stream: it waits here, not in `read_some`, which would be one more frame.
+// Once for each token of a stream: it waits here, not in `read_some`, which would be one more
+// frame.
 Task<Result<std::string_view>> HttpCall::receive(TimePoint deadline) {
   if (!rest_.empty()) co_return std::exchange(rest_, {});
   while (true) {
@@ -136,10 +137,11 @@ Task<Result<std::string_view>> HttpCall::receive(TimePoint deadline) {
   }
 }
 
-Task<Result<std::string>> HttpCall::receive_body(std::size_t bytes_max, TimePoint deadline) {
+Task<Result<std::string>> HttpCall::receive_body(
+    std::size_t bytes_max, std::move_only_function<TimePoint()> next_deadline) {
   std::string body;
   while (body_.state() == http::BodyWatcher::State::reading) {
-    auto receiving = receive(deadline);
+    auto receiving = receive(next_deadline());
     const Result<std::string_view> piece = co_await std::move(receiving);
     if (!piece) co_return std::unexpected(piece.error());
     const std::size_t used =

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -55,9 +56,13 @@ class HttpCall {
   /// Whether `receive` can answer without suspending.
   bool has_rest() const noexcept { return !rest_.empty(); }
 
-  /// Receives the rest of the body, decoded. Error: as above, and overloaded when it is larger than
-  /// `bytes_max`.
-  Task<Result<std::string>> receive_body(std::size_t bytes_max, TimePoint deadline);
+  /// Receives the rest of the body, decoded; `next_deadline` is asked before each piece. Error: as
+  /// above, and overloaded when it is larger than `bytes_max`.
+  Task<Result<std::string>> receive_body(std::size_t bytes_max,
+                                         std::move_only_function<TimePoint()> next_deadline);
+  Task<Result<std::string>> receive_body(std::size_t bytes_max, TimePoint deadline) {
+    return receive_body(bytes_max, [deadline] { return deadline; });
+  }
 
   http::BodyWatcher& body() noexcept { return body_; }
   const http::BodyWatcher& body() const noexcept { return body_; }
