@@ -3,7 +3,6 @@
 import statistics
 import subprocess
 
-from proxies import Relay
 from table import per_unit
 
 
@@ -35,9 +34,7 @@ def ablate(bench, plan):
     for _ in range(plan["requests"]["rounds"]):
         for name, words, fields in chosen:
             for mode, row in (("requests", "requests"), ("streams", "tokens")):
-                relay = Relay("sollol", bench.nodes, bench.folder, bench.relay_cpu,
-                              bench.arguments.sollol, words)
-                with relay:
+                with bench.relay("sollol", options=words) as relay:
                     result = bench.load(mode, relay, {**plan[row], "field": fields})
                 if result.get("failed") or result.get("lost"):
                     bench.problems.append(f"{name}: {mode} failed or were lost")

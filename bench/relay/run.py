@@ -130,7 +130,7 @@ class Bench:
             print(f"skipped: {reason}", file=sys.stderr)
             return False
 
-    def relay(self, name, workers=1, pinned=True):
+    def relay(self, name, workers=1, pinned=True, options=()):
         if name == "direct":
             return Direct(self.nodes)
         return Relay(
@@ -139,7 +139,7 @@ class Bench:
             self.folder,
             self.relay_cpu if pinned else None,
             self.arguments.sollol,
-            self.arguments.sollol_option,
+            [*self.arguments.sollol_option, *options],
             workers,
         )
 
@@ -192,27 +192,6 @@ class Bench:
                     flush=True,
                 )
 
-    def latency(self, sizes):
-        """A pace that all can keep, two workers on whichever CPU; sollol with one beside it."""
-
-        def once(relay):
-            with relay:
-                result = self.load("requests", relay, sizes)
-            share = result["requests"] / (sizes["rate"] * result["seconds"])
-            if result["failed"] or (share < REQUESTS_SHARE_MIN and not self.arguments.quick):
-                self.problems.append(
-                    f"latency, {relay.name}: {result['failed']} failed, {share:.0%} of the pace"
-                )
-            return result
-
-        def pick(name):
-            if name == ONE_WORKER:
-                return self.relay("sollol", 1, pinned=False)
-            return self.relay(name, 2, pinned=False)
-
-        alone = [ONE_WORKER] if "sollol" in self.relays else []
-        self.measure("latency", ["direct", *self.relays, *alone], sizes, once, pick)
-
     def take(self, once, name, pick):
         """One sample; taken again if others had much of the CPU meanwhile, and the quietest kept."""
         takes = []
@@ -234,6 +213,27 @@ class Bench:
             return result
 
         self.measure("requests", self.relays, sizes, once)
+
+    def latency(self, sizes):
+        """A pace that all can keep, two workers on whichever CPU; sollol with one beside it."""
+
+        def once(relay):
+            with relay:
+                result = self.load("requests", relay, sizes)
+            share = result["requests"] / (sizes["rate"] * result["seconds"])
+            if result["failed"] or (share < REQUESTS_SHARE_MIN and not self.arguments.quick):
+                self.problems.append(
+                    f"latency, {relay.name}: {result['failed']} failed, {share:.0%} of the pace"
+                )
+            return result
+
+        def pick(name):
+            if name == ONE_WORKER:
+                return self.relay("sollol", 1, pinned=False)
+            return self.relay(name, 2, pinned=False)
+
+        alone = [ONE_WORKER] if "sollol" in self.relays else []
+        self.measure("latency", ["direct", *self.relays, *alone], sizes, once, pick)
 
     def streams(self, row, sizes):
         def once(relay):

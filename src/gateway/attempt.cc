@@ -160,7 +160,7 @@ void Attempt::take_response_head(const http::ResponseHead& head) {
     const bool ours = http::is_hop_by_hop(field.id) || field.id == FieldId::content_length ||
                       field.id == FieldId::access_control || field.id == FieldId::sollol ||
                       field.id == FieldId::x_request_id;
-    if (!ours) head_.fields.append(field.name).append(": ").append(field.value).append("\r\n");
+    if (!ours) http::append(head_.fields, field.name, ": ", field.value, "\r\n");
   }
 }
 

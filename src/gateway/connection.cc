@@ -432,9 +432,10 @@ std::string Connection::head_text(int status, std::string_view reason,
 
 net::Task<void> Connection::answer(int status, std::string_view content_type, std::string body,
                                    std::string fields) {
-  std::string framing = fmt::format("Date: {}\r\n", worker_.http_date());
-  if (!content_type.empty()) framing += fmt::format("Content-Type: {}\r\n", content_type);
-  if (status != 204) framing += fmt::format("Content-Length: {}\r\n", body.size());
+  std::string framing;
+  http::append(framing, "Date: ", worker_.http_date(), "\r\n");
+  if (!content_type.empty()) http::append(framing, "Content-Type: ", content_type, "\r\n");
+  if (status != 204) http::append(framing, "Content-Length: ", body.size(), "\r\n");
   framing += fields;
   const std::string head = head_text(status, http::reason_phrase(status), framing);
   const std::array<std::string_view, 2> slices{

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <functional>
 
+#include "http/append.h"
+
 namespace sollol::gateway {
 
 using http::FieldId;
@@ -35,7 +37,7 @@ void take_own_field(const http::Field& field, Request& out) {
 
 /// `Bearer TOKEN`, or the bare token of x-api-key. Two that differ are no credential at all.
 void take_credential(const http::Field& field, Request& out) {
-  out.credential_fields.append(field.name).append(": ").append(field.value).append("\r\n");
+  http::append(out.credential_fields, field.name, ": ", field.value, "\r\n");
   std::string_view token = field.value;
   if (field.id == FieldId::authorization) {
     constexpr std::string_view scheme = "bearer ";
@@ -48,7 +50,7 @@ void take_credential(const http::Field& field, Request& out) {
 }
 
 void pass(const http::Field& field, Request& out) {
-  out.pass_fields.append(field.name).append(": ").append(field.value).append("\r\n");
+  http::append(out.pass_fields, field.name, ": ", field.value, "\r\n");
 }
 
 /// Whether `name` is listed in Connection: then the field is hop-by-hop too (RFC 9110 §7.6.1).

@@ -240,8 +240,7 @@ FieldParse parse_fields(std::string_view bytes, std::size_t at, const HeadLimits
       return fail(400, folded ? "a folded header line" : "a malformed header name");
     }
     const std::size_t value_at = at + 1;
-    at = value_at;
-    at = end_of_value(bytes, at);
+    at = end_of_value(bytes, value_at);
     if (at + 1 >= size) {
       if (at < size && data[at] != '\r') return fail(400, "a control character in a header value");
       break;
@@ -433,8 +432,7 @@ HeadParse parse_response_head(std::string_view bytes, const HeadLimits& limits, 
   out.status = (bytes[9] - '0') * 100 + (bytes[10] - '0') * 10 + (bytes[11] - '0');
   if (out.status < 100 || (bytes[12] != ' ' && bytes[12] != '\r'))
     return bad(502, "a malformed status line");
-  std::size_t at = 12;
-  while (at < bytes.size() && is(bytes[at], value_char)) ++at;
+  const std::size_t at = end_of_value(bytes, 12);
   if (at + 1 >= bytes.size()) {
     return bytes.size() >= limits.bytes_max ? bad(502, "the status line is too long") : HeadParse{};
   }
