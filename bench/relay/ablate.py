@@ -34,7 +34,7 @@ def ablate(bench, plan):
     for _ in range(plan["requests"]["rounds"]):
         for name, words, fields in chosen:
             for mode, row in (("requests", "requests"), ("streams", "tokens")):
-                with bench.relay("sollol", options=words) as relay:
+                with bench.relay("sollol", options=words, fields=fields) as relay:
                     result = bench.load(mode, relay, {**plan[row], "field": fields})
                 if result.get("failed") or result.get("lost"):
                     bench.problems.append(f"{name}: {mode} failed or were lost")

@@ -104,9 +104,9 @@ def free_port(address="127.0.0.1"):
 class Relay:
     """One program between the load and the origin; a context manager that starts and stops it."""
 
-    def __init__(self, name, nodes, folder, cpu, sollol=None, sollol_options=(), workers=1):
+    def __init__(self, name, nodes, folder, cpu, sollol=None, sollol_options=(), workers=1, fields=()):
         self.name, self.nodes, self.folder, self.cpu = name, nodes, Path(folder), cpu
-        self.workers = workers
+        self.workers, self.fields = workers, fields
         self.port = free_port()
         self.target = f"127.0.0.1:{self.port}"
         self.process = None
@@ -139,9 +139,12 @@ class Relay:
         if not sollol or not Path(sollol).is_file():
             raise NoSuchRelay(f"{sollol} is not built")
         nodes = [word for node in self.nodes for word in ("--node", f"http://{node}")]
-        fixed = ["--listen", self.target, "--workers", str(self.workers), "--slots", "100000", "--no-node-file"]
+        workers = ["--workers", str(self.workers)]
+        fixed = ["--listen", self.target, *workers, "--slots", "100000", "--no-node-file"]
         limits = ["--queue-max-waiting", "20000", "--limits-connections", "30000"]
-        quiet = ["--log-level", "warn", "--log-access", "off", "--state-file", "off"]
+        quiet = ["--log-level", "warn", "--state-file", "off"]
+        if "--log-access" not in options:
+            quiet += ["--log-access", "off"]
         return [str(Path(sollol).resolve()), "up", *fixed, *limits, *quiet, *options, *nodes]
 
     def _write(self, name, template, servers):
@@ -208,7 +211,7 @@ class Relay:
     def __enter__(self):
         self.start()
         try:
-            self.wait_until_answering(ask_once(self.target))
+            self.wait_until_answering(ask_once(self.target, self.fields))
         except Exception:
             self.stop()
             raise
@@ -233,10 +236,13 @@ class Direct:
         pass
 
 
-def ask_once(host):
+def ask_once(host, fields=()):
     body = b'{"model":"llama3.2","prompt":"Why is the sky blue?","stream":false}'
-    head = (
-        f"POST /api/generate HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    head = [
+        "POST /api/generate HTTP/1.1",
+        f"Host: {host}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *fields,
+    ]
+    return "\r\n".join([*head, "", ""]).encode() + body

@@ -130,7 +130,7 @@ class Bench:
             print(f"skipped: {reason}", file=sys.stderr)
             return False
 
-    def relay(self, name, workers=1, pinned=True, options=()):
+    def relay(self, name, workers=1, pinned=True, options=(), fields=()):
         if name == "direct":
             return Direct(self.nodes)
         return Relay(
@@ -141,6 +141,7 @@ class Bench:
             self.arguments.sollol,
             [*self.arguments.sollol_option, *options],
             workers,
+            fields,
         )
 
     @contextlib.contextmanager
