@@ -87,8 +87,8 @@ std::optional<Refusal> refuse_need(const Request& request, const KeyRecord& key)
   }
 }
 
-std::optional<Refusal> refuse_limits(Worker& worker, const Request& request,
-                                     const std::shared_ptr<Key>& key, KeyUse& use) {
+std::optional<Refusal> refuse_limits(Worker& worker, Request& request,
+                                     const std::shared_ptr<Key>& key) {
   if (!counts(request)) return std::nullopt;
   auto begun = KeyUse::begin(key);
   if (!begun) {
@@ -103,7 +103,7 @@ std::optional<Refusal> refuse_limits(Worker& worker, const Request& request,
         fmt::format("this key may make {} requests a minute", key->record.rate_per_minute),
         fmt::format("Retry-After: {:.0f}\r\n", std::ceil(to_seconds(*wait))));
   }
-  use.take(std::move(*begun));
+  request.key_use = std::move(*begun);
   return std::nullopt;
 }
 
@@ -177,7 +177,7 @@ std::optional<Refusal> refuse_other_sites(const Request& request, const Options&
   return refused;
 }
 
-std::optional<Refusal> check_key(Worker& worker, Request& request, KeyUse& use) {
+std::optional<Refusal> check_key(Worker& worker, Request& request) {
   const std::shared_ptr<const KeyRing>& ring = worker.keys();
   if (!ring) {
     // Nobody else's business than the node's, unless it is a key of a gateway.
@@ -196,7 +196,7 @@ std::optional<Refusal> check_key(Worker& worker, Request& request, KeyUse& use) 
   request.client_key = std::hash<std::string_view>{}(record.id);
   request.urgency = std::max(request.urgency, record.urgency);
   if (auto refused = refuse_need(request, record)) return refused;
-  if (auto refused = refuse_limits(worker, request, key, use)) return refused;
+  if (auto refused = refuse_limits(worker, request, key)) return refused;
   request.key = std::move(key);
   return std::nullopt;
 }

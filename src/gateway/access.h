@@ -31,10 +31,10 @@ bool from_this_machine(const Request& request);
 std::optional<Refusal> refuse_other_sites(const Request& request, const Options& options);
 
 /// Finds the request's key and what it allows. With keys in force it sets `request.key`, what
-/// follows from it (fair queueing, the most urgent class), and counts the request in `use`;
-/// without, the caller's own credentials go on to the node. Refusals are in the form of the
-/// caller's API.
-std::optional<Refusal> check_key(Worker& worker, Request& request, KeyUse& use);
+/// follows from it (fair queueing, the most urgent class), and counts the request in
+/// `request.key_use`; without, the caller's own credentials go on to the node. Refusals are in the
+/// form of the caller's API.
+std::optional<Refusal> check_key(Worker& worker, Request& request);
 
 /// Whether the request's key, if it has one, may use the model of this key; an empty one stands for
 /// a model that could not be made out.

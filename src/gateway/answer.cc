@@ -79,6 +79,7 @@ void Answer::write(std::string_view payload, End end) {
 void Answer::write_out(std::string_view bytes, End end) {
   const std::string_view ending =
       end == End::last && chunked() ? std::string_view(last_chunk_) : std::string_view{};
+  if (end == End::last) client_.answer_ends();
   if (!committed_) return commit(bytes, ending);
   if (bytes.empty() && ending.empty()) return;
   if (heartbeat_.armed()) heartbeat_.disarm();  // another node goes on
@@ -108,6 +109,7 @@ void Answer::write_whole(Head head, std::string_view body) {
   if (has_length) http::append(head.fields, "Content-Length: ", body.size(), "\r\n");
   const std::string text = client_.head_text(head.status, head.reason, head.fields);
   const std::array<std::string_view, 2> slices{text, body};
+  client_.answer_ends();
   client_.write(slices);
 }
 

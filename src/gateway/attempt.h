@@ -105,6 +105,8 @@ class Attempt {
   net::Task<void> flush_client();
   void heard();
   bool complete() const;
+  bool all_said() const;
+  Answer::End next_end();
   std::optional<Error> beyond_bounds() const;
   std::optional<Error> check_start(std::string_view payload) const;
   std::optional<Error> check_whole(std::string_view body, bool surplus) const;

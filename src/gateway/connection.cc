@@ -83,6 +83,7 @@ net::Task<void> Connection::run() {
 
 void Connection::finish_request() {
   release_body();
+  answer_ends();
   if (gone_ && request_.outcome.status == 0) {
     request_.outcome.status = 499;  // as nginx logs it: the client closed the request
     request_.outcome.problem = "the client left";
@@ -440,6 +441,7 @@ net::Task<void> Connection::answer(int status, std::string_view content_type, st
   const std::string head = head_text(status, http::reason_phrase(status), framing);
   const std::array<std::string_view, 2> slices{
       head, request_.is_head() ? std::string_view{} : std::string_view(body)};
+  answer_ends();
   write(slices);
   auto flushing = flush();
   co_await std::move(flushing);

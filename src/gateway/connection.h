@@ -80,6 +80,10 @@ class Connection {
   /// Frees the body's memory once no retry can need it.
   void release_body();
 
+  /// What is written next is the answer's end: with it, the client may send its next request, which
+  /// must find the place free that this one had.
+  void answer_ends() noexcept { request_.key_use = {}; }
+
   /// Starts watching the client. When it leaves, or the request is ended, `stream` is cancelled
   /// (null: nothing to cancel) and `callback` is called, once.
   void watch();

@@ -93,8 +93,7 @@ net::Task<void> dispatch(Connection& client) {
   auto checking = pass_origin(client);
   const bool passed = co_await std::move(checking);
   if (!passed) co_return;
-  KeyUse use;  // until the request has been served
-  if (auto refused = check_key(client.worker(), request, use)) {
+  if (auto refused = check_key(client.worker(), request)) {
     auto refusing = client.answer(std::move(refused->reply), std::move(refused->fields));
     co_await std::move(refusing);
     co_return;

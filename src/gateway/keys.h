@@ -88,10 +88,11 @@ class KeyUse {
   /// Empty where the key has as many as it may.
   static std::optional<KeyUse> begin(std::shared_ptr<Key> key);
   KeyUse(KeyUse&& other) noexcept = default;
-  KeyUse& operator=(KeyUse&&) = delete;
+  KeyUse& operator=(KeyUse other) noexcept {  // gives back what it held
+    std::swap(key_, other.key_);
+    return *this;
+  }
   ~KeyUse();
-  /// Gives back what it holds, and holds the other's.
-  void take(KeyUse other) noexcept { std::swap(key_, other.key_); }
 
  private:
   explicit KeyUse(std::shared_ptr<Key> key) : key_(std::move(key)) {}

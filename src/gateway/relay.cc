@@ -53,7 +53,6 @@ std::optional<Error> Attempt::check_whole(std::string_view body, bool surplus) c
 Verdict Attempt::finish_relayed() {
   client_.cancel_on_leave(nullptr);
   if (call_->reusable()) worker_.pool().keep(node_.id, std::move(stream_));
-  // Before the client has the end: its next request must find the place free.
   if (plan_.slot != nullptr) plan_.slot->release();
   Verdict verdict;
   verdict.kind = Verdict::Kind::relayed;
@@ -137,8 +136,7 @@ net::Task<Verdict> Attempt::relay_stream(std::string first) {
   }
   if (!problem && !complete()) problem = node_fault("ended its stream early");
   if (problem && !answer_.committed()) co_return failure(*problem);
-  const bool all_said = watcher_.finished() && watcher_.form() != api::StreamForm::opaque;
-  if (problem && !(all_said && settle_records())) co_return finish_cut(std::move(*problem));
+  if (problem && !(all_said() && settle_records())) co_return finish_cut(std::move(*problem));
   Verdict verdict = finish_relayed();
   if (problem) {  // the answer is whole, if not its body: nothing is missing to the client
     answer_.write({}, Answer::End::last);
@@ -171,6 +169,19 @@ net::Task<void> Attempt::flush_client() {
 /// Whether the answer has ended as its framing and its API demand.
 bool Attempt::complete() const {
   return call_->body().done() && (watcher_.finished() || watcher_.failed());
+}
+
+/// Whether what is written next is the answer's end. Once the client has all that is to be said,
+/// its next request must find the place at the node free.
+Answer::End Attempt::next_end() {
+  const bool ended = complete();
+  if (plan_.slot != nullptr && (ended || all_said())) plan_.slot->release();
+  return ended ? Answer::End::last : Answer::End::more;
+}
+
+/// Whether the records are at their end, if not the body.
+bool Attempt::all_said() const {
+  return watcher_.finished() && watcher_.form() != api::StreamForm::opaque;
 }
 
 /// What the records so far say against the node. An error record that another node may make good is
@@ -239,8 +250,7 @@ std::optional<Error> Attempt::forward(std::string_view piece) {
   if (!answer_.passes_raw()) {
     if (auto wrong = forward_payload(payloads)) return wrong;
   } else {
-    answer_.pass_chunks(piece.substr(0, used), body,
-                        complete() ? Answer::End::last : Answer::End::more);
+    answer_.pass_chunks(piece.substr(0, used), body, next_end());
   }
   return beyond_bounds();
 }
@@ -249,7 +259,7 @@ std::optional<Error> Attempt::forward(std::string_view piece) {
 /// too large to be held.
 std::optional<Error> Attempt::forward_payload(std::string_view payload) {
   const bool ended = complete();
-  const Answer::End end = ended ? Answer::End::last : Answer::End::more;
+  const Answer::End end = next_end();
   if (watcher_.form() == api::StreamForm::opaque) {
     answer_.write(payload, end);
     return std::nullopt;
@@ -287,7 +297,7 @@ std::optional<Error> Attempt::forward_spliced(std::string_view piece) {
   if (!problem) problem = problem_in_records();
   if (!out.empty()) plan_.resume->went_on();
   const bool ended = !problem && complete();
-  if (!out.empty() || ended) answer_.write(out, ended ? Answer::End::last : Answer::End::more);
+  if (!out.empty() || ended) answer_.write(out, problem ? Answer::End::more : next_end());
   if (!problem && body.state() == BodyWatcher::State::bad)
     problem = node_fault("broke off its answer");
   return problem;

@@ -8,11 +8,10 @@
 #include "api/routes.h"
 #include "base/time.h"
 #include "cluster/wait_queue.h"
+#include "gateway/keys.h"
 #include "http/head.h"
 
 namespace sollol::gateway {
-
-struct Key;
 
 /// How a request went: one line of the access log.
 struct Outcome {
@@ -55,6 +54,7 @@ struct Request {
       credential_fields;   // these fields as lines; they go on only where no keys are in force
   std::string fetch_site;  // Sec-Fetch-Site
   std::shared_ptr<const Key> key;  // null: none is asked for
+  KeyUse key_use;                  // until the answer's end goes out
   std::uint64_t client_key = 0;    // who it is, for fair queueing
   cluster::Urgency urgency = cluster::Urgency::normal;
   http::Framing framing;

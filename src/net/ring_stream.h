@@ -8,7 +8,8 @@
 
 namespace sollol::net {
 
-/// A connected socket in blocking mode (the ring does the waiting) as a Stream; owns the descriptor.
+/// A connected socket in blocking mode (the ring does the waiting) as a Stream; owns the
+/// descriptor.
 ///
 /// What is written goes out at the end of the ring's round. While a write is under way up to
 /// `unsent_max` more bytes are taken; then the peer's window is full. What is received while nobody

@@ -220,17 +220,25 @@ TEST_F(KeyedGateway, RateAndConcurrencyAre429WithRetryAfter) {
   config.nodes[0].models[0].decode_tokens_per_s = 50;
   TestFleet fleet = start(std::move(config));
   RawClient first(fleet.port());
-  first.send(request_text(
-      "POST", "/api/generate",
-      R"({"model":"llama3.2","prompt":"a","options":{"num_predict":5000}})", bearer(single)));
+  first.send(request_text("POST", "/api/generate",
+                          R"({"model":"llama3.2","prompt":"a","options":{"num_predict":5000}})",
+                          bearer(single)));
   ASSERT_TRUE(fleet.eventually([&] { return fleet.node("a").at("in_flight") == 1; }));
   const Answer second = fleet.ask("POST", "/api/generate", prompt, bearer(single));
   EXPECT_EQ(second.status, 429);
   EXPECT_EQ(second.field("retry-after"), "1");
   EXPECT_EQ(fleet.ask("GET", "/api/tags", {}, bearer(single)).status, 200);
   first.close();  // however a request ends, its place is free again
-  EXPECT_TRUE(fleet.eventually(
-      [&] { return fleet.ask("POST", "/api/generate", short_prompt, bearer(single)).status == 200; }));
+  EXPECT_TRUE(fleet.eventually([&] {
+    return fleet.ask("POST", "/api/generate", short_prompt, bearer(single)).status == 200;
+  }));
+  for (int i = 0; i < 50; ++i) {  // one after the other, never two at once
+    ASSERT_EQ(fleet.ask("POST", "/api/generate", short_prompt, bearer(single)).status, 200) << i;
+    ASSERT_EQ(fleet.ask("POST", "/api/embed", R"({"model":"llama3.2","input":"a"})", bearer(single))
+                  .status,
+              200)
+        << i;
+  }
   for (const int want : {200, 200, 429}) {
     const Answer answer = fleet.ask("POST", "/api/generate", short_prompt, bearer(rated));
     EXPECT_EQ(answer.status, want);
@@ -340,8 +348,8 @@ TEST(NodesOverHttp, ANameThatLeadsElsewhereIsNotConnectedTo) {
       fleet.ask("POST", "/sollol/v1/nodes", R"({"url":")" + url + R"(","name":"named"})").status,
       201);
   ASSERT_TRUE(fleet.eventually([&] { return fleet.state("named") == "down"; }));
-  EXPECT_TRUE(std::string(fleet.node("named").at("reason").as_string())
-                  .contains("access.node_networks"));
+  EXPECT_TRUE(
+      std::string(fleet.node("named").at("reason").as_string()).contains("access.node_networks"));
   EXPECT_EQ(fleet.state("a"), "healthy");
 }
 
