@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <exception>
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "base/version.h"
 #include "cli/command.h"
@@ -16,6 +18,30 @@ constexpr std::string_view about =
     "  sollol up --demo            no Ollama at hand? a simulated fleet to try it on\n"
     "  sollol run llama3.2 \"Why is the sky blue?\"\n";
 
+/// The command that was named last, as deep as the words were understood.
+const CLI::App& deepest(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? app : deepest(*chosen.back());
+}
+
+/// What was wrong and what there is, in the words of the command that it was said to.
+std::string wrong_usage(const CLI::App* app, const CLI::Error& error) {
+  const CLI::App& command = deepest(*app);
+  std::string name = command.get_name();
+  for (const CLI::App* above = command.get_parent(); above != nullptr; above = above->get_parent())
+    name = above->get_name() + " " + name;
+  std::string problem = error.what();
+  if (error.get_name() == "RequiredError" && command.get_require_subcommand_min() > 0) {
+    std::string known;
+    for (const CLI::App* one : command.get_subcommands([](const CLI::App*) { return true; }))
+      known += (known.empty() ? "" : ", ") + one->get_name();
+    const std::vector<std::string> words = app->remaining(true);
+    problem = words.empty() ? "say which command" : "'" + words.front() + "' is no command of it";
+    problem += ": " + known;
+  }
+  return name + ": " + problem + "\nMore: " + name + " --help\n";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -23,7 +49,7 @@ int main(int argc, char** argv) {
   CLI::App app{std::string(about), "sollol"};
   app.set_version_flag("--version", std::string("sollol ") + sollol::version);
   app.require_subcommand(1);
-  app.failure_message(CLI::FailureMessage::help);
+  app.failure_message(wrong_usage);
   Action chosen;
   add_up_command(app, chosen);
   add_nodes_command(app, chosen);

@@ -206,14 +206,15 @@ void Cluster::publish(NodeId id, Entry& entry, TimePoint now) {
   if (transition_) transition_(id, before, after, entry.health.reason());
 }
 
-/// What no node lists any more is forgotten once there is much of it: a node that lists other names
-/// each time must not fill the memory.
+/// What no node lists any more is forgotten once there is much of it: nodes whose lists change must
+/// not fill the memory.
 void Cluster::forget_models() {
-  if (known_models_.size() <= known_models_kept) return;
+  if (known_models_.size() <= forget_at_) return;
   std::erase_if(known_models_, [this](const auto& known) {
     return std::ranges::none_of(
         entries_, [&](const auto& entry) { return entry.second.replicas.contains(known.first); });
   });
+  forget_at_ = 2 * known_models_.size() + unlisted_models_max;
 }
 
 const NodeHealth* Cluster::health(NodeId id) const {

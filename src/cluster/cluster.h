@@ -98,12 +98,13 @@ class Cluster {
   const KnownModel& known_model(const std::string& key);
   void forget_models();
 
-  /// Models of which what was learnt is kept though no node lists them.
-  static constexpr std::size_t known_models_kept = 20000;
+  /// Models that are kept though no node lists them, beside as many as are listed.
+  static constexpr std::size_t unlisted_models_max = 1000;
 
   HealthOptions health_options_;
   std::map<NodeId, Entry> entries_;
   std::map<std::string, KnownModel, std::less<>> known_models_;
+  std::size_t forget_at_ = unlisted_models_max;  // known models
   std::uint32_t next_node_ = 0;
   std::uint32_t next_model_ = 0;
   std::uint64_t version_ = 0;

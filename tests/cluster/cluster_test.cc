@@ -133,6 +133,24 @@ TEST_F(TwoNodes, AModelKeepsItsIdAndItsTurn) {
   EXPECT_NE(cluster.snapshot()->find_model("l")->id, before.id);
 }
 
+TEST_F(TwoNodes, ModelsThatComeAndGoAreForgotten) {
+  const auto id_of_x = [&] {
+    cluster.set_models(a, {model("x")});
+    return cluster.snapshot()->find_model("x")->id;
+  };
+  const auto list_others = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      cluster.set_models(a, {model("other-" + std::to_string(i))});
+      cluster.snapshot();
+    }
+  };
+  const ModelId first = id_of_x();
+  list_others(10);
+  EXPECT_EQ(id_of_x(), first);
+  list_others(3000);
+  EXPECT_NE(id_of_x(), first);
+}
+
 TEST_F(TwoNodes, ConfiguredSlotsAreTheLimitOfItsReplicas) {
   const NodeId c = cluster.add(info("c", 3, 4)).value();
   cluster.set_models(c, {model("m")});
