@@ -18,8 +18,8 @@ constexpr std::size_t looked_at_max = 16;
 
 }  // namespace
 
-/// A request in the queue; lives in its coroutine. All but `result` and `resume` is fixed while it
-/// is queued.
+/// A request in the queue; lives in its coroutine. While it is queued, `work` and what is set at
+/// its end are guarded by the lock.
 struct Admission::Waiter {
   Work& work;
   Worker& worker;
@@ -85,6 +85,7 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
   const TimePoint began = worker.scheduler().now();
   const TimePoint deadline = began + client.options().queue.wait_max;
   Waiter waiter{work, worker, {}, {}};
+  const std::string model = work.model->name;  // others renew `work` while it is queued
   std::optional<cluster::Ticket> ticket;
 
   struct Deadline final : net::TimerWheel::Entry {
@@ -92,10 +93,9 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
     void expired() override { action(); }
   } timer;
   timer.action = [&] {
-    give_up(*ticket,
-            Error{ErrorKind::timeout, Origin::gateway, Retry::later,
-                  fmt::format("no node had a free slot for {} within {:.0f} s", work.model->name,
-                              to_seconds(client.options().queue.wait_max))});
+    give_up(*ticket, Error{ErrorKind::timeout, Origin::gateway, Retry::later,
+                           fmt::format("no node had a free slot for {} within {:.0f} s", model,
+                                       to_seconds(client.options().queue.wait_max))});
   };
 
   auto enqueue = [&](auto handler) {

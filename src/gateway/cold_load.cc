@@ -208,6 +208,16 @@ void ColdLoads::give_up(Waiter& waiter, const Error& why) {
   waiter.wake();
 }
 
+void ColdLoads::give_up_all(const Error& why) {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& [key, load] : loads_) {
+    for (Waiter* waiter : std::exchange(load->waiters, {})) {
+      waiter->gave_up = why;
+      waiter->wake();
+    }
+  }
+}
+
 net::Task<void> ColdLoads::run(Worker& worker, Subject subject) {
   const TimePoint began = worker.scheduler().now();
   NodeCall call(worker, subject.node);

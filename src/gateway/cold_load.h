@@ -31,6 +31,8 @@ class ColdLoads {
   /// load goes on in the latter cases. Call it when the slot is not warm.
   net::Task<std::optional<Verdict>> ready(Connection& client, const Work& work, const Slot& slot,
                                           std::string_view body);
+  /// Any thread: everybody who waits is told `why`. The loads go on.
+  void give_up_all(const Error& why);
 
  private:
   using Key = std::pair<NodeId, ModelId>;

@@ -229,9 +229,17 @@ Gateway::Running Gateway::running() {
   return all;
 }
 
+namespace {
+
+Error shutting_down() {
+  return {ErrorKind::overloaded, Origin::gateway, Retry::later,
+          "the gateway is shutting down; try again"};
+}
+
+}  // namespace
+
 void Gateway::end_running() {
-  const Error why{ErrorKind::overloaded, Origin::gateway, Retry::later,
-                  "the gateway is shutting down; try again"};
+  const Error why = shutting_down();
   impl_->admission->give_up_all(why);
   for (const auto& worker : impl_->workers) worker->end_running(why);
 }
@@ -245,7 +253,10 @@ void Gateway::stop() {
   if (impl.state) impl.state->stop();
   if (impl.control) impl.control->stop();
   for (const auto& worker : impl.workers) worker->stop();
-  // Each thread's tasks may wait for another's: all go while all contexts are there.
+  // Each thread's tasks may wait for another's: all go while all contexts are there. Those that
+  // wait in no context are handed to theirs first: each holds what would wake it.
+  if (impl.admission) impl.admission->give_up_all(shutting_down());
+  impl.loads.give_up_all(shutting_down());
   if (impl.control) impl.control->context().drop_tasks();
   for (const auto& worker : impl.workers) worker->drop_tasks();
   // Workers first: what they still hold refers to everything else.

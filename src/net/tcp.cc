@@ -41,8 +41,7 @@ class TcpCore final : public std::enable_shared_from_this<TcpCore> {
   /// What waits now is woken from the context, not from here: it may end whoever cancels.
   void cancel() {
     waits_.cancel();
-    asio::post(socket_.get_executor(),
-               [self = shared_from_this()] { self->waits_.tell_cancelled(); });
+    asio::post(socket_.get_executor(), Telling{shared_from_this()});
   }
 
   void close() {
@@ -77,6 +76,20 @@ class TcpCore final : public std::enable_shared_from_this<TcpCore> {
     }
     std::shared_ptr<TcpCore> core;
     Direction direction;
+  };
+
+  /// The same of what was cancelled and is to be told so.
+  struct Telling {
+    explicit Telling(std::shared_ptr<TcpCore> c) noexcept : core(std::move(c)) {}
+    Telling(Telling&&) noexcept = default;
+    ~Telling() {
+      if (core) core->waits_.drop_cancelled();
+    }
+    void operator()() {
+      const auto self = std::move(core);
+      self->waits_.tell_cancelled();
+    }
+    std::shared_ptr<TcpCore> core;
   };
 
   TcpSocket socket_;

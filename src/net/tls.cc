@@ -97,7 +97,46 @@ class TlsCore final : public std::enable_shared_from_this<TlsCore> {
     Stream::Callback callback;
     Stream::Callback cancelled;  // was waiting when it was cancelled, and is about to be told
     TimePoint deadline = no_deadline;
-    std::uint64_t generation = 0;  // tells a posted waking that its wait is over
+    std::uint64_t generation = 0;  // tells a waking that its wait is over
+  };
+
+  /// What the plain stream, or the loop, holds for a wait. Dropped without being called when the
+  /// context goes: the callback goes then too, since the task in it may hold the stream.
+  struct Waking {
+    Waking(TlsCore& c, Direction d)
+        : core(c.weak_from_this()), direction(d), generation(c.side_of(d).generation) {}
+    Waking(Waking&&) noexcept = default;
+    ~Waking() {
+      const auto self = core.lock();
+      if (!self || self->side_of(direction).generation != generation) return;
+      const auto dropped = std::exchange(self->side_of(direction).callback, nullptr);
+    }
+    void operator()(Wake woke = Wake::ready) {
+      const auto self = std::exchange(core, {}).lock();
+      if (self && self->side_of(direction).generation == generation)
+        self->plain_woke(direction, woke);
+    }
+    std::weak_ptr<TlsCore> core;
+    Direction direction;
+    std::uint64_t generation;
+  };
+
+  /// The same of what was cancelled and is to be told so.
+  struct Telling {
+    explicit Telling(std::shared_ptr<TlsCore> c) noexcept : core(std::move(c)) {}
+    Telling(Telling&&) noexcept = default;
+    ~Telling() {
+      if (!core) return;
+      for (Side& side : core->sides_) const auto dropped = std::exchange(side.cancelled, nullptr);
+    }
+    void operator()() {
+      const auto self = std::move(core);
+      for (Side& side : self->sides_) {
+        auto cancelled = std::exchange(side.cancelled, nullptr);
+        if (cancelled) cancelled(Wake::cancelled);
+      }
+    }
+    std::shared_ptr<TlsCore> core;
   };
 
   Side& side_of(Direction direction) noexcept { return sides_[std::to_underlying(direction)]; }
@@ -251,20 +290,10 @@ void TlsCore::on_ready(Direction direction, TimePoint deadline, Stream::Callback
 }
 
 /// The plain stream knows nothing of what is at hand here, so the loop itself does the waking.
-void TlsCore::post_ready(Direction direction) {
-  const std::uint64_t generation = side_of(direction).generation;
-  asio::post(executor_, [weak = weak_from_this(), direction, generation] {
-    const auto self = weak.lock();
-    if (self && self->side_of(direction).generation == generation)
-      self->plain_woke(direction, Wake::ready);
-  });
-}
+void TlsCore::post_ready(Direction direction) { asio::post(executor_, Waking(*this, direction)); }
 
 void TlsCore::await_plain(Direction direction) {
-  plain_->on_ready(direction, side_of(direction).deadline,
-                   [weak = weak_from_this(), direction](Wake woke) {
-                     if (const auto self = weak.lock()) self->plain_woke(direction, woke);
-                   });
+  plain_->on_ready(direction, side_of(direction).deadline, Waking(*this, direction));
 }
 
 void TlsCore::plain_woke(Direction direction, Wake woke) {
@@ -296,16 +325,11 @@ void TlsCore::forget(Direction direction) {
 void TlsCore::cancel() {
   for (const Direction direction : {Direction::read, Direction::write}) {
     Side& side = side_of(direction);
-    plain_->forget(direction);
     ++side.generation;
+    plain_->forget(direction);
     if (side.callback) side.cancelled = std::exchange(side.callback, nullptr);
   }
-  asio::post(executor_, [self = shared_from_this()] {
-    for (Side& side : self->sides_) {
-      auto cancelled = std::exchange(side.cancelled, nullptr);
-      if (cancelled) cancelled(Wake::cancelled);
-    }
-  });
+  asio::post(executor_, Telling{shared_from_this()});
 }
 
 void TlsCore::say_goodbye() {

@@ -48,6 +48,9 @@ class Waits {
       if (cancelled) cancelled(Wake::cancelled);
     }
   }
+  void drop_cancelled() {
+    for (Side& side : sides_) const auto dropped = std::exchange(side.cancelled, nullptr);
+  }
   bool waiting(Direction direction) noexcept { return static_cast<bool>(of(direction).callback); }
   void wake(Direction direction, Wake wake) {
     Side& side = of(direction);

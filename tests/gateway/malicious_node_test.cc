@@ -34,7 +34,13 @@ class Trap {
                  options.upstream.record_max = mebibyte;
                  options.upstream.answer_max = 8 * mebibyte;
                  if (change) change(options);
-               }) {}
+               }) {
+    // A request for a cold model would be preceded by a load.
+    EXPECT_TRUE(fleet_.eventually([this] {
+      const auto models = fleet_.node("bad").at("models").as_array();
+      return models.empty() || models[0].at("loaded").as_bool();
+    }));
+  }
 
   RawNode& bad() { return bad_; }
   TestFleet& fleet() { return fleet_; }

@@ -1,6 +1,7 @@
 """What outlives the process, and what a bad disk costs: one warning, never a request."""
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -107,6 +108,7 @@ class State(LifecycleTest):
         (self.folder / "state").write_text("a file where the folder should be")
         self.bad_disk(self.up("--node", self.nodes()[0]))
 
+    @unittest.skipIf(os.environ.get("SANITIZE") == "thread", "the sanitizer needs files that grow")
     def test_files_that_may_not_grow(self):
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         self.bad_disk(self.up("--node", self.nodes()[0], preexec=limit))
