@@ -10,7 +10,7 @@
 namespace sollol::cli {
 namespace {
 
-constexpr std::string_view node_keys[] = {"url", "name", "priority", "slots"};
+constexpr std::string_view node_keys[] = {"url", "name", "priority", "slots", "host", "device"};
 
 /// Collects mistakes with their lines; toml++ keeps tables sorted by key, people read by line.
 class Mistakes {
@@ -103,6 +103,18 @@ std::uint32_t read_count(const toml::table& entry, std::string_view field, std::
   return 0;
 }
 
+/// A word of a [[nodes]] entry about the node, when there is one.
+void read_label(const toml::table& entry, std::string_view field, std::string_view key,
+                std::string& into, Mistakes& mistakes) {
+  const auto* node = entry.get(field);
+  if (node == nullptr) return;
+  auto label = discovery::parse_node_label(node->value_or(std::string_view{}), field);
+  if (label)
+    into = *std::move(label);
+  else
+    mistakes.add(node->source(), fmt::format("{}.{}", key, field), label.error().detail);
+}
+
 void read_node_table(Settings& settings, const toml::table& entry, std::string_view key,
                      Mistakes& mistakes) {
   for (const auto& [name, node] : entry) {
@@ -127,6 +139,8 @@ void read_node_table(Settings& settings, const toml::table& entry, std::string_v
   }
   spec->priority = read_count(entry, "priority", key, mistakes);
   if (const auto slots = read_count(entry, "slots", key, mistakes); slots > 0) spec->slots = slots;
+  read_label(entry, "host", key, spec->physical_host, mistakes);
+  read_label(entry, "device", key, spec->device, mistakes);
   spec->origin = "sollol.toml";
   settings.nodes.push_back(*std::move(spec));
 }
@@ -151,7 +165,8 @@ void read_nodes(Settings& settings, const toml::node& node, Mistakes& mistakes) 
         mistakes.add(entry.source(), key, spec.error().detail);
       if (spec) settings.nodes.back().origin = "sollol.toml";
     } else {
-      mistakes.add(entry.source(), key, "expected a table with url, name, priority, slots");
+      mistakes.add(entry.source(), key,
+                   "expected a table with url, name, priority, slots, host, device");
     }
   }
 }

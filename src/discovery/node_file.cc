@@ -50,6 +50,9 @@ std::string entry_text(const NodeSpec& node) {
   auto text = fmt::format("{{\n      \"url\": {},\n      \"name\": {},\n      \"priority\": {}",
                           quoted(node.url), quoted(node.name), node.priority);
   if (node.slots) text += fmt::format(",\n      \"slots\": {}", *node.slots);
+  if (!node.physical_host.empty())
+    text += fmt::format(",\n      \"host\": {}", quoted(node.physical_host));
+  if (!node.device.empty()) text += fmt::format(",\n      \"device\": {}", quoted(node.device));
   return text + "\n    }";
 }
 
@@ -65,6 +68,18 @@ Result<std::uint32_t> to_count(const json::value& value) {
 Result<std::string> to_text(const json::value& value) {
   if (value.is_string()) return std::string(value.get_string());
   return std::unexpected(bad_input(fmt::format("expected text in quotes, got {}", kind_of(value))));
+}
+
+/// A word about a node; a number is taken for its digits (`"device": 0`).
+Result<std::string> to_label(const json::value& value, std::string_view field) {
+  if (value.is_int64() || value.is_uint64()) return json::serialize(value);
+  const auto text = to_text(value);
+  if (!text) return std::unexpected(text.error());
+  return parse_node_label(*text, field);
+}
+
+bool is_said(const JsonSpan* value, std::string_view text) {
+  return value != nullptr && value->in(text) != "null" && value->in(text) != "\"\"";
 }
 
 /// The text without one item of `list` and its comma; comments around it stay, the line it leaves
@@ -158,7 +173,7 @@ Result<NodeSpec> NodeFile::read_entry(const JsonSpan& entry, std::string_view wh
   auto node = parse_node_url(*url_text);
   if (!node) return fail(*url, ".url", node.error().detail);
   const auto* name = entry.find("name");
-  if (name != nullptr && name->in(text_) != "null" && name->in(text_) != "\"\"") {
+  if (is_said(name, text_)) {
     const auto text = to_text(parse_span(*name, text_));
     if (!text) return fail(*name, ".name", text.error().detail);
     const auto valid = parse_node_name(*text);
@@ -176,6 +191,18 @@ Result<NodeSpec> NodeFile::read_entry(const JsonSpan& entry, std::string_view wh
     if (!value) return fail(*slots, ".slots", value.error().detail);
     if (*value > 0) node->slots = *value;
   }
+  const auto read_label = [&](std::string_view field, std::string& into) -> Result<void> {
+    const auto* label = entry.find(field);
+    if (!is_said(label, text_)) return {};
+    auto value = to_label(parse_span(*label, text_), field);
+    if (!value) return fail(*label, fmt::format(".{}", field), value.error().detail);
+    into = *std::move(value);
+    return {};
+  };
+  if (const auto host = read_label("host", node->physical_host); !host)
+    return std::unexpected(host.error());
+  if (const auto device = read_label("device", node->device); !device)
+    return std::unexpected(device.error());
   node->origin = "node file " + path_;
   return node;
 }
@@ -201,6 +228,8 @@ void NodeFile::put(const NodeSpec& node) {
   set("priority", fmt::format("{}", node.priority));
   if (node.slots || list().children[index].find("slots") != nullptr)
     set("slots", fmt::format("{}", node.slots.value_or(0)));
+  if (!node.physical_host.empty()) set("host", quoted(node.physical_host));
+  if (!node.device.empty()) set("device", quoted(node.device));
 }
 
 bool NodeFile::remove(const NodeSpec& node) {

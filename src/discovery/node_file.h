@@ -14,8 +14,8 @@ namespace sollol::discovery {
 /// The node file, `{"nodes": [{"url", "name", "priority"}]}`: read, changed in place and saved.
 ///
 /// A change touches only the entry concerned: comments (`//`), the order and layout of everything,
-/// and fields that are not ours come back as they were, byte for byte. `slots` is understood beside
-/// the three fields above.
+/// and fields that are not ours come back as they were, byte for byte. `slots`, `host` and `device`
+/// (the operator's word on the machine and the GPU) are understood beside the three fields above.
 class NodeFile {
  public:
   /// An entry that cannot be used is left out of nodes() and explained in warnings(); it stays in
@@ -37,7 +37,7 @@ class NodeFile {
   const std::string& text() const { return text_; }
 
   /// Adds the node at the end, or gives the entry of the same address this name, priority and
-  /// slots.
+  /// slots; a host and a device that are not said leave what is written there.
   void put(const NodeSpec& node);
 
   /// Takes out every entry of this address. Whether there was one.

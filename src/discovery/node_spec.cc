@@ -96,9 +96,14 @@ Result<void> apply_option(NodeSpec& node, std::string_view option, std::string_v
     const auto slots = parse_count(flag, key, value);
     if (!slots) return std::unexpected(slots.error());
     if (*slots > 0) node.slots = *slots;
+  } else if (key == "host" || key == "device") {
+    auto label = parse_node_label(value, key);
+    if (!label) return refuse(flag, label.error().detail);
+    (key == "host" ? node.physical_host : node.device) = *std::move(label);
   } else {
-    return refuse(
-        flag, fmt::format("unknown option \"{}\"; write URL,name=NAME,priority=N,slots=N", key));
+    return refuse(flag, fmt::format("unknown option \"{}\"; write URL,name=NAME,priority=N,slots=N,"
+                                    "host=MACHINE,device=DEVICE",
+                                    key));
   }
   return {};
 }
@@ -180,19 +185,25 @@ Result<NodeSpec> parse_node_flag(std::string_view text) {
 }
 
 Result<std::string> parse_node_name(std::string_view text) {
-  const auto name = trim(text);
-  if (name.empty())
+  if (trim(text).empty())
     return std::unexpected(bad_input("name is empty; leave it out to use the host"));
-  if (name.size() > 128)
-    return std::unexpected(bad_input("name is longer than 128 bytes; shorten it"));
+  return parse_node_label(text, "name");
+}
+
+Result<std::string> parse_node_label(std::string_view text, std::string_view field) {
+  const auto label = trim(text);
+  const auto fail = [field](std::string_view why) {
+    return std::unexpected(bad_input(fmt::format("{} {}", field, why)));
+  };
+  if (label.empty()) return fail("is empty; leave it out when it is not known");
+  if (label.size() > 128) return fail("is longer than 128 bytes; shorten it");
   const auto forbidden = [](unsigned char c) { return c < ' ' || c == 0x7f || c == ','; };
-  if (std::ranges::any_of(name, forbidden)) {
-    return std::unexpected(bad_input("name holds a comma or a control character; leave them out"));
-  }
+  if (std::ranges::any_of(label, forbidden))
+    return fail("holds a comma or a control character; leave them out");
   boost::json::error_code error;
-  static_cast<void>(boost::json::parse(boost::json::serialize(boost::json::string(name)), error));
-  if (error) return std::unexpected(bad_input("name is not valid UTF-8"));
-  return std::string(name);
+  static_cast<void>(boost::json::parse(boost::json::serialize(boost::json::string(label)), error));
+  if (error) return fail("is not valid UTF-8");
+  return std::string(label);
 }
 
 }  // namespace sollol::discovery

@@ -23,7 +23,9 @@ struct NodeSpec {
   std::string path_prefix = {};  // "" or "/a/b": put before every path that is asked of the node
   std::uint32_t priority = 0;    // lower is preferred
   std::optional<std::uint32_t> slots = {};  // concurrent requests per model; none: learnt
-  std::string origin = {};  // who named it: "flag", "node file <path>", "sollol.toml", ...
+  std::string physical_host = {};  // the operator's word on the machine it runs on; empty: not said
+  std::string device = {};         // and on the device that it works with: equal words, one thing
+  std::string origin = {};         // who named it: "flag", "node file <path>", "sollol.toml", ...
   friend bool operator==(const NodeSpec&, const NodeSpec&) = default;
 };
 
@@ -51,12 +53,16 @@ Result<NodeSpec> make_node(NodeAddress address);
 /// mend.
 Result<NodeSpec> parse_node_url(std::string_view text, MissingPort missing = MissingPort::ollama);
 
-/// Parses the value of `--node`: `URL[,name=NAME][,priority=N][,slots=N]`. The origin is "flag".
+/// Parses the value of `--node`:
+/// `URL[,name=NAME][,priority=N][,slots=N][,host=MACHINE][,device=DEVICE]`. The origin is "flag".
 Result<NodeSpec> parse_node_flag(std::string_view text);
 
 /// The name when it can stand in a header, a flag and a metric: 1 to 128 bytes of UTF-8, no control
 /// character, no comma. Blanks around it are dropped.
 Result<std::string> parse_node_name(std::string_view text);
+
+/// The same for another word about a node; `field` is what an error calls it: "host", "device".
+Result<std::string> parse_node_label(std::string_view text, std::string_view field);
 
 /// What two descriptions of one node have in common: host:port and prefix, `localhost` counting as
 /// 127.0.0.1.

@@ -93,6 +93,8 @@ url = "gpu:8080"
 name = "big"
 priority = 1
 slots = 4
+host = "box"
+device = "GPU-1f2e"
 [[nodes]]
 url = "b"
 )");
@@ -107,6 +109,8 @@ url = "b"
   EXPECT_EQ(settings->nodes[0].name, "big");
   EXPECT_EQ(settings->nodes[0].priority, 1u);
   EXPECT_EQ(settings->nodes[0].slots, 4u);
+  EXPECT_EQ(settings->nodes[0].physical_host, "box");
+  EXPECT_EQ(settings->nodes[0].device, "GPU-1f2e");
   EXPECT_EQ(settings->nodes[1].origin, "sollol.toml");
 }
 

@@ -57,6 +57,46 @@ TEST(NodeFile, TellsAMissingFileApart) {
   EXPECT_EQ(NodeFile::load(folder / "none.json").error().kind, ErrorKind::not_found);
 }
 
+TEST(NodeFile, ReadsAndWritesTheMachineAndTheDevice) {
+  auto file = NodeFile::parse(R"({"nodes": [
+    {"url": "10.0.0.5", "host": "box", "device": 0}, {"url": "10.0.0.6", "host": null}]})",
+                              "f.json")
+                  .value();
+  EXPECT_TRUE(file.warnings().empty());
+  EXPECT_EQ(file.nodes()[0].physical_host, "box");
+  EXPECT_EQ(file.nodes()[0].device, "0");
+  EXPECT_EQ(file.nodes()[1].physical_host, "");
+  file.put(node("10.0.0.6,host=box,device=GPU-7"));
+  file.put(node("10.0.0.7,host=other,device=GPU-8"));
+  EXPECT_EQ(file.nodes()[1].physical_host, "box");
+  EXPECT_EQ(file.nodes()[1].device, "GPU-7");
+  EXPECT_EQ(file.nodes()[2].physical_host, "other");
+  EXPECT_EQ(file.nodes()[2].device, "GPU-8");
+}
+
+TEST(NodeFile, PutWithoutAMachineKeepsTheOneThatWasWritten) {
+  auto file =
+      NodeFile::parse(R"({"nodes": [{"url": "10.0.0.5", "host": "box", "device": "GPU-1"}]})", "f")
+          .value();
+  file.put(node("10.0.0.5,name=five"));
+  EXPECT_EQ(file.nodes()[0].name, "five");
+  EXPECT_EQ(file.nodes()[0].physical_host, "box");
+  EXPECT_EQ(file.nodes()[0].device, "GPU-1");
+}
+
+TEST(NodeFile, SaysWhichWordCannotBeUsed) {
+  const auto file = NodeFile::parse(
+                        "{\"nodes\": [\n{\"url\": \"a\", \"host\": [1]},\n{\"url\": \"b\", "
+                        "\"device\": \"x,y\"}, {\"url\": \"c\"}]}",
+                        "f")
+                        .value();
+  ASSERT_EQ(file.nodes().size(), 1u);
+  ASSERT_EQ(file.warnings().size(), 2u);
+  EXPECT_TRUE(file.warnings()[0].contains("line 2: nodes[0].host: ")) << file.warnings()[0];
+  EXPECT_TRUE(file.warnings()[1].contains("line 3: nodes[1].device: device holds a comma"))
+      << file.warnings()[1];
+}
+
 TEST(NodeFile, PutChangesOnlyTheFieldsOfTheNode) {
   auto file = NodeFile::parse(established, "f.json").value();
   file.put(node("10.0.0.6,name=six,priority=7,slots=2"));

@@ -109,7 +109,16 @@ TEST(ParseNodeFlag, ReadsNamePriorityAndSlots) {
   EXPECT_EQ(node->name, "big one");
   EXPECT_EQ(node->priority, 2u);
   EXPECT_EQ(node->slots, 4u);
+  EXPECT_EQ(node->physical_host, "");
   EXPECT_EQ(node->origin, "flag");
+}
+
+TEST(ParseNodeFlag, TakesTheWordOnMachineAndDevice) {
+  const auto node = parse_node_flag("10.0.0.5:11435,host=big box,device=GPU-1f2e");
+  ASSERT_TRUE(node.has_value()) << node.error().detail;
+  EXPECT_EQ(node->host, "10.0.0.5");
+  EXPECT_EQ(node->physical_host, "big box");
+  EXPECT_EQ(node->device, "GPU-1f2e");
 }
 
 TEST(ParseNodeFlag, SlotsZeroMeansLearnt) {
@@ -134,6 +143,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(FlagErrorCase{"priority_word", "gpu,priority=high", "priority must be a whole"},
                     FlagErrorCase{"priority_negative", "gpu,priority=-1", "priority must be"},
                     FlagErrorCase{"slots_word", "gpu,slots=", "slots must be"},
+                    FlagErrorCase{"empty_host", "gpu,host= ", "host is empty"},
+                    FlagErrorCase{"empty_device", "gpu,device=", "device is empty"},
                     FlagErrorCase{"unknown", "gpu,weight=3", "unknown option \"weight\""},
                     FlagErrorCase{"comma_at_the_end", "gpu,", "unknown option"},
                     FlagErrorCase{"empty_name", "gpu,name=", "name is empty"},
