@@ -23,7 +23,7 @@ def variants(sollol, folder):
         ("no resuming of streams", ("--stream-resume", "off"), ()),
         ("no heartbeats", ("--stream-heartbeat", "0"), ()),
         ("round robin in place of the cost model", ("--policy", "round_robin"), ()),
-        ("sockets through io_uring", ("--io", "io_uring"), ()),
+        ("sockets through epoll", ("--io", "epoll"), ()),
     )
 
 

@@ -120,7 +120,7 @@ struct AccessSettings {
 /// Everything a user can set, with its default. config_table.h says what each means.
 struct Settings {
   std::string listen = "127.0.0.1:11434";
-  std::string io = "epoll";
+  std::string io = "io_uring";
   std::uint64_t workers = 0;  // 0: as many as cores
   std::string policy = "expected_completion";
   std::uint64_t slots = 0;  // 0: learnt

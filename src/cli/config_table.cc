@@ -25,8 +25,8 @@ std::vector<Setting> make_table() {
        "Threads that serve requests; 0 means one for each core.", 0, 1024},
       {"io",
        [](S& s) -> Field { return &s.io; },
-       "How sockets are served: `io_uring` costs less CPU where the kernel allows it (6.1 or newer) "
-       "and is new here; elsewhere it falls back to epoll.",
+       "How sockets are served: `io_uring` costs less CPU, and falls back to epoll where the kernel "
+       "does not allow it (before 6.1, and in containers that forbid it).",
        0,
        0,
        {"epoll", "io_uring"}},

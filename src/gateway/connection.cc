@@ -478,6 +478,7 @@ net::Task<bool> Connection::flush() {
     const Wake wake = co_await std::move(waiting);
     if (wake != Wake::ready) {
       request_.outcome.problem = "the client stopped reading";
+      reset_at_end_ = true;  // else the kernel would keep for it what it does not take
       left();
       break;
     }

@@ -127,7 +127,7 @@ enum class AccessLog : std::uint8_t { off, to_stderr, to_file };
 struct Options {
   Address listen{"127.0.0.1", 11434};
   std::uint32_t workers = 1;
-  Io io = Io::epoll;
+  Io io = Io::io_uring;
   routing::Policy policy = routing::Policy::expected_completion;
   QueueOptions queue;
   ClientOptions client;

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <cstring>
 #include <unordered_map>
@@ -24,8 +25,7 @@ constexpr int rounds_max = 32;  // then whatever else the thread has to do has i
 
 constexpr std::uint64_t kind_mask = 3;  // clients are aligned to more than that
 
-using Descriptor =
-    asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
+using Descriptor = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
 
 Error unavailable(std::string_view what, int code) {
   return {ErrorKind::refused, Origin::gateway, Retry::never,
@@ -113,8 +113,7 @@ Result<std::unique_ptr<Ring>> Ring::open(asio::io_context& context) {
 Ring::~Ring() {
   stop();
   if (impl_->ring_open) io_uring_queue_exit(&impl_->ring);
-  if (impl_->buffers != nullptr)
-    ::munmap(impl_->buffers, buffer_count * sizeof(io_uring_buf));
+  if (impl_->buffers != nullptr) ::munmap(impl_->buffers, buffer_count * sizeof(io_uring_buf));
   // Not before: the kernel may have been sending from their memory.
   impl_->to_call.clear();
   std::exchange(impl_->busy, {}).clear();
@@ -215,7 +214,10 @@ void Ring::run() {
       impl.calling.clear();
     } while (++rounds < rounds_max && impl.more_to_do());
     io_uring_cq_eventfd_toggle(&impl.ring, true);
-    // What came between the last look and this is not told any more.
+    // What came between the last look and this is not told any more, nor is what follows it. The
+    // kernel queues and then looks whether to tell; this tells first and then looks: without the
+    // fence each could miss the other.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
   } while (rounds < rounds_max && impl.more_to_do());
   impl.running = false;
   if (impl.more_to_do()) schedule();

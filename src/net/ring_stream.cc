@@ -1,6 +1,7 @@
 #include "net/ring_stream.h"
 
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -58,6 +59,7 @@ class RingCore final : public Ring::Client, public std::enable_shared_from_this<
     return broken_ || closed_ || (!window_full_ && next_.size() < unsent_max);
   }
   void finish_closing();
+  bool has_unread() const noexcept;
   void close_descriptor() noexcept {
     if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
   }
@@ -97,9 +99,8 @@ class RingCore final : public Ring::Client, public std::enable_shared_from_this<
 
 IoResult RingCore::read(std::span<char> into) {
   if (closed_) return {IoResult::Status::error, 0};
-  const std::string_view held = fresh_.empty()
-                                    ? std::string_view(unread_).substr(unread_at_)
-                                    : fresh_;
+  const std::string_view held =
+      fresh_.empty() ? std::string_view(unread_).substr(unread_at_) : fresh_;
   if (held.empty()) {
     if (ended_) return {IoResult::Status::end, 0};
     if (broken_) return {IoResult::Status::error, 0};
@@ -252,8 +253,7 @@ void RingCore::sent(int result) {
   sending_at_ += static_cast<std::size_t>(result);
   if (sending_at_ < sending_.size()) {
     sending_now_ = true;
-    return ring_.send(*this, descriptor_,
-                      std::string_view(sending_).substr(sending_at_));
+    return ring_.send(*this, descriptor_, std::string_view(sending_).substr(sending_at_));
   }
   send_next();
 }
@@ -285,16 +285,27 @@ void RingCore::shutdown_write() {
 void RingCore::close() {
   waits_.forget(Direction::read);
   waits_.forget(Direction::write);
-  if (std::exchange(closed_, true)) return;
+  if (closed_) return;
+  if (!sending_now_ && has_unread()) return reset();
+  closed_ = true;
   if (ring_.stopped()) return close_descriptor();
   if (!sending_now_) return finish_closing();
   limit_ = std::make_unique<Limit>(*this);
   scheduler_.arm(*limit_, scheduler_.now() + closing_max);
 }
 
+/// Whether something has come that nobody read. Closing on it resets the connection, as the kernel
+/// does for any socket: a peer that is held up with more to send must be told.
+bool RingCore::has_unread() const noexcept {
+  int waiting = 0;
+  return unread_at_ < unread_.size() ||
+         (descriptor_ >= 0 && ::ioctl(descriptor_, FIONREAD, &waiting) == 0 && waiting > 0);
+}
+
 /// Ends the connection; the descriptor is closed when the last operation has ended.
 void RingCore::finish_closing() {
   if (resetting_) return;
+  if (has_unread()) return reset();
   limit_.reset();
   ::shutdown(descriptor_, SHUT_RDWR);
   if (!busy()) close_descriptor();
@@ -330,9 +341,7 @@ class RingStream final : public Stream {
   ~RingStream() override { core_->close(); }
 
   IoResult read(std::span<char> into) override { return core_->read(into); }
-  IoResult write(std::span<const std::string_view> slices) override {
-    return core_->write(slices);
-  }
+  IoResult write(std::span<const std::string_view> slices) override { return core_->write(slices); }
   void on_ready(Direction direction, TimePoint deadline, Callback callback) override {
     core_->on_ready(direction, deadline, std::move(callback));
   }

@@ -22,7 +22,8 @@ Sample sample(const Setting& setting) {
   const auto field = setting.field(defaults);
   if (setting.key == "listen") return {"127.0.0.1:1", "\"127.0.0.1:1\""};
   if (!setting.choices.empty()) {
-    const auto choice = setting.choices[1];
+    const bool first = *std::get<std::string*>(field) != setting.choices[0];
+    const auto choice = setting.choices[first ? 0 : 1];
     return {std::string(choice), fmt::format("\"{}\"", choice)};
   }
   if (std::holds_alternative<std::string*>(field)) return {"other", "\"other\""};

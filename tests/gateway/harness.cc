@@ -47,8 +47,8 @@ TestFleet::TestFleet(sim::FleetConfig config, const Change& change, Way way)
   gateway::Options options;
   options.listen = {"127.0.0.1", 0};
   options.workers = 2;
-  if (const char* io = std::getenv("SOLLOL_IO"); io && std::string_view(io) == "io_uring")
-    options.io = gateway::Io::io_uring;
+  if (const char* io = std::getenv("SOLLOL_IO"); io && std::string_view(io) == "epoll")
+    options.io = gateway::Io::epoll;
   options.access_log = gateway::AccessLog::off;
   options.access.hosts = {"gateway"};  // what raw requests name
   options.probe.interval = 50ms;

@@ -1,7 +1,11 @@
 #include "net/tcp.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <boost/asio/detached.hpp>
+#include <thread>
 #include <vector>
 
 #include "net/harness.h"
@@ -205,6 +209,97 @@ TEST_P(TcpPair, AClosedStreamAnswersWithErrorsAndCancelledWaits) {
   EXPECT_EQ(client.read(buffer).status, Status::error);
   EXPECT_EQ(write_text(client, "x").status, Status::error);
   EXPECT_EQ(wait_for(Direction::read, no_deadline), Wake::cancelled);
+}
+
+int connected_to(std::uint16_t port) {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return -1;
+  return socket;
+}
+
+/// Asks over some connections, each again as soon as its answer is there, so that some question
+/// meets the loop at each point of its going to sleep. How many were answered before all fell
+/// silent.
+int ask_again_and_again(std::uint16_t port, int wanted) {
+  struct Asker {
+    int socket;
+    bool waits = false;
+  };
+  std::vector<Asker> askers;
+  for (int i = 0; i < 8; ++i) askers.push_back({connected_to(port)});
+  int answered = 0;
+  char byte = 'x';
+  auto last = std::chrono::steady_clock::now();
+  while (answered < wanted && std::chrono::steady_clock::now() - last < 3s) {
+    for (Asker& asker : askers) {
+      if (!asker.waits) {
+        asker.waits = ::send(asker.socket, &byte, 1, MSG_NOSIGNAL) == 1;
+      } else if (::recv(asker.socket, &byte, 1, MSG_DONTWAIT) == 1) {
+        asker.waits = false;
+        ++answered;
+        last = std::chrono::steady_clock::now();
+      }
+    }
+  }
+  for (const Asker& asker : askers) ::close(asker.socket);
+  return answered;
+}
+
+Task<void> echo(std::unique_ptr<Stream> stream) {
+  std::array<char, 16> buffer{};
+  while (true) {
+    const IoResult got = stream->read(buffer);
+    if (got.status == Status::would_block) {
+      auto waiting = wait(*stream, Direction::read, no_deadline);
+      co_await std::move(waiting);
+    } else if (got.status == Status::ok) {
+      write_text(*stream, {buffer.data(), got.bytes});
+    } else {
+      co_return;
+    }
+  }
+}
+
+Task<void> echo_all(Loop& loop, TcpListener& listener) {
+  while (true) {
+    auto accepting = listener.accept(loop.scheduler, loop.ring.get());
+    Result<std::unique_ptr<Stream>> stream = co_await std::move(accepting);
+    if (!stream) co_return;
+    asio::co_spawn(loop.context, echo(std::move(*stream)), asio::detached);
+  }
+}
+
+TEST_P(TcpPair, NoWakeIsLost) {
+  constexpr int wanted = 100000;
+  auto listener = TcpListener::open(loop.context, {"127.0.0.1", 0});
+  auto echoing = echo_all(loop, *listener);
+  asio::co_spawn(loop.context, std::move(echoing), asio::detached);
+  int answered = 0;
+  std::thread asking([&, port = listener->address().port] {
+    answered = ask_again_and_again(port, wanted);
+    asio::post(loop.context, [&] { loop.context.stop(); });
+  });
+  loop.context.restart();
+  loop.context.run();  // without a time limit, which would wake the loop too
+  asking.join();
+  EXPECT_GE(answered, wanted);
+}
+
+TEST_P(TcpPair, ClosingOnWhatIsUnreadTellsThePeer) {
+  const std::string much(1 << 20, 'x');
+  while (write_text(*pair.server, much).status == Status::ok) continue;
+  EXPECT_EQ(wait_for(Direction::read, loop.soon()), Wake::ready);
+  settle();
+  client.close();
+  std::optional<Wake> wake;
+  pair.server->on_ready(Direction::read, loop.soon(), note(wake));
+  await(wake);
+  EXPECT_EQ(wake, Wake::ready);
+  EXPECT_EQ(pair.server->read(buffer).status, Status::error);
 }
 
 TEST_P(TcpPair, TellsItsPeersAddress) {
