@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   app.failure_message(wrong_usage);
   Action chosen;
   add_up_command(app, chosen);
+  add_discover_command(app, chosen);
   add_nodes_command(app, chosen);
   add_status_command(app, chosen);
   add_run_command(app, chosen);

@@ -181,6 +181,7 @@ Task<Result<SimpleReply>> call_once(Stream& stream, HttpScratch& scratch, Simple
   result.reply.status = (*response)->status;
   result.reply.content_type = (*response)->fields.find(http::FieldId::content_type);
   result.reply.server = (*response)->fields.find(http::FieldId::server);
+  result.reply.from_gateway = !(*response)->fields.find(http::FieldId::sollol).empty();
   auto reading = call.receive_body(request.reply_max, deadline);
   Result<std::string> body = co_await std::move(reading);
   if (!body) co_return std::unexpected(body.error());

@@ -96,6 +96,7 @@ struct HttpReply {
   int status = 0;
   std::string content_type;
   std::string server;
+  bool from_gateway = false;  // it bears a field of ours
   std::string body;
 };
 

@@ -1,0 +1,156 @@
+// sollol discover: looks for nodes and prints them as they come.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <boost/json.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "cli/command.h"
+#include "discovery/discover.h"
+
+namespace sollol::cli {
+
+namespace json = boost::json;
+using discovery::DiscoveredNode;
+using discovery::Discovery;
+using discovery::Found;
+using discovery::ScanOptions;
+
+namespace {
+
+constexpr std::string_view help =
+    "Finds the Ollama servers of this machine and of its private networks, and prints each as it "
+    "is found.\n\n"
+    "Examples:\n"
+    "  sollol discover\n"
+    "  sollol discover --subnet 192.168.4.0/22 --port 11434 --port 11435\n"
+    "  sollol discover --json\n";
+
+struct Asked {
+  ScanOptions options;
+  double timeout_s = 0.5;
+  bool as_json = false;
+  bool verbose = false;
+  bool first = false;
+};
+
+std::string where(const DiscoveredNode& node) {
+  if (!node.container_network.empty()) return "container (" + node.container_network + ")";
+  if (node.on_this_machine) return "this machine";
+  return node.mac.empty() ? "network" : "neighbour " + node.mac;
+}
+
+void print_row(const DiscoveredNode& node, Duration after) {
+  fmt::print("{:<24} {:<12} {:>6} {:>7.1f} {:>6.0f}  {}\n", to_string(node.address), node.version,
+             node.models.size(), to_seconds(node.round_trip) * 1000, to_seconds(after) * 1000,
+             where(node));
+  std::fflush(stdout);
+}
+
+void print_summary(const Asked& asked, const Discovery& found) {
+  for (const DiscoveredNode& node : found.nodes)
+    for (const std::string& reason : node.same) fmt::print("  {}\n", reason);
+  std::vector<std::string> networks;
+  for (const auto& range : found.ranges)
+    networks.push_back(fmt::format("{} ({})", range.network, range.source));
+  fmt::print("{} node{} in {:.2f} s; {} addresses tried{}{}\n", found.nodes.size(),
+             found.nodes.size() == 1 ? "" : "s", to_seconds(found.figures.took),
+             found.figures.tried, networks.empty() ? "" : ": this machine, its neighbours, ",
+             fmt::join(networks, ", "));
+  for (const auto& skipped : found.skipped)
+    fmt::print("  not scanned: {}: {}\n", skipped.network, skipped.reason);
+  if (found.figures.unsent > 0)
+    fmt::print("  {} addresses were not tried: no file descriptor was left; raise `ulimit -n`\n",
+               found.figures.unsent);
+  for (const Found& other : found.others) {
+    if (other.what == Found::What::gateway) {
+      fmt::print("  {}: a SOLLOL gateway, no node\n", to_string(other.address));
+    } else if (asked.verbose) {
+      fmt::print(
+          "  {}: no Ollama: {}\n", to_string(other.address),
+          other.what == Found::What::silent ? "accepts and says nothing in time" : other.says);
+    }
+  }
+  if (found.nodes.empty()) {
+    fmt::print(
+        "No node was found. Ollama listens on 127.0.0.1 alone unless it is started with "
+        "OLLAMA_HOST=0.0.0.0;\nother ports are looked at with --port, other networks with "
+        "--subnet.\n");
+  }
+}
+
+json::array to_json(const Discovery& found) {
+  json::array nodes;
+  for (const DiscoveredNode& node : found.nodes) {
+    json::array models;
+    for (const auto& model : node.models) models.emplace_back(model.name);
+    json::array others;
+    for (const Address& other : node.others) others.emplace_back(to_string(other));
+    nodes.push_back(json::object{{"host", node.address.ip},
+                                 {"port", std::to_string(node.address.port)},
+                                 {"url", "http://" + to_string(node.address)},
+                                 {"version", node.version},
+                                 {"models", std::move(models)},
+                                 {"round_trip_s", to_seconds(node.round_trip)},
+                                 {"this_machine", node.on_this_machine},
+                                 {"container_network", node.container_network},
+                                 {"mac", node.mac},
+                                 {"addresses", std::move(others)}});
+  }
+  return nodes;
+}
+
+int run_discover(Asked asked) {
+  asked.options.timeout = from_seconds(asked.timeout_s);
+  asked.options.discover_all_nodes = !asked.first;
+  const TimePoint began = Clock::now();
+  if (!asked.as_json) {
+    fmt::print("{:<24} {:<12} {:>6} {:>7} {:>6}  {}\n", "ADDRESS", "VERSION", "MODELS", "RTT ms",
+               "AT ms", "WHERE");
+  }
+  const auto found = discovery::discover(asked.options, [&](const DiscoveredNode& node) {
+    if (!asked.as_json) print_row(node, Clock::now() - began);
+  });
+  if (!found) {
+    fmt::print(stderr, "sollol discover: {}\n", found.error().detail);
+    return found.error().kind == ErrorKind::bad_input ? exit_wrong_usage : exit_failed;
+  }
+  if (asked.as_json) {
+    fmt::print("{}\n", json::serialize(to_json(*found)));
+  } else {
+    print_summary(asked, *found);
+  }
+  return found->nodes.empty() ? exit_no_node : exit_done;
+}
+
+}  // namespace
+
+void add_discover_command(CLI::App& root, Action& chosen) {
+  CLI::App* discover = root.add_subcommand("discover", std::string(help));
+  auto asked = std::make_shared<Asked>();
+  discover
+      ->add_option("--subnet", asked->options.subnets,
+                   "Look there and nowhere else: a private network or part of 127.0.0.0/8; repeat "
+                   "for more")
+      ->type_name("NETWORK")
+      ->allow_extra_args(false);
+  discover
+      ->add_option("--port", asked->options.ports,
+                   "Ports to look at; default 11434; repeat for more")
+      ->type_name("PORT")
+      ->allow_extra_args(false);
+  discover
+      ->add_option("--timeout", asked->timeout_s,
+                   "How long an address may take to accept, and again to answer; default 0.5")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.01, 60.0));
+  discover->add_flag("--exclude-localhost", asked->options.exclude_localhost,
+                     "Leave out 127.0.0.1");
+  discover->add_flag("--first", asked->first, "Stop at the first node");
+  discover->add_flag("--verbose", asked->verbose, "Also name what is no Ollama");
+  discover->add_flag("--json", asked->as_json, "Print the nodes as JSON");
+  discover->callback([&chosen, asked] { chosen = [asked] { return run_discover(*asked); }; });
+}
+
+}  // namespace sollol::cli

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "discovery/node_spec.h"
+#include "net/links.h"
+
+namespace sollol::discovery {
+
+/// Where nodes are looked for and how, in the same words wherever discovery can be asked for.
+struct ScanOptions {
+  Duration timeout = std::chrono::milliseconds(500);  // for a connection, and again for an answer
+  std::vector<std::uint16_t> ports = {default_port};
+  std::vector<std::string> subnets;  // these alone; empty: those of this machine's interfaces
+  bool exclude_localhost = false;    // leave out 127.0.0.0/8 and ::1
+  bool auto_resolve_docker = true;  // a container's address becomes the port it has on this machine
+  bool discover_all_nodes = true;   // false: the first is enough
+  std::size_t connects_max = 512;   // at once
+  unsigned connects_per_s = 4000;
+};
+
+/// The widest network of an interface that is scanned without being named: 4,094 addresses.
+inline constexpr unsigned widest_prefix_bits = 20;
+/// Addresses of all subnets that are named.
+inline constexpr std::uint64_t named_addresses_max = 1u << 20;
+
+/// Consecutive IPv4 addresses.
+struct AddressRange {
+  std::uint32_t first = 0;  // in host order
+  std::uint32_t last = 0;   // included
+  std::string network;      // "192.168.1.0/24"
+  std::string source;       // "eth0", "--subnet"
+  friend bool operator==(const AddressRange&, const AddressRange&) = default;
+};
+
+/// What is not scanned, and why.
+struct SkippedRange {
+  std::string network;
+  std::string reason;
+};
+
+/// The addresses to be tried, in order, each once: this machine, the neighbours that the kernel
+/// knows, then range after range.
+struct ScanPlan {
+  std::vector<std::string> first;  // addresses tried before the ranges
+  std::vector<AddressRange> ranges;
+  std::vector<SkippedRange> skipped;
+
+  /// How many addresses there are.
+  std::uint64_t size() const;
+  bool contains(std::string_view ip) const;
+};
+
+/// Hands out a plan's addresses one after the other. No memory for the ranges, however wide.
+class PlanCursor {
+ public:
+  explicit PlanCursor(const ScanPlan& plan);
+  std::optional<std::string> next();
+
+ private:
+  bool seen(std::uint32_t address) const;
+
+  const ScanPlan& plan_;
+  std::unordered_set<std::uint32_t> before_;  // the plan's first addresses
+  std::size_t first_ = 0;
+  std::size_t range_ = 0;
+  std::uint32_t offset_ = 0;
+};
+
+/// What to scan, given this machine's links.
+///
+/// Private ranges of interfaces that are up (RFC 1918, RFC 4193); never public addresses, tunnels
+/// or loopback, unless 127.0.0.0/8 is named. Error: bad_input for a subnet that is none, is public,
+/// or has too many addresses.
+Result<ScanPlan> plan_scan(const net::Links& links, const ScanOptions& options);
+
+}  // namespace sollol::discovery
