@@ -1,0 +1,194 @@
+#include "locality/contention_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+namespace sollol::locality {
+namespace {
+
+Pair ordered(const std::string& a, const std::string& b) { return a < b ? Pair{a, b} : Pair{b, a}; }
+
+/// Which nodes were found to be together.
+class Classes {
+ public:
+  void unite(const std::string& a, const std::string& b) { parent_[root(a)] = root(b); }
+  std::string root(const std::string& node) {
+    auto at = node;
+    for (auto up = parent_.find(at); up != parent_.end() && up->second != at;
+         up = parent_.find(at)) {
+      at = up->second;
+    }
+    return at;
+  }
+
+ private:
+  std::map<std::string, std::string> parent_;
+};
+
+/// What is decided, seen through what was found so far: what holds for one node of a device holds
+/// for all of it, and what two nodes of two machines do not share, none of these machines do.
+struct Decided {
+  Classes devices{}, hosts{};
+  std::set<Pair> between_devices{}, between_hosts{};  // classes that a decided pair leads across
+
+  bool has(const Pair& pair) {
+    const auto across = [&](Classes& classes, const std::set<Pair>& between) {
+      return between.contains(ordered(classes.root(pair.first), classes.root(pair.second)));
+    };
+    return devices.root(pair.first) == devices.root(pair.second) ||
+           across(devices, between_devices) || across(hosts, between_hosts);
+  }
+};
+
+/// Whether more of this pair is worth measuring.
+bool open(const Verdict& verdict) {
+  return verdict.relation == Relation::unknown && verdict.more_samples > 0;
+}
+
+Decided decided(std::span<const Pair> pairs, const Measurements& measurements) {
+  Decided out;
+  std::vector<std::pair<const Pair*, Relation>> apart;
+  for (const auto& pair : pairs) {
+    const auto& [a, b] = pair;
+    const auto relation = measurements.verdict(pair).relation;
+    if (relation == Relation::unknown) continue;
+    if (relation == Relation::same_device) out.devices.unite(a, b);
+    if (relation != Relation::independent) out.hosts.unite(a, b);
+    if (relation != Relation::same_device) apart.emplace_back(&pair, relation);
+  }
+  for (const auto& [pair, relation] : apart) {
+    const auto& [a, b] = *pair;
+    out.between_devices.insert(ordered(out.devices.root(a), out.devices.root(b)));
+    const auto host_a = out.hosts.root(a), host_b = out.hosts.root(b);
+    if (relation == Relation::independent && host_a != host_b)
+      out.between_hosts.insert(ordered(host_a, host_b));
+  }
+  return out;
+}
+
+/// The nodes that show one sign of that kind, for each such sign that only hints. Evidence tells a
+/// sign between its first node and each other.
+std::vector<std::vector<std::size_t>> hinted(const Grouping& grouping, EvidenceKind kind) {
+  std::map<std::pair<std::size_t, std::string_view>, std::vector<std::size_t>> signs;
+  for (const auto& each : grouping.evidence) {
+    if (each.kind != kind || each.standing != Standing::hint) continue;
+    auto& sharers = signs[{each.a, each.text}];
+    if (sharers.empty()) sharers.push_back(each.a);
+    sharers.push_back(each.b);
+  }
+  std::vector<std::vector<std::size_t>> out;
+  for (auto& [sign, sharers] : signs) out.push_back(std::move(sharers));
+  return out;
+}
+
+Probe probe_of(const Pair& pair, const Measurements& measurements) {
+  const auto& [a, b] = pair;
+  const auto beside = std::min(measurements.beside(a, b).size(), measurements.beside(b, a).size());
+  for (const auto& node : {a, b}) {  // as many alone as beside there will be then
+    if (measurements.alone(node).size() < beside + 1) {
+      return {.kind = Probe::Kind::alone, .a = node};
+    }
+  }
+  return {.kind = Probe::Kind::beside, .a = a, .b = b};
+}
+
+}  // namespace
+
+void Measurements::note_alone(const std::string& node, double tokens_per_s) {
+  keep(alone_[node], tokens_per_s);
+}
+
+void Measurements::note_beside(const std::string& node, const std::string& other,
+                               double tokens_per_s) {
+  keep(beside_[{node, other}], tokens_per_s);
+}
+
+void Measurements::forget(const std::string& node) {
+  alone_.erase(node);
+  std::erase_if(beside_, [&](const auto& entry) {
+    return entry.first.first == node || entry.first.second == node;
+  });
+}
+
+void Measurements::keep(std::vector<double>& samples, double rate) const {
+  if (!std::isfinite(rate) || rate <= 0) return;
+  if (samples.size() >= std::max<std::size_t>(rules_.samples_max, 1))
+    samples.erase(samples.begin());
+  samples.push_back(rate);
+}
+
+std::span<const double> Measurements::alone(const std::string& node) const {
+  const auto found = alone_.find(node);
+  return found == alone_.end() ? std::span<const double>{} : found->second;
+}
+
+std::span<const double> Measurements::beside(const std::string& node,
+                                             const std::string& other) const {
+  const auto found = beside_.find({node, other});
+  return found == beside_.end() ? std::span<const double>{} : found->second;
+}
+
+Verdict Measurements::verdict(const Pair& pair) const {
+  const auto& [a, b] = pair;
+  return judge({alone(a), beside(a, b)}, {alone(b), beside(b, a)}, rules_);
+}
+
+std::vector<Pair> suspects(const Grouping& grouping, const ProbeBudget& budget) {
+  std::vector<Pair> out;
+  std::set<Pair> seen;
+  const auto add = [&](std::size_t a, std::size_t b) {
+    if (out.size() >= budget.pairs_max) return;
+    const auto pair = ordered(grouping.names[a], grouping.names[b]);
+    if (seen.insert(pair).second) out.push_back(pair);
+  };
+  const auto known = [&](std::size_t node) {
+    const auto place = grouping.places[node];
+    return grouping.hosts[place.host].devices[place.device].known;
+  };
+  for (const auto& host : grouping.hosts) {
+    for (std::size_t i = 1; i < host.nodes.size() && out.size() < budget.pairs_max; ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        if (!known(host.nodes[i]) || !known(host.nodes[j])) add(host.nodes[j], host.nodes[i]);
+      }
+    }
+  }
+  for (const auto kind : {EvidenceKind::model_store, EvidenceKind::hostname}) {
+    for (const auto& sharers : hinted(grouping, kind)) {
+      for (std::size_t i = 1; i < sharers.size() && out.size() < budget.pairs_max; ++i) {
+        for (std::size_t j = 0; j < i; ++j) {
+          if (grouping.places[sharers[i]].host != grouping.places[sharers[j]].host)
+            add(sharers[j], sharers[i]);
+        }
+      }
+    }
+  }
+  for (const auto& each : grouping.evidence) {
+    if (each.standing == Standing::overruled) add(each.a, each.b);
+  }
+  return out;
+}
+
+std::optional<Probe> next_probe(std::span<const Pair> suspects, const Measurements& measurements,
+                                std::size_t spent, const ProbeBudget& budget) {
+  auto done = decided(suspects, measurements);
+  for (const auto& pair : suspects) {
+    if (done.has(pair) || !open(measurements.verdict(pair))) continue;
+    auto probe = probe_of(pair, measurements);
+    if (spent + probe.requests() > budget.requests_max) return std::nullopt;
+    return probe;
+  }
+  return std::nullopt;
+}
+
+std::vector<Contention> findings(std::span<const Pair> pairs, const Measurements& measurements) {
+  std::vector<Contention> out;
+  for (const auto& pair : pairs) {
+    const auto verdict = measurements.verdict(pair);
+    if (verdict.relation == Relation::unknown) continue;
+    out.push_back({pair.first, pair.second, verdict.relation, verdict.confidence});
+  }
+  return out;
+}
+
+}  // namespace sollol::locality
