@@ -5,9 +5,11 @@
 #include <boost/json.hpp>
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "cli/command.h"
 #include "discovery/discover.h"
+#include "net/listening.h"
 
 namespace sollol::cli {
 
@@ -41,6 +43,11 @@ std::string where(const DiscoveredNode& node) {
   return node.mac.empty() ? "network" : "neighbour " + node.mac;
 }
 
+void print_heading() {
+  fmt::print("{:<24} {:<12} {:>6} {:>7} {:>6}  {}\n", "ADDRESS", "VERSION", "MODELS", "RTT ms",
+             "AT ms", "WHERE");
+}
+
 void print_row(const DiscoveredNode& node, Duration after) {
   fmt::print("{:<24} {:<12} {:>6} {:>7.1f} {:>6.0f}  {}\n", to_string(node.address), node.version,
              node.models.size(), to_seconds(node.round_trip) * 1000, to_seconds(after) * 1000,
@@ -54,9 +61,13 @@ void print_summary(const Asked& asked, const Discovery& found) {
   std::vector<std::string> networks;
   for (const auto& range : found.ranges)
     networks.push_back(fmt::format("{} ({})", range.network, range.source));
-  fmt::print("{} node{} in {:.2f} s; {} addresses tried{}{}\n", found.nodes.size(),
+  const bool named = !asked.options.subnets.empty();
+  fmt::print("{} node{} in {:.2f} s; {} addresses tried: {}{}\n", found.nodes.size(),
              found.nodes.size() == 1 ? "" : "s", to_seconds(found.figures.took),
-             found.figures.tried, networks.empty() ? "" : ": this machine, its neighbours, ",
+             found.figures.tried,
+             named              ? ""
+             : networks.empty() ? "this machine"
+                                : "this machine, its neighbours, ",
              fmt::join(networks, ", "));
   for (const auto& skipped : found.skipped)
     fmt::print("  not scanned: {}: {}\n", skipped.network, skipped.reason);
@@ -104,12 +115,11 @@ json::array to_json(const Discovery& found) {
 int run_discover(Asked asked) {
   asked.options.timeout = from_seconds(asked.timeout_s);
   asked.options.discover_all_nodes = !asked.first;
+  net::raise_descriptor_limit();
   const TimePoint began = Clock::now();
-  if (!asked.as_json) {
-    fmt::print("{:<24} {:<12} {:>6} {:>7} {:>6}  {}\n", "ADDRESS", "VERSION", "MODELS", "RTT ms",
-               "AT ms", "WHERE");
-  }
+  bool headed = asked.as_json;
   const auto found = discovery::discover(asked.options, [&](const DiscoveredNode& node) {
+    if (!std::exchange(headed, true)) print_heading();
     if (!asked.as_json) print_row(node, Clock::now() - began);
   });
   if (!found) {

@@ -2,7 +2,6 @@
 #include <fmt/ranges.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
 
 #include <cstdio>
 #include <memory>
@@ -19,6 +18,7 @@
 #include "gateway/gateway.h"
 #include "gateway/nodes.h"
 #include "net/address.h"
+#include "net/listening.h"
 #include "sim/demo.h"
 #include "sim/fleet.h"
 
@@ -79,14 +79,6 @@ void print_banner(const std::string& url, const std::vector<discovery::NodeSpec>
       "blue?\"}}'\n",
       url, model);
   std::fflush(stdout);
-}
-
-/// Every stream takes two descriptors; the soft limit of most systems is 1,024.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int fail(const Error& error) {
@@ -196,7 +188,7 @@ int run_up(const UpArguments& arguments, const LoadOptions& load) {
   say_all(plan->mistakes);
   if (!plan->file.empty()) spdlog::info("settings from {}", plan->file);
   block_signals();
-  raise_descriptor_limit();
+  net::raise_descriptor_limit();
   std::unique_ptr<sim::Fleet> demo;
   std::vector<discovery::NodeSpec> simulated;
   if (arguments.demo && plan->nodes.empty()) {

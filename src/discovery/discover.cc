@@ -23,6 +23,7 @@ Result<Discovery> discover(const ScanOptions& options,
   net::TcpConnector connector(context, scheduler);
   const auto take = [&](Found found) {
     if (found.what != Found::What::node) return result.others.push_back(std::move(found));
+    if (collector.lacks_mac(found.address.ip)) collector.set_neighbours(net::read_neighbours());
     const auto [outcome, index] = collector.add(std::move(found));
     if (outcome == NodeCollector::Outcome::another && on_node) on_node(collector.nodes()[index]);
   };

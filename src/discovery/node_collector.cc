@@ -37,6 +37,14 @@ bool is_loopback(const std::string& ip) { return ip == "::1" || ip.starts_with("
 NodeCollector::NodeCollector(net::Links links, std::vector<Address> listeners)
     : links_(std::move(links)), listeners_(std::move(listeners)) {}
 
+bool NodeCollector::lacks_mac(const std::string& ip) const {
+  return !links_.is_own(ip) && links_.mac_of(ip).empty() && network_of(ip) != ip;
+}
+
+void NodeCollector::set_neighbours(std::vector<net::Neighbour> neighbours) {
+  links_.neighbours = std::move(neighbours);
+}
+
 std::pair<NodeCollector::Outcome, std::size_t> NodeCollector::add(Found found) {
   DiscoveredNode fresh = describe(std::move(found));
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
@@ -63,6 +71,7 @@ std::pair<NodeCollector::Outcome, std::size_t> NodeCollector::add(Found found) {
 }
 
 DiscoveredNode NodeCollector::describe(Found found) const {
+  std::string mac(links_.mac_of(found.address.ip));
   DiscoveredNode node{.address = std::move(found.address),
                       .others = {},
                       .same = {},
@@ -70,7 +79,7 @@ DiscoveredNode NodeCollector::describe(Found found) const {
                       .models = std::move(found.models),
                       .loaded = std::move(found.loaded),
                       .container_network = {},
-                      .mac = std::string(links_.mac_of(found.address.ip)),
+                      .mac = std::move(mac),
                       .round_trip = found.round_trip};
   const std::string& ip = node.address.ip;
   if (!links_.is_own(ip)) {

@@ -37,6 +37,11 @@ class NodeCollector {
   /// `listeners`: what this machine listens on (`net::read_listeners`).
   NodeCollector(net::Links links, std::vector<Address> listeners);
 
+  /// Whether the MAC address at this address is still to be asked for.
+  bool lacks_mac(const std::string& ip) const;
+  /// What the kernel has learnt since, from the connections themselves.
+  void set_neighbours(std::vector<net::Neighbour> neighbours);
+
   enum class Outcome : std::uint8_t { another, known };
   /// Takes in a node that was found; the index of the node that it is.
   std::pair<Outcome, std::size_t> add(Found found);

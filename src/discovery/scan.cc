@@ -9,6 +9,7 @@
 
 #include "net/event.h"
 #include "net/http_call.h"
+#include "net/listening.h"
 
 namespace sollol::discovery {
 
@@ -22,6 +23,7 @@ constexpr std::size_t page_max = 64u << 10;
 constexpr Duration pause_when_full = std::chrono::milliseconds(10);  // no descriptor was left
 constexpr unsigned tries_when_full = 100;
 constexpr std::size_t says_max = 60;
+constexpr std::size_t started_in_a_row = 32;
 
 /// One scan under way; its tries hold it.
 struct Work : std::enable_shared_from_this<Work> {
@@ -34,7 +36,9 @@ struct Work : std::enable_shared_from_this<Work> {
         options(std::move(o)),
         on_found(std::move(f)),
         changed(c),
-        began(s.now()) {}
+        began(s.now()),
+        tries_max(std::clamp<std::size_t>(options.addresses_max * options.ports.size(), 1,
+                                          std::max<std::size_t>(net::descriptors_max() / 2, 1))) {}
 
   asio::io_context& context;
   net::Scheduler& scheduler;
@@ -45,6 +49,7 @@ struct Work : std::enable_shared_from_this<Work> {
   net::HttpScratch scratch;
   net::Event changed;
   const TimePoint began;
+  const std::size_t tries_max;  // at once
   ScanFigures figures;
   std::size_t under_way = 0;
   bool enough = false;
@@ -91,18 +96,22 @@ net::Task<ScanFigures> Work::run() {
 
 /// Starts one try once there is room for it.
 net::Task<void> Work::begin(Address at) {
-  while (under_way >= options.connects_max && !enough) {
+  while (under_way >= tries_max && !enough) {
     auto waiting = changed.wait();
     co_await std::move(waiting);
   }
-  const auto beyond_burst =
-      static_cast<double>(figures.tried) - static_cast<double>(options.connects_max);
+  const auto beyond_burst = static_cast<double>(figures.tried) - static_cast<double>(tries_max);
   const TimePoint due = began + from_seconds(std::max(0.0, beyond_burst) / options.connects_per_s);
   if (due > scheduler.now()) {
     auto pause = scheduler.sleep_until(due);
     co_await std::move(pause);
   }
   if (enough) co_return;
+  // What has been found is told before the rest is tried.
+  if (figures.tried % started_in_a_row == started_in_a_row - 1) {
+    auto others_first = asio::post(context, net::use_task);
+    co_await std::move(others_first);
+  }
   ++figures.tried;
   ++under_way;
   asio::co_spawn(context, attempt(std::move(at)), [self = shared_from_this()](std::exception_ptr) {

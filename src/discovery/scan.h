@@ -27,7 +27,7 @@ struct Found {
   std::vector<api::ModelEntry> models = {};  // of a node
   // Of a node; nothing when it did not say in time, as it may not while it loads.
   std::optional<std::vector<api::LoadedModel>> loaded = {};
-  std::string says = {};       // other: who it is, as far as it tells
+  std::string says = {};  // other: who it is, as far as it tells
   Duration round_trip{};  // of the connection
   Duration after{};       // since the scan began
 };
@@ -48,9 +48,10 @@ using OnFound = std::function<void(Found)>;
 /// Tries every address of the plan at every port: a connection, then what Ollama alone answers.
 ///
 /// This machine's own addresses come before loopback, so that a node of this machine is known by an
-/// address that others can use. At most `connects_max` tries at once; beyond a first burst of as
-/// many, `connects_per_s`. Runs on the context's thread, for the time-out and as long again where
-/// somebody accepts and keeps silent, as often as the tries do not fit at once.
+/// address that others can use. At most `addresses_max` addresses at once, and half of the
+/// descriptors; beyond a first burst of as many, `connects_per_s`. Runs on the context's thread,
+/// for the time-out and as long again where somebody accepts and keeps silent, as often as the
+/// tries do not fit at once.
 net::Task<ScanFigures> scan(net::asio::io_context& context, net::Scheduler& scheduler,
                             net::Connector& connector, ScanPlan plan, ScanOptions options,
                             OnFound on_found);

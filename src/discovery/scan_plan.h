@@ -22,8 +22,9 @@ struct ScanOptions {
   bool exclude_localhost = false;    // leave out 127.0.0.0/8 and ::1
   bool auto_resolve_docker = true;  // a container's address becomes the port it has on this machine
   bool discover_all_nodes = true;   // false: the first is enough
-  std::size_t connects_max = 512;   // at once
-  unsigned connects_per_s = 4000;
+  std::size_t addresses_max = 1000;  // tried at once: the kernel keeps 1,024 neighbours that it
+                                     // looks for (neigh/default/gc_thresh3)
+  unsigned connects_per_s = 4000;    // beyond a first burst
 };
 
 /// The widest network of an interface that is scanned without being named: 4,094 addresses.

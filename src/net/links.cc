@@ -139,7 +139,7 @@ std::vector<OwnAddress> read_addresses(nl_cache* cache) {
   return addresses;
 }
 
-std::vector<Neighbour> read_neighbours(nl_cache* cache, const std::set<std::string>& routers) {
+std::vector<Neighbour> neighbours_in(nl_cache* cache, const std::set<std::string>& routers) {
   constexpr int useless = NUD_FAILED | NUD_INCOMPLETE | NUD_NOARP | NUD_NONE;
   std::vector<Neighbour> neighbours;
   for_each(cache, [&](nl_object* object) {
@@ -179,7 +179,7 @@ Result<Links> read_links() {
   const Cache neighbours(raw);
   return Links{.interfaces = read_interfaces(links.get()),
                .addresses = read_addresses(addresses.get()),
-               .neighbours = read_neighbours(neighbours.get(), gateways(socket.get()))};
+               .neighbours = neighbours_in(neighbours.get(), gateways(socket.get()))};
 }
 
 namespace {
@@ -221,6 +221,15 @@ std::vector<Address> read_listeners() {
   read_listeners("/proc/self/net/tcp", listeners);
   read_listeners("/proc/self/net/tcp6", listeners);
   return listeners;
+}
+
+std::vector<Neighbour> read_neighbours() {
+  const Socket socket(nl_socket_alloc());
+  nl_cache* raw = nullptr;
+  if (nl_connect(socket.get(), NETLINK_ROUTE) < 0) return {};
+  if (rtnl_neigh_alloc_cache(socket.get(), &raw) < 0) return {};
+  const Cache cache(raw);
+  return neighbours_in(cache.get(), gateways(socket.get()));
 }
 
 const Interface* Links::interface(unsigned index) const {

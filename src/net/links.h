@@ -62,6 +62,9 @@ struct Links {
 /// tell (/proc/self/net/tcp, tcp6).
 std::vector<Address> read_listeners();
 
+/// Who is known on our links at present; empty where the system does not tell.
+std::vector<Neighbour> read_neighbours();
+
 /// Asks the kernel (rtnetlink). Takes some milliseconds at most. Error: refused, with the system's
 /// reason.
 Result<Links> read_links();

@@ -36,5 +36,8 @@ Address listening_address(int descriptor);
 
 /// How many descriptors this process may have open.
 std::size_t descriptors_max() noexcept;
+/// Raises it as far as the system lets this process: the soft limit of most is 1,024, and every
+/// stream takes two.
+void raise_descriptor_limit() noexcept;
 
 }  // namespace sollol::net

@@ -70,6 +70,7 @@ void visit_fields(NodeSpec& node, Visitor&& visit) {
   visit("network_delay", node.network_delay);
   visit("pull_rate", RateField{node.pull_bytes_per_s});
   visit("utc_offset_minutes", node.utc_offset_minutes);
+  visit("store", node.store);
   visit("version", node.version);
   visit("faults", node.faults);
 }

@@ -72,6 +72,16 @@ class InFlight {
   bool done_ = false;
 };
 
+/// When a node's models were put there: the same moment for all nodes of one store, in whatever
+/// process they are.
+WallTime filled_at(const std::string& store) {
+  if (store.empty()) return std::chrono::system_clock::now();
+  constexpr auto some_day = std::chrono::sys_days{std::chrono::year{2026} / 1 / 1};
+  constexpr std::uint64_t nanoseconds_of_a_day = 86'400'000'000'000;
+  return some_day +
+         std::chrono::nanoseconds{std::hash<std::string>{}(store) % nanoseconds_of_a_day};
+}
+
 }  // namespace
 
 NodeServer::NodeServer(asio::io_context& io, NodeSpec spec, Shared shared,
@@ -84,7 +94,7 @@ NodeServer::NodeServer(asio::io_context& io, NodeSpec spec, Shared shared,
       node_{spec_, shared.clock, recorder_, shared.catalogue, {}, {}, make_live()},
       endpoint_(endpoint_of(spec_.address)),
       acceptor_(io) {
-  const auto now = std::chrono::system_clock::now();
+  const auto now = filled_at(spec_.store);
   auto age = std::chrono::hours{24};  // the first of the list is the newest
   for (const auto& model : spec_.models) {
     node_.store.put(model, now - age);

@@ -103,6 +103,7 @@ struct NodeSpec {
   Duration network_delay{};    // added before each answer
   double pull_bytes_per_s = 100e6;
   int utc_offset_minutes = 0;  // of `modified_at` and `expires_at`
+  std::string store{};  // nodes that name the same one list their models as changed at one moment
   std::string version = "0.33.0";
   std::vector<FaultSpec> faults{};
 };
