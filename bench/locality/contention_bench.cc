@@ -205,17 +205,19 @@ void measure(SimFleet& fleet, std::uint64_t seed, Tally& tally) {
                seed, verdict.a, verdict.b, static_cast<int>(verdict.relation),
                static_cast<int>(want), got.slowdown, got.confidence);
   }
+  bool all_known = true;
   for (const auto& pair : pairs) {
     const auto verdict = measurements.verdict(pair);
     const auto beside = measurements.beside(pair.first, pair.second).size();
     if (beside == 0) continue;
     tally.by_pair.push_back(2 * beside);
     if (verdict.relation != Relation::unknown || verdict.more_samples > 0) continue;
+    all_known = false;
     ++tally.undecided;  // given up, not found to follow from others
-    fmt::print("problem: seed {}: {} and {}: undecided, slowdown {:.3f}, {:.4f}, {} samples\n",
-               seed, pair.first, pair.second, verdict.slowdown, verdict.confidence, beside);
+    fmt::print("unknown: seed {}: {} and {}: slowdown {:.3f}, {:.4f}, {} samples\n", seed,
+               pair.first, pair.second, verdict.slowdown, verdict.confidence, beside);
   }
-  if (!grouped_right(fleet, group(facts, verdicts))) {
+  if (all_known && !grouped_right(fleet, group(facts, verdicts))) {
     ++tally.wrong_groupings;
     fmt::print("problem: seed {}: not grouped as it is\n", seed);
   }
@@ -234,7 +236,7 @@ struct Set {
 constexpr Set sets[] = {
     {"exact", {0, 0, 1, 0}},
     {"noise 1 %", {0.01, 0, 1, 0}},
-    {"noise 2 %, drift 2 %", {0.02, 0, 1, 0.02}},
+    {"noise 2 %, drift 5 %", {0.02, 0, 1, 0.05}},
     {"noise 3 %, outliers 5 %", {0.03, 0.05, 1.3, 0}},
     {"noise 4 %, outliers 5 %, drift 2 %", {0.04, 0.05, 1.3, 0.02}, true},
 };

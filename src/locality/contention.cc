@@ -120,6 +120,22 @@ std::size_t more_needed(const Estimate& estimate, std::size_t nodes, std::size_t
   return static_cast<std::size_t>(std::clamp(more, 1.0, room));
 }
 
+/// What shares slows both, and a neighbour's work makes nobody faster: else foreign work was
+/// measured.
+bool plausible(Relation relation, const Verdict& verdict, std::span<const Slowdown> slowdowns,
+               const ContentionRules& rules) {
+  const auto [least, most] = std::ranges::minmax(slowdowns, {}, &Slowdown::log);
+  switch (relation) {
+    case Relation::same_device:
+      return least.log >= std::log(rules.host_slowdown);
+    case Relation::same_host:
+      return least.log >= 0;
+    default:
+      return verdict.slowdown * rules.host_slowdown > 1 &&
+             most.log < std::log(rules.device_slowdown);
+  }
+}
+
 std::size_t missing(const NodeRates& rates, std::size_t least) {
   return least - std::min(least, std::min(rates.alone.size(), rates.beside.size()));
 }
@@ -149,15 +165,16 @@ Verdict judge(const NodeRates& a, const NodeRates& b, const ContentionRules& rul
   out.same_device = 1 - below_bound(rules.device_slowdown);
   out.same_host = std::max(0.0, 1 - out.independent - out.same_device);
   out.confidence = std::max({out.independent, out.same_host, out.same_device});
-  if (out.confidence < rules.confidence) {
-    const auto have = std::max(std::min(a.alone.size(), a.beside.size()),
-                               std::min(b.alone.size(), b.beside.size()));
-    out.more_samples = more_needed(estimate, slowdowns.size(), have, rules);
-  } else if (out.confidence == out.independent) {
-    out.relation = Relation::independent;
-  } else {
-    out.relation = out.confidence == out.same_device ? Relation::same_device : Relation::same_host;
+  const auto likeliest = out.confidence == out.independent   ? Relation::independent
+                         : out.confidence == out.same_device ? Relation::same_device
+                                                             : Relation::same_host;
+  if (out.confidence >= rules.confidence && plausible(likeliest, out, slowdowns, rules)) {
+    out.relation = likeliest;
+    return out;
   }
+  const auto have = std::max(std::min(a.alone.size(), a.beside.size()),
+                             std::min(b.alone.size(), b.beside.size()));
+  out.more_samples = more_needed(estimate, slowdowns.size(), have, rules);
   return out;
 }
 

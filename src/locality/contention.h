@@ -48,7 +48,8 @@ struct Verdict {
 /// and Rousseeuw (1992), and moderated by `noise` as if it had been seen in four more (as in Smyth
 /// 2004). The standard error is that of a median-like estimate, sigma^2 (1/n + 1/m) pi/3. The
 /// likelihood that the slowdown lies between two bounds is Student's t, through Wallace's normal
-/// approximation (1959).
+/// approximation (1959). Foreign work at a node looks like contention of one side; so no verdict
+/// of sharing comes while one of two measured nodes is not slowed.
 ///
 /// Pure; rates that are not positive numbers are passed over, only the last `samples_max` of each
 /// list count. O(samples^2). Any thread.

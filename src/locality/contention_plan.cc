@@ -85,10 +85,11 @@ std::vector<std::vector<std::size_t>> hinted(const Grouping& grouping, EvidenceK
 Probe probe_of(const Pair& pair, const Measurements& measurements) {
   const auto& [a, b] = pair;
   const auto beside = std::min(measurements.beside(a, b).size(), measurements.beside(b, a).size());
+  const auto least = measurements.rules().samples_min;
   for (const auto& node : {a, b}) {  // as many alone as beside there will be then
-    if (measurements.alone(node).size() < beside + 1) {
-      return {.kind = Probe::Kind::alone, .a = node};
-    }
+    const bool enough = beside < least ? measurements.alone(node).size() > beside
+                                       : measurements.fresh(node, pair) + least > beside;
+    if (!enough) return {.kind = Probe::Kind::alone, .a = node};
   }
   return {.kind = Probe::Kind::beside, .a = a, .b = b};
 }
@@ -111,27 +112,45 @@ void Measurements::forget(const std::string& node) {
   });
 }
 
-void Measurements::keep(std::vector<double>& samples, double rate) const {
+void Measurements::keep(Samples& samples, double rate) {
   if (!std::isfinite(rate) || rate <= 0) return;
-  if (samples.size() >= std::max<std::size_t>(rules_.samples_max, 1))
-    samples.erase(samples.begin());
-  samples.push_back(rate);
+  if (samples.rates.size() >= std::max<std::size_t>(rules_.samples_max, 1)) {
+    samples.rates.erase(samples.rates.begin());
+    samples.when.erase(samples.when.begin());
+  }
+  samples.rates.push_back(rate);
+  samples.when.push_back(++noted_);
 }
 
 std::span<const double> Measurements::alone(const std::string& node) const {
   const auto found = alone_.find(node);
-  return found == alone_.end() ? std::span<const double>{} : found->second;
+  return found == alone_.end() ? std::span<const double>{} : found->second.rates;
 }
 
 std::span<const double> Measurements::beside(const std::string& node,
                                              const std::string& other) const {
   const auto found = beside_.find({node, other});
-  return found == beside_.end() ? std::span<const double>{} : found->second;
+  return found == beside_.end() ? std::span<const double>{} : found->second.rates;
+}
+
+std::size_t Measurements::fresh(const std::string& node, const Pair& pair) const {
+  const auto alone = alone_.find(node);
+  const auto& other = node == pair.first ? pair.second : pair.first;
+  const auto beside = beside_.find({node, other});
+  if (alone == alone_.end() || beside == beside_.end() || beside->second.when.empty()) return 0;
+  const auto& when = alone->second.when;
+  return static_cast<std::size_t>(when.end() -
+                                  std::ranges::upper_bound(when, beside->second.when.front()));
 }
 
 Verdict Measurements::verdict(const Pair& pair) const {
-  const auto& [a, b] = pair;
-  return judge({alone(a), beside(a, b)}, {alone(b), beside(b, a)}, rules_);
+  const auto rates = [&](const std::string& node, const std::string& other) {
+    const auto all = alone(node);
+    const auto new_ones = fresh(node, pair);
+    const auto wanted = new_ones < rules_.samples_min ? all.size() : new_ones + rules_.samples_min;
+    return NodeRates{all.last(std::min(all.size(), wanted)), beside(node, other)};
+  };
+  return judge(rates(pair.first, pair.second), rates(pair.second, pair.first), rules_);
 }
 
 std::vector<Pair> suspects(const Grouping& grouping, const ProbeBudget& budget) {
@@ -142,14 +161,17 @@ std::vector<Pair> suspects(const Grouping& grouping, const ProbeBudget& budget) 
     const auto pair = ordered(grouping.names[a], grouping.names[b]);
     if (seen.insert(pair).second) out.push_back(pair);
   };
-  const auto known = [&](std::size_t node) {
-    const auto place = grouping.places[node];
-    return grouping.hosts[place.host].devices[place.device].known;
-  };
   for (const auto& host : grouping.hosts) {
-    for (std::size_t i = 1; i < host.nodes.size() && out.size() < budget.pairs_max; ++i) {
+    std::vector<std::pair<std::size_t, bool>> nodes;  // one of each known device, and all others
+    for (const auto& device : host.devices) {
+      for (const auto node : device.nodes) {
+        nodes.emplace_back(node, device.known);
+        if (device.known) break;
+      }
+    }
+    for (std::size_t i = 1; i < nodes.size() && out.size() < budget.pairs_max; ++i) {
       for (std::size_t j = 0; j < i; ++j) {
-        if (!known(host.nodes[i]) || !known(host.nodes[j])) add(host.nodes[j], host.nodes[i]);
+        if (!nodes[i].second || !nodes[j].second) add(nodes[j].first, nodes[i].first);
       }
     }
   }

@@ -33,15 +33,24 @@ class Measurements {
 
   std::span<const double> alone(const std::string& node) const;
   std::span<const double> beside(const std::string& node, const std::string& other) const;
+  /// How many of alone(node) came after the first that is kept of the two beside each other.
+  std::size_t fresh(const std::string& node, const Pair& pair) const;
+  /// Once enough of a node's rates alone were taken along with the pair's, those and a few before
+  /// count: what drifted in the meantime is no slowdown.
   Verdict verdict(const Pair& pair) const;
   const ContentionRules& rules() const { return rules_; }
 
  private:
-  void keep(std::vector<double>& samples, double rate) const;
+  struct Samples {
+    std::vector<double> rates{};
+    std::vector<std::uint64_t> when{};  // in the order of all samples
+  };
+  void keep(Samples& samples, double rate);
 
   ContentionRules rules_;
-  std::map<std::string, std::vector<double>> alone_;
-  std::map<std::pair<std::string, std::string>, std::vector<double>> beside_;
+  std::uint64_t noted_ = 0;
+  std::map<std::string, Samples> alone_;
+  std::map<std::pair<std::string, std::string>, Samples> beside_;
 };
 
 /// The next thing to measure: one short request at `a` with its neighbours idle, or one at each of
@@ -66,9 +75,10 @@ std::vector<Pair> suspects(const Grouping& grouping, const ProbeBudget& budget =
 /// What to measure next; nullopt: all that can be decided is, or the budget is spent.
 ///
 /// Pair after pair; alone and beside in turn, so that a slow drift meets both alike. A node's rates
-/// alone serve all its pairs. A pair is left out when it follows from others: two nodes of one
-/// device are the same to every third, and so are two of one machine to what was found elsewhere.
-/// `spent` is what this measurement has cost so far.
+/// alone serve all its pairs, until one is hard to decide: then they are taken anew. A pair is left
+/// out when it follows from others: two nodes of one device are the same to every third, and so are
+/// two of one machine to what was found elsewhere. `spent` is what this measurement has cost so
+/// far.
 std::optional<Probe> next_probe(std::span<const Pair> suspects, const Measurements& measurements,
                                 std::size_t spent, const ProbeBudget& budget = {});
 

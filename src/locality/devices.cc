@@ -167,11 +167,14 @@ std::vector<std::size_t> independent_of(const View& view, const Host& host, cons
 /// What is known of two devices: independent when some pair across is, and none is known to share.
 void compare_groups(View& view, const std::vector<Host>& hosts, const Joiner& joiner,
                     const std::set<std::size_t>& told) {
+  std::map<std::size_t, std::size_t> size;
+  for (const auto node : told) ++size[joiner.root(node)];
   for (const auto& host : hosts) {
     for (const auto a : host.nodes) {
       if (!told.contains(a)) continue;
       for (const auto b : host.nodes) {
         if (b >= a || !told.contains(b) || joiner.root(a) == joiner.root(b)) continue;
+        if (size[joiner.root(a)] + size[joiner.root(b)] == 2) continue;  // the pair says it all
         auto& known = view.groups[std::minmax({joiner.root(a), joiner.root(b)})];
         const auto pair = pair_of(view, a, b);
         if (pair == Pair::shared) known = Pair::shared;

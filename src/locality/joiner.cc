@@ -91,9 +91,12 @@ std::optional<Joiner::Conflict> Joiner::conflict_of(const Labels& labels,
     if (!labels.of[root].empty()) different.emplace(labels.of[root], root);
   }
   const auto index = static_cast<std::size_t>(&labels - labels_.data());
-  const auto labelled = [&](std::size_t root) {
-    return *std::ranges::find_if(
-        members_[root], [&](std::size_t node) { return !own_labels_[index][node].empty(); });
+  const auto labelled = [&](std::size_t root) {  // the least node that has a label of its own
+    auto least = parent_.size();
+    for (const auto node : members_[root]) {
+      if (node < least && !own_labels_[index][node].empty()) least = node;
+    }
+    return least;
   };
   for (auto a = different.begin(); a != different.end(); ++a) {
     for (auto b = std::next(a); b != different.end(); ++b) {
@@ -150,9 +153,7 @@ void Joiner::unite(std::size_t a, std::size_t b) {
   const auto [low, high] = std::minmax({root(a), root(b)});  // by value
   if (low == high) return;
   for (const auto node : members_[high]) parent_[node] = low;
-  std::vector<std::size_t> both(members_[low].size() + members_[high].size());
-  std::ranges::merge(members_[low], members_[high], both.begin());
-  members_[low] = std::move(both);
+  members_[low].insert(members_[low].end(), members_[high].begin(), members_[high].end());
   members_[high].clear();
   for (auto& labels : labels_) labels.of[low].merge(labels.of[high]);
 }

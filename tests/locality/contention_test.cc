@@ -37,7 +37,6 @@ TEST_P(Judge, TellsTheRelation) {
   const auto got = judge({row.a_alone, row.a_beside}, {row.b_alone, row.b_beside});
   EXPECT_EQ(got.relation, row.want) << got.slowdown << " with " << got.confidence;
   EXPECT_NEAR(got.independent + got.same_host + got.same_device, 1, 1e-9);
-  EXPECT_EQ(got.relation != Relation::unknown, got.confidence >= ContentionRules{}.confidence);
 }
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
@@ -75,6 +74,18 @@ INSTANTIATE_TEST_SUITE_P(
                   Relation::same_device},
         JudgeCase{
             "not_numbers", {50, nan, 50, 0, 50, -1}, {50, 50, nan}, {}, {}, Relation::unknown},
+        JudgeCase{"faster_beside_another",
+                  {25, 25, 25, 25},
+                  {50, 50, 50, 50},
+                  {9, 9, 9, 9},
+                  {9, 9, 9, 9},
+                  Relation::unknown},
+        JudgeCase{"foreign_work_at_one_of_two",
+                  {50, 50, 50, 50},
+                  {15, 15, 15, 15},
+                  {9, 9, 9, 9},
+                  {9, 9, 9, 9},
+                  Relation::unknown},
         JudgeCase{"wild",
                   {50, 20, 90, 10},
                   {30, 60, 10, 80},

@@ -49,6 +49,13 @@ TEST(Suspects, AreNotNodesWithoutASignOrWithKnownDevices) {
   EXPECT_TRUE(suspects(group(facts, {})).empty());
 }
 
+TEST(Suspects, AreOneNodeOfEachKnownDeviceAndAllOthers) {
+  std::vector facts{at("a", "10.0.0.2"), at("b", "10.0.0.2"), at("c", "10.0.0.2"),
+                    at("d", "10.0.0.2")};
+  const std::vector<Contention> known{{"a", "b", Relation::same_device, 0.99}};
+  EXPECT_EQ(suspects(group(facts, known)), (std::vector<Pair>{{"a", "c"}, {"a", "d"}, {"c", "d"}}));
+}
+
 TEST(Suspects, AreBounded) {
   EXPECT_EQ(suspects(on_one_machine(100), {.pairs_max = 10}).size(), 10u);
 }
