@@ -21,5 +21,7 @@ void add_status_command(CLI::App& root, Action& chosen);
 void add_run_command(CLI::App& root, Action& chosen);
 void add_keys_command(CLI::App& root, Action& chosen);
 void add_import_command(CLI::App& root, Action& chosen);
+void add_agent_command(CLI::App& root, Action& chosen);
+void add_multi_gpu_command(CLI::App& root, Action& chosen);
 
 }  // namespace sollol::cli

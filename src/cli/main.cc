@@ -58,6 +58,8 @@ int main(int argc, char** argv) {
   add_run_command(app, chosen);
   add_keys_command(app, chosen);
   add_import_command(app, chosen);
+  add_agent_command(app, chosen);
+  add_multi_gpu_command(app, chosen);
   add_sim_command(app, chosen);
   try {
     app.parse(argc, argv);
