@@ -199,7 +199,7 @@ INSTANTIATE_TEST_SUITE_P(
         ReplyCase{"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", ErrorKind::not_found},
         ReplyCase{"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", ErrorKind::bad_reply},
         ReplyCase{"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", ErrorKind::bad_reply},
-        ReplyCase{"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{", ErrorKind::reset},
+        ReplyCase{"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{", ErrorKind::bad_reply},
         ReplyCase{"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + std::string(2000000, ' '),
                   ErrorKind::overloaded},
         ReplyCase{"SSH-2.0-x\r\n\r\n", ErrorKind::bad_reply}));
