@@ -261,6 +261,18 @@ Result<AgentReport> parse_report(std::string_view text, const ReportLimits& limi
   return report;
 }
 
+const LocalNode* find_node(const AgentReport& report, std::uint16_t port) {
+  const auto at_port = [port](const LocalNode& node) {
+    return node.port == port && port != 0 && !node.own_network;
+  };
+  const auto found = std::ranges::find_if(report.nodes, at_port);
+  return found == report.nodes.end() ? nullptr : &*found;
+}
+
+const std::vector<std::string>& devices_of(const LocalNode& node) {
+  return node.gpus_known ? node.gpus : node.gpus_in_use;
+}
+
 std::string to_text(const AgentReport& report) {
   const auto& machine = report.machine;
   auto text = fmt::format("machine  {}  {}, {} cores, {:.1f} of {:.1f} GiB free\n",

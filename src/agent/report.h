@@ -84,6 +84,14 @@ struct AgentReport {
   friend bool operator==(const AgentReport&, const AgentReport&) = default;
 };
 
+/// The server that listens at a port of the machine itself, or null: one inside a container is
+/// none, since its port is not the machine's.
+const LocalNode* find_node(const AgentReport& report, std::uint16_t port);
+
+/// The GPUs that a node works with as far as told: those that it may use, else those that it uses
+/// now.
+const std::vector<std::string>& devices_of(const LocalNode& node);
+
 /// Bounds of a report that came over the network; what goes beyond them is dropped.
 struct ReportLimits {
   std::size_t bytes_max = 1 << 20;

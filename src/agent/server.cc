@@ -13,6 +13,7 @@
 #include "http/head.h"
 #include "net/address.h"
 #include "net/buffer.h"
+#include "net/listening.h"
 #include "net/network.h"
 #include "net/stream.h"
 #include "net/tcp.h"
@@ -200,6 +201,9 @@ Result<std::unique_ptr<Server>> Server::open(asio::io_context& context, net::Sch
                               "SOLLOL_AGENT_TOKEN; or listen at 127.0.0.1",
                               to_string(options.at))));
   }
+  // Listeners share their port: a second agent would silently take half of the questions.
+  if (const auto unused = net::check_unused(options.at); !unused)
+    return std::unexpected(unused.error());
   auto listener = net::TcpListener::open(context, options.at);
   if (!listener) return std::unexpected(listener.error());
   auto impl = std::make_shared<Impl>(scheduler, std::move(options), std::move(report),

@@ -109,6 +109,20 @@ TEST(Report, AnyBytesAreTakenOrRefused) {
   });
 }
 
+TEST(Report, NamesTheNodeAtAPortAndItsDevices) {
+  AgentReport report;
+  report.nodes = {
+      {.pid = 1, .port = 11434, .own_network = true},
+      {.pid = 2, .port = 11434, .gpus_known = true, .gpus = {"a"}, .gpus_in_use = {"b"}},
+      {.pid = 3, .port = 0, .gpus_in_use = {"b"}}};
+  ASSERT_NE(find_node(report, 11434), nullptr);
+  EXPECT_EQ(find_node(report, 11434)->pid, 2u);
+  EXPECT_EQ(find_node(report, 0), nullptr);
+  EXPECT_EQ(find_node(report, 80), nullptr);
+  EXPECT_EQ(devices_of(report.nodes[1]), std::vector<std::string>{"a"});
+  EXPECT_EQ(devices_of(report.nodes[2]), std::vector<std::string>{"b"});
+}
+
 TEST(Report, ReadsAsText) {
   const auto text = to_text(full());
   EXPECT_TRUE(text.contains("GPU-1")) << text;

@@ -110,6 +110,15 @@ TEST(AgentServer, DoesNotListenBeyondThisMachineWithoutAToken) {
   }
 }
 
+TEST(AgentServer, DoesNotShareAPort) {
+  Serving at;
+  const auto second =
+      Server::open(at.loop.context, at.loop.scheduler, {.at = at.server->address(), .token = token},
+                   [] { return std::string(); });
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().kind, ErrorKind::refused);
+}
+
 TEST(AgentServer, AnswersOtherPathsAndMethods) {
   Serving at;
   EXPECT_TRUE(at.talk(get("/")).ends_with("SOLLOL agent\n"));
