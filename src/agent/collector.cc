@@ -29,8 +29,8 @@ void attribute_processes(const ProcessTable& table, Gpu& gpu) {
     busy_told = busy_told && process.utilisation.has_value();
   }
   if (memory_told) gpu.foreign_memory = memory;
-  if (!others)
-    gpu.foreign_utilisation = 0;
+  if (!others || gpu.utilisation == 0)
+    gpu.foreign_utilisation = 0;  // drivers keep no samples of processes that rest
   else if (busy_told)
     gpu.foreign_utilisation = std::min(busy, 100u);
   else if (!ours)

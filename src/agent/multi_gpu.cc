@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <set>
+#include <utility>
 
 namespace sollol::agent {
 namespace {
@@ -23,8 +24,9 @@ std::string bracketed(const std::string& host) {
 }
 
 std::string unit_text(const Gpu& gpu, std::uint16_t port, const MultiGpuOptions& options) {
-  const std::string_view variable =
-      gpu.vendor == "amd" ? "ROCR_VISIBLE_DEVICES" : "CUDA_VISIBLE_DEVICES";
+  std::string_view variable = "CUDA_VISIBLE_DEVICES";
+  std::string_view other = "ROCR_VISIBLE_DEVICES";
+  if (gpu.vendor == "amd") std::swap(variable, other);
   return fmt::format(
       "# One Ollama for one GPU. Written by `sollol multi-gpu`.\n"
       "[Unit]\n"
@@ -44,12 +46,15 @@ std::string unit_text(const Gpu& gpu, std::uint16_t port, const MultiGpuOptions&
       "# An Ollama that starts removes what no manifest names: another's download, for instance.\n"
       "Environment=OLLAMA_NOPRUNE=1\n"
       "Environment={variable}={uuid}\n"
+      "# None of the other make's.\n"
+      "Environment={other}=-1\n"
       "\n"
       "[Install]\n"
       "WantedBy=multi-user.target\n",
       fmt::arg("uuid", gpu.uuid), fmt::arg("program", options.program),
       fmt::arg("user", options.user), fmt::arg("listen", bracketed(options.listen)),
-      fmt::arg("port", port), fmt::arg("models", options.models), fmt::arg("variable", variable));
+      fmt::arg("port", port), fmt::arg("models", options.models), fmt::arg("variable", variable),
+      fmt::arg("other", other));
 }
 
 Result<void> check(const std::vector<Gpu>& gpus, const MultiGpuOptions& options) {

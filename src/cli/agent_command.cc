@@ -94,8 +94,7 @@ int serve_agent(const AgentArguments& arguments) {
   signals.async_wait([&](const boost::system::error_code& problem, int) {
     if (problem) return;
     manager.stopping("told to stop");
-    (*server)->stop();
-    context.stop();
+    (*server)->stop();  // the loop ends with the last connection's task
   });
   const auto url = fmt::format("http://{}{}", to_string((*server)->address()), agent::report_path);
   fmt::print("sollol agent: {}{}\n", url, token->empty() ? " (this machine only, no token)" : "");

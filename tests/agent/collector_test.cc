@@ -52,6 +52,12 @@ TEST(Attribute, SaysNothingWhereItCannotBeToldApart) {
   EXPECT_EQ(gpu.foreign_utilisation, std::nullopt);
 }
 
+TEST(Attribute, NobodyLoadsAGpuThatRests) {
+  const auto gpu = attributed(gpu_with({{.pid = 101, .memory = 1}, {.pid = 7, .memory = 9}}, 0));
+  EXPECT_EQ(gpu.foreign_memory, 9u);
+  EXPECT_EQ(gpu.foreign_utilisation, 0u);
+}
+
 TEST(Attribute, OwnLoadIsNotForeign) {
   const auto gpu = attributed(gpu_with({{.pid = 101, .memory = 1}}));
   EXPECT_EQ(gpu.foreign_memory, 0u);

@@ -19,6 +19,8 @@ TEST(PlanUnits, GivesEachGpuItsOwnServer) {
   EXPECT_TRUE(first.text.contains("\nEnvironment=OLLAMA_HOST=0.0.0.0:11434\n")) << first.text;
   EXPECT_TRUE(first.text.contains("\nEnvironment=CUDA_VISIBLE_DEVICES=GPU-aa\n"));
   EXPECT_TRUE(first.text.contains("\nExecStart=/usr/local/bin/ollama serve\n"));
+  EXPECT_TRUE(first.text.contains("\nEnvironment=ROCR_VISIBLE_DEVICES=-1\n"));
+  EXPECT_TRUE((*units)[1].text.contains("\nEnvironment=CUDA_VISIBLE_DEVICES=-1\n"));
   EXPECT_TRUE((*units)[1].text.contains("\nEnvironment=ROCR_VISIBLE_DEVICES=GPU-bb\n"));
   EXPECT_TRUE((*units)[1].text.contains("OLLAMA_HOST=0.0.0.0:11435\n"));
 }
