@@ -35,6 +35,7 @@ double small_sample_factor(std::size_t n) {
 double spread(const std::vector<double>& logs) {
   const auto center = median(logs);
   std::vector<double> deviations;
+  deviations.reserve(logs.size());
   for (const auto each : logs) deviations.push_back(std::abs(each - center));
   return mad_to_sigma * small_sample_factor(logs.size()) * median(std::move(deviations));
 }

@@ -78,6 +78,7 @@ std::vector<std::vector<std::size_t>> hinted(const Grouping& grouping, EvidenceK
     sharers.push_back(each.b);
   }
   std::vector<std::vector<std::size_t>> out;
+  out.reserve(signs.size());
   for (auto& [sign, sharers] : signs) out.push_back(std::move(sharers));
   return out;
 }
@@ -151,6 +152,16 @@ Verdict Measurements::verdict(const Pair& pair) const {
     return NodeRates{all.last(std::min(all.size(), wanted)), beside(node, other)};
   };
   return judge(rates(pair.first, pair.second), rates(pair.second, pair.first), rules_);
+}
+
+std::uint32_t Measurements::tokens_for(const std::string& node, Duration work) const {
+  constexpr std::uint32_t tokens_default = 32, tokens_min = 8, tokens_max = 4096;
+  const auto rates = alone(node);
+  if (rates.empty()) return tokens_default;
+  std::vector<double> sorted(rates.begin(), rates.end());
+  std::ranges::sort(sorted);
+  const double tokens = sorted[sorted.size() / 2] * to_seconds(work);
+  return static_cast<std::uint32_t>(std::clamp(tokens, double{tokens_min}, double{tokens_max}));
 }
 
 std::vector<Pair> suspects(const Grouping& grouping, const ProbeBudget& budget) {

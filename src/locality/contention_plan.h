@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/time.h"
 #include "locality/contention.h"
 #include "locality/grouping.h"
 
@@ -38,6 +39,10 @@ class Measurements {
   /// Once enough of a node's rates alone were taken along with the pair's, those and a few before
   /// count: what drifted in the meantime is no slowdown.
   Verdict verdict(const Pair& pair) const;
+  /// How many tokens a request at this node should write (`num_predict`) so that it works about so
+  /// long. Two that are sent at once then also end about together, as `beside` means; the one that
+  /// ends later has worked alone for the rest, which makes its slowdown look smaller.
+  std::uint32_t tokens_for(const std::string& node, Duration work) const;
   const ContentionRules& rules() const { return rules_; }
 
  private:

@@ -157,6 +157,7 @@ std::vector<Host> hosts_of(Nodes nodes, const Joiner& joiner, std::span<const Ev
   std::map<std::size_t, Host> by_root;  // the least of its nodes: an order of its own
   for (std::size_t i = 0; i < nodes.size(); ++i) by_root[joiner.root(i)].nodes.push_back(i);
   std::vector<Host> hosts;
+  hosts.reserve(by_root.size());
   for (auto& [root, host] : by_root) hosts.push_back(std::move(host));
   const bool doubted = std::ranges::any_of(log, [](const Evidence& each) {
     return each.kind == Kind::this_machine && each.standing == Standing::overruled;
@@ -225,6 +226,7 @@ Grouping group(std::span<const NodeFacts> nodes, std::span<const Contention> con
     return std::tie(sorted[a], a) < std::tie(sorted[b], b);
   });
   std::vector<NodeFacts> ordered;
+  ordered.reserve(order.size());
   for (const auto i : order) ordered.push_back(sorted[i]);
 
   Grouping out;
@@ -235,6 +237,7 @@ Grouping group(std::span<const NodeFacts> nodes, std::span<const Contention> con
   out.independent = independent_nodes(out.hosts, measured, rules);
   translate(out, order);
 
+  out.names.reserve(nodes.size());
   for (const auto& node : nodes) out.names.push_back(node.name);
   out.places.resize(nodes.size());
   for (std::size_t h = 0; h < out.hosts.size(); ++h) {
