@@ -60,7 +60,7 @@ class Exchange {
   net::Task<Result<std::unique_ptr<net::Stream>>> open(const discovery::NodeSpec& gateway,
                                                        std::vector<Address> addresses,
                                                        TimePoint deadline) {
-    auto connecting = net::connect_any(connector_, std::move(addresses), deadline);
+    auto connecting = net::connect_any(connector_, scheduler_, std::move(addresses), deadline);
     auto stream = co_await std::move(connecting);
     if (!stream || gateway.scheme != "https") co_return stream;
     const ProcessEnvironment environment;

@@ -117,6 +117,16 @@ struct AccessSettings {
   std::vector<std::string> hosts = {};
 };
 
+/// Looking for nodes on the network.
+struct DiscoverySettings {
+  Duration timeout = 500ms;
+  Duration interval = 60s;
+  Duration forget = 3600s;
+  std::vector<std::string> ports = {"11434"};
+  std::vector<std::string> subnets = {};
+  std::string exclude_localhost = "off";
+};
+
 /// Everything a user can set, with its default. config_table.h says what each means.
 struct Settings {
   std::string listen = "127.0.0.1:11434";
@@ -140,6 +150,8 @@ struct Settings {
   TlsSettings tls = {};
   std::string keys_file = {};
   AccessSettings access = {};
+  std::string auto_discover = "on";
+  DiscoverySettings discovery = {};
   std::vector<discovery::NodeSpec> nodes = {};  // [[nodes]] of sollol.toml
 };
 

@@ -25,7 +25,8 @@ std::vector<Setting> make_table() {
        "Threads that serve requests; 0 means one for each core.", 0, 1024},
       {"io",
        [](S& s) -> Field { return &s.io; },
-       "How sockets are served: `io_uring` costs less CPU, and falls back to epoll where the kernel "
+       "How sockets are served: `io_uring` costs less CPU, and falls back to epoll where the "
+       "kernel "
        "does not allow it (before 6.1, and in containers that forbid it).",
        0,
        0,
@@ -212,6 +213,30 @@ std::vector<Setting> make_table() {
       {"access.hosts", [](S& s) -> Field { return &s.access.hosts; },
        "Host names that requests to a gateway on a loopback address may name, besides those that "
        "Ollama accepts; `*` allows all."},
+      {"auto_discover",
+       [](S& s) -> Field { return &s.auto_discover; },
+       "Whether nodes are looked for on this machine and its private networks; not where `--node` "
+       "names some. `true` and `false` will do too.",
+       0,
+       0,
+       {"on", "off"}},
+      {"discovery.timeout_s", [](S& s) -> Field { return &s.discovery.timeout; },
+       "How long an address may take to accept a connection, and again to answer.", 0.01, 60},
+      {"discovery.interval_s", [](S& s) -> Field { return &s.discovery.interval; },
+       "Time between two looks at the network, more or less a fifth.", 1, a_day_s},
+      {"discovery.forget_s", [](S& s) -> Field { return &s.discovery.forget; },
+       "A node that was found and has not been there for so long is forgotten.", 1, 365 * a_day_s},
+      {"discovery.ports", [](S& s) -> Field { return &s.discovery.ports; },
+       "Ports that are looked at."},
+      {"discovery.subnets", [](S& s) -> Field { return &s.discovery.subnets; },
+       "The only networks that are looked at, as `192.168.1.0/24`. None: those of this machine's "
+       "interfaces, none larger than a /20."},
+      {"discovery.exclude_localhost",
+       [](S& s) -> Field { return &s.discovery.exclude_localhost; },
+       "Leaves out what listens on 127.0.0.1 alone.",
+       0,
+       0,
+       {"on", "off"}},
   };
 }
 
@@ -307,6 +332,22 @@ std::string expected_text(const Setting& setting) {
       setting.field(defaults));
 }
 
+bool is_switch(const Setting& setting) {
+  return setting.choices == std::vector<std::string_view>{"on", "off"};
+}
+
+namespace {
+
+/// `on` or `off` for the other words that people write for them; empty for any other word.
+std::string switch_word(std::string_view text) {
+  const std::string word = discovery::to_lower(text);
+  if (word == "true" || word == "yes" || word == "1") return "on";
+  if (word == "false" || word == "no" || word == "0") return "off";
+  return {};
+}
+
+}  // namespace
+
 Result<void> set_value(Settings& settings, const Setting& setting, const Value& value) {
   const auto* text = std::get_if<std::string>(&value);
   const auto* whole = std::get_if<std::int64_t>(&value);
@@ -318,6 +359,8 @@ Result<void> set_value(Settings& settings, const Setting& setting, const Value& 
                    : list != nullptr ? "a list"
                                      : fmt::format("{}", number);
   const auto field = setting.field(settings);
+  const std::string switched = text != nullptr && is_switch(setting) ? switch_word(*text) : "";
+  if (!switched.empty()) text = &switched;
   if (auto* const* target = std::get_if<std::string*>(&field)) {
     if (text == nullptr) return expected(setting, got);
     if (setting.key == "listen") return set_listen(**target, *text);

@@ -29,9 +29,11 @@ struct Setting {
 /// Every setting but [[nodes]], in the order of the documentation.
 std::span<const Setting> settings_table();
 
-std::string env_name(const Setting& setting);       // "SOLLOL_QUEUE_MAX_WAITING"
-std::string flag_name(const Setting& setting);      // "--queue-max-waiting"
-std::string default_text(const Setting& setting);   // as it is written in sollol.toml
+std::string env_name(const Setting& setting);      // "SOLLOL_QUEUE_MAX_WAITING"
+std::string flag_name(const Setting& setting);     // "--queue-max-waiting"
+std::string default_text(const Setting& setting);  // as it is written in sollol.toml
+/// Whether the setting is on or off; true and false are taken for those.
+bool is_switch(const Setting& setting);
 std::string full_help(const Setting& setting);      // help, and the choices where there are some
 std::string expected_text(const Setting& setting);  // "a whole number from 1 to 1024"
 

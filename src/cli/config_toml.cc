@@ -79,7 +79,9 @@ bool is_section(std::string_view path) {
 
 void read_setting(Settings& settings, const Setting& setting, const toml::node& node,
                   Mistakes& mistakes) {
-  const auto value = to_value(node);
+  auto value = to_value(node);
+  if (const auto* flag = node.as_boolean(); flag != nullptr && is_switch(setting))
+    value = std::string(flag->get() ? "on" : "off");
   if (!value) {
     mistakes.add(node.source(), setting.key,
                  fmt::format("expected {}, got {}", expected_text(setting), kind_of(node)));

@@ -63,13 +63,15 @@ std::string port_taken(const Address& at, const Error& error) {
 }
 
 void print_banner(const std::string& url, const std::vector<discovery::NodeSpec>& nodes,
-                  const std::string& model) {
+                  const std::string& model, bool discovers) {
   fmt::print("sollol {}: listening on {}\n", version, url);
   for (const discovery::NodeSpec& node : nodes) {
     fmt::print("  node {:<20} {}  priority {}  ({})\n", node.name, node.url, node.priority,
                node.origin);
   }
-  if (nodes.empty()) {
+  if (nodes.empty() && discovers) {
+    fmt::print("  looking for nodes on this machine and its private networks\n");
+  } else if (nodes.empty()) {
     fmt::print(
         "  no node yet: requests are answered 503 until one is added with `sollol nodes add "
         "http://HOST:11434`\n");
@@ -198,6 +200,7 @@ int run_up(const UpArguments& arguments, const LoadOptions& load) {
   put_nodes(*plan, simulated);
   const Address wanted = plan->options.listen;
   const bool keys = !plan->options.access.keys_file.empty();
+  const bool discovers = plan->options.discovery.enabled;
   const bool secured = !plan->options.tls.certificate_file.empty();
   if (!net::is_loopback(wanted)) {
     if (!keys) {
@@ -222,8 +225,8 @@ int run_up(const UpArguments& arguments, const LoadOptions& load) {
                taken ? port_taken(wanted, started.error()) : started.error().detail);
     return exit_failed;
   }
-  print_banner((secured ? "https://" : "http://") + to_string(started->at), plan->nodes,
-               "llama3.2");
+  print_banner((secured ? "https://" : "http://") + to_string(started->at), plan->nodes, "llama3.2",
+               discovers);
   const ServiceManager manager(environment);
   return serve(gateway, started->at, started->sockets, manager,
                {.reload = [&] { reload(gateway, arguments, load, simulated); },

@@ -1,6 +1,7 @@
 #include "cli/up_options.h"
 
 #include <algorithm>
+#include <charconv>
 #include <thread>
 
 #include "discovery/environment_nodes.h"
@@ -21,11 +22,12 @@ Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& argu
     sources.flags.push_back(std::move(*node));
   }
   sources.config = settings.nodes;
+  known.discover = settings.auto_discover == "on" && arguments.nodes.empty() && !arguments.demo;
   if (arguments.use_node_file && !settings.node_file.empty()) {
     const auto path = discovery::expand_home(settings.node_file, environment);
     auto file = discovery::NodeFile::load(path);
     if (file) {
-      sources.node_file = file->nodes();
+      (known.discover ? known.written : sources.node_file) = file->nodes();
       known.mistakes = file->warnings();
     } else if (file.error().kind != ErrorKind::not_found) {
       known.mistakes.push_back(file.error().detail);
@@ -117,6 +119,20 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.health.window_requests = static_cast<unsigned>(settings.health.window_requests);
   options.drain = {.timeout = settings.drain.timeout, .idle_grace = settings.drain.idle_grace};
   options.state.interval = settings.state_interval;
+  options.discovery.interval = settings.discovery.interval;
+  options.discovery.forget_after = settings.discovery.forget;
+  options.discovery.scan.timeout = settings.discovery.timeout;
+  options.discovery.scan.subnets = settings.discovery.subnets;
+  options.discovery.scan.exclude_localhost = settings.discovery.exclude_localhost == "on";
+  options.discovery.scan.ports.clear();
+  for (const std::string& text : settings.discovery.ports) {
+    std::uint16_t port = 0;
+    const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), port);
+    if (bad != std::errc{} || end != text.data() + text.size() || port == 0)
+      return std::unexpected(
+          bad_input("discovery.ports: '" + text + "' is no port from 1 to 65535"));
+    options.discovery.scan.ports.push_back(port);
+  }
   options.cors_origins = settings.cors.origins;
   options.tls = {.certificate_file = settings.tls.cert,
                  .key_file = settings.tls.key,
@@ -168,6 +184,9 @@ Result<Plan> make_plan(const Environment& environment, const LoadOptions& load,
     if (!node.slots && loaded->settings.slots > 0)
       node.slots = static_cast<std::uint32_t>(loaded->settings.slots);
   }
+  options->discovery.enabled = known->discover;
+  for (const discovery::NodeSpec& node : known->written)
+    options->discovery.known.push_back(gateway::to_node_info(node));
   options->state.file = state_path(loaded->settings, options->listen, environment);
   return Plan{std::move(*options),     std::move(known->nodes),    loaded->settings.log.level,
               std::move(loaded->file), std::move(known->warnings), std::move(known->mistakes)};

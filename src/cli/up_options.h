@@ -21,6 +21,8 @@ struct UpArguments {
 /// with some.
 struct KnownNodes {
   std::vector<discovery::NodeSpec> nodes;
+  std::vector<discovery::NodeSpec> written;  // of the node file, where nodes are looked for
+  bool discover = false;                     // whether nodes are looked for
   std::vector<std::string> warnings;
   std::vector<std::string>
       mistakes;  // of the node file: a start goes on without, a reload does not

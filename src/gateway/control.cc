@@ -30,7 +30,7 @@ Control::Control(const OptionsSource& options, ViewSource& views, Credentials& c
       work_(asio::make_work_guard(context_)),
       scheduler_(context_),
       connector_(context_, scheduler_),
-      nodes_(context_, connector_, credentials, options),
+      nodes_(context_, scheduler_, connector_, credentials, options),
       cluster_(options_->health) {
   cluster_.on_transition(
       [this](NodeId id, Availability from, Availability to, std::string_view reason) {
@@ -61,6 +61,7 @@ void Control::start(NodeDown node_down, Changed changed, NodeGone node_gone) {
   for (const NodeId node : cluster_.nodes()) start_probe(node);
   publish();
   spawn(context_, "tick", tick());
+  spawn(context_, "discovery", watch_network());
   thread_ = std::thread([this] { context_.run(); });
 }
 
@@ -262,6 +263,10 @@ net::Task<bool> Control::resolve(std::shared_ptr<Probe> probe) {
   auto resolved = co_await std::move(resolving);
   if (!resolved) co_return !probe->addresses.empty();
   probe->addresses = std::move(*resolved);
+  for (const Address& way : probe->info.alternatives) {
+    if (std::ranges::find(probe->addresses, way) == probe->addresses.end())
+      probe->addresses.push_back(way);
+  }
   probe->resolved_at = now;
   if (probe->gone) co_return false;
   cluster_.set_addresses(probe->id, probe->addresses);

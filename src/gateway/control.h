@@ -9,20 +9,24 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/random.h"
 #include "base/result.h"
 #include "cluster/cluster.h"
+#include "discovery/node_collector.h"
 #include "gateway/node_connector.h"
 #include "gateway/options.h"
+#include "gateway/state_file.h"
 #include "gateway/view.h"
 #include "net/http_call.h"
 #include "net/tcp.h"
 
 namespace sollol::gateway {
 
-struct SavedState;
-
 /// The origin of a node that was added at run time: no configuration takes it away.
 inline constexpr std::string_view admin_origin = "admin";
+
+/// The origin of a node that was found on the network: it goes when it has been away for long.
+inline constexpr std::string_view discovered_origin = "discovered";
 
 /// What a reload did to the nodes.
 struct NodeChanges {
@@ -92,6 +96,12 @@ class Control {
   net::Task<void> watch_models(std::shared_ptr<Probe> probe);
   net::Task<void> watch_loaded(std::shared_ptr<Probe> probe);
   net::Task<void> tick();
+  net::Task<void> watch_network();
+  net::Task<void> look_for_nodes();
+  void take_found(const discovery::DiscoveredNode& found);
+  void forget_lost_nodes();
+  void use_known_nodes();
+  void recall(NodeId node);
   net::Task<bool> resolve(std::shared_ptr<Probe> probe);
   net::Task<cluster::ProbeOutcome> probe_version(std::shared_ptr<Probe> probe);
   net::Task<bool> fetch_models(std::shared_ptr<Probe> probe);
@@ -120,6 +130,9 @@ class Control {
   cluster::Cluster cluster_;
   std::map<NodeId, std::shared_ptr<Probe>> probes_;
   TimePoint last_refresh_{};
+  SeededRandom random_{entropy_seed()};
+  bool looked_ = false;          // for nodes on the network
+  std::vector<SavedNode> away_;  // known to an earlier process, and not to this one yet
   NodeDown node_down_;
   Changed changed_;
   NodeGone node_gone_;

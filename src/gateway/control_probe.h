@@ -21,6 +21,7 @@ struct Control::Probe {
   std::unique_ptr<net::Stream> liveness;  // kept between probes
   TimePoint pending_since{};              // of a liveness probe under way; zero: none
   std::string connect_problem;            // what has been logged of why it is not trusted
+  TimePoint seen_at{};                    // of a node that was found: last found, or answering
   bool models_under_way = false;
   bool gone = false;
   bool leaving = false;  // no longer configured: goes when nothing of ours runs there

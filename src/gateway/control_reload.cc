@@ -30,6 +30,7 @@ net::Task<NodeChanges> Control::apply(std::shared_ptr<const Options> options) {
   const auto& wanted = options_->nodes;
   for (auto& [id, probe] : probes_) {
     const bool stays = added_over_http(probe->info) ||  // no file takes it away
+                       probe->info.origin == discovered_origin ||
                        std::ranges::any_of(wanted, [&](const cluster::NodeInfo& info) {
                          return same_address(info, probe->info);
                        });
@@ -90,7 +91,10 @@ void Control::restore(const SavedState& state) {
     for (const NodeId id : cluster_.nodes()) {
       if (same_address(*cluster_.info(id), info)) known = id;
     }
-    if (known == no_node && !saved.added) continue;
+    if (known == no_node && !saved.added) {
+      away_.push_back(saved);
+      continue;
+    }
     if (known == no_node) {
       const Result<NodeId> added = cluster_.add(std::move(info));
       if (!added) {
@@ -104,8 +108,17 @@ void Control::restore(const SavedState& state) {
   }
 }
 
+/// A node that joins is what it was to an earlier process.
+void Control::recall(NodeId node) {
+  const auto found = std::ranges::find(away_, cluster_.info(node)->url, &SavedNode::url);
+  if (found == away_.end()) return;
+  cluster_.set_admin(node, found->admin);
+  cluster_.remember(node, std::move(found->models));
+  away_.erase(found);
+}
+
 net::Task<SavedState> Control::saved_state() {
-  SavedState state;
+  SavedState state{.nodes = away_};
   for (const auto& [id, probe] : probes_) {
     if (probe->leaving) continue;
     const cluster::NodeInfo& info = probe->info;

@@ -1,6 +1,7 @@
 #include "gateway/dispatch.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "api/cors.h"
 #include "gateway/access.h"
@@ -50,6 +51,20 @@ std::optional<Refusal> refuse_sender(const Request& request, const Options& opti
   return refuse_other_sites(request, options);
 }
 
+/// A node that leads back here is a gateway that has this one among its nodes.
+api::Reply going_round(Connection& client) {
+  const Request& request = client.request();
+  spdlog::warn(
+      "request {}: came back to this gateway by way of {}: one of its nodes is a gateway "
+      "that has it as a node",
+      request.id, request.client);
+  client.request().outcome.problem = "a routing loop";
+  return api::error_reply(request.route.dialect, 508,
+                          "the request has come round to a gateway that it had passed: a node of "
+                          "it is a gateway; `sollol nodes` there shows which",
+                          request.id);
+}
+
 net::Task<void> serve_route(Connection& client) {
   switch (client.request().route.route_class) {
     case RouteClass::inference:
@@ -87,6 +102,11 @@ net::Task<void> dispatch(Connection& client) {
   if (auto refused = refuse_sender(request, options)) {
     request.origin.clear();
     auto refusing = client.answer(std::move(refused->reply));
+    co_await std::move(refusing);
+    co_return;
+  }
+  if (request.via.contains(client.worker().shared().id)) {
+    auto refusing = client.answer(going_round(client));
     co_await std::move(refusing);
     co_return;
   }

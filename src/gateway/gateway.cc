@@ -1,5 +1,6 @@
 #include "gateway/gateway.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -64,7 +65,7 @@ Result<void> Gateway::prepare() {
   impl.shared = std::make_unique<Shared>(
       Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.retries,
              *impl.access_log, impl.request_memory, impl.credentials, impl.workers,
-             impl.control->scheduler().now()});
+             impl.control->scheduler().now(), fmt::format("{:016x}", entropy_seed())});
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)
     impl.workers.push_back(std::make_unique<Worker>(*impl.shared, i, seed));

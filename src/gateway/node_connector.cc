@@ -25,7 +25,7 @@ net::Task<Result<std::unique_ptr<net::Stream>>> NodeConnector::connect(
                 fmt::format("nodes added over HTTP may not be at {} (access.node_networks)", ip)});
     }
   }
-  auto connecting = net::connect_any(plain_, std::move(addresses), deadline);
+  auto connecting = net::connect_any(plain_, clock_, std::move(addresses), deadline);
   auto connected = co_await std::move(connecting);
   if (!connected || !cluster::uses_tls(info)) co_return connected;
   auto trust = credentials_.trust();

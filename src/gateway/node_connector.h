@@ -22,9 +22,9 @@ inline constexpr std::string_view origin_admin = "admin";
 /// one since it was checked gains nothing. One for each thread.
 class NodeConnector {
  public:
-  NodeConnector(net::asio::io_context& loop, net::Connector& plain, Credentials& credentials,
-                const OptionsSource& options)
-      : loop_(loop), plain_(plain), credentials_(credentials), options_(options) {}
+  NodeConnector(net::asio::io_context& loop, const net::Scheduler& clock, net::Connector& plain,
+                Credentials& credentials, const OptionsSource& options)
+      : loop_(loop), clock_(clock), plain_(plain), credentials_(credentials), options_(options) {}
 
   /// A stream to the first of the addresses that answers, secured when the node's URL says https.
   /// The deadline is for all of it. Errors: as Connector::connect; forbidden (the address may not
@@ -35,6 +35,7 @@ class NodeConnector {
 
  private:
   net::asio::io_context& loop_;
+  const net::Scheduler& clock_;
   net::Connector& plain_;
   Credentials& credentials_;
   OptionsReader options_;

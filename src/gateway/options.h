@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "cluster/health.h"
 #include "cluster/snapshot.h"
+#include "discovery/scan_plan.h"
 #include "gateway/published.h"
 #include "http/head.h"
 #include "net/network.h"
@@ -88,6 +89,16 @@ struct DrainOptions {
                              // that is on its way is still answered
 };
 
+/// Looking for nodes on the network while the gateway runs.
+struct DiscoveryOptions {
+  bool enabled = false;
+  discovery::ScanOptions scan;
+  Duration interval = 60s;        // more or less a fifth
+  Duration forget_after = 3600s;  // of a node that was found and is not there any more
+  /// Nodes to be used when none is found at first, and what is to be known of those that are.
+  std::vector<cluster::NodeInfo> known;
+};
+
 /// Where what was learnt and what was changed at run time outlives the process.
 struct StateOptions {
   std::string file;  // empty: nowhere
@@ -149,6 +160,7 @@ struct Options {
   bool log_node_errors = false;  // whether logs repeat what nodes say, which may quote prompts
   DrainOptions drain;
   StateOptions state;
+  DiscoveryOptions discovery;
 };
 
 /// The options in force, published whole by a reload. A request takes one version at its start.

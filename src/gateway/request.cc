@@ -32,6 +32,8 @@ void take_own_field(const http::Field& field, Request& out) {
     out.resume = !http::equals_ignoring_case(field.value, "off") && field.value != "0" &&
                  !http::equals_ignoring_case(field.value, "false");
   }
+  if (http::equals_ignoring_case(name, "via"))
+    (out.via += out.via.empty() ? "" : ", ") += field.value;
   if (http::equals_ignoring_case(name, "explain")) out.wants_reason = field.value != "0";
 }
 
@@ -83,7 +85,7 @@ bool lists_fields(const http::Fields& fields) {
 void Request::clear() {
   for (std::string* text :
        {&id, &method, &target, &pass_fields, &content_encoding, &content_type, &origin, &credential,
-        &credential_fields, &fetch_site, &wanted_node, &forwarded_for})
+        &credential_fields, &fetch_site, &wanted_node, &via, &forwarded_for})
     text->clear();
   path_length = 0;
   route = {};

@@ -8,6 +8,7 @@
 
 #include "gateway/connection.h"
 #include "gateway/spawn.h"
+#include "http/append.h"
 #include "net/listening.h"
 #include "net/tls.h"
 
@@ -58,7 +59,7 @@ Worker::Worker(Shared& shared, unsigned index, std::uint64_t seed)
       work_(asio::make_work_guard(context_)),
       scheduler_(context_),
       connector_(context_, scheduler_),
-      nodes_(context_, connector_, shared.credentials, shared.options),
+      nodes_(context_, scheduler_, connector_, shared.credentials, shared.options),
       views_(shared.views),
       options_(shared.options),
       keys_(shared.credentials.keys()),
@@ -268,6 +269,8 @@ const std::string& Worker::http_date() {
 void Worker::name_request(Request& request) {
   request.arrived_wall = scheduler_.wall_now();
   if (request.id.empty()) append_id(request.id, id_prefix_ << 32 | next_id_++);
+  http::append(request.pass_fields, "X-Sollol-Via: ", request.via, request.via.empty() ? "" : ", ",
+               shared_.id, "\r\n");
 }
 
 /// Whether another connection may be served; at the limit, the one that has waited longest for its

@@ -44,6 +44,7 @@ struct Shared {
   Credentials& credentials;
   const std::vector<std::unique_ptr<Worker>>& workers;
   TimePoint started;
+  std::string id;  // of this gateway, for others to tell a request that comes round
 };
 
 /// A request under way, for people who wait for its end.

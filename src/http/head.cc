@@ -457,6 +457,8 @@ Framing response_framing(const ResponseHead& head, std::string_view method) noex
 
 std::string_view reason_phrase(int status) noexcept {
   switch (status) {
+    case 508:
+      return "Loop Detected";
     case 100:
       return "Continue";
     case 200:

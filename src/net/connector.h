@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "net/address.h"
+#include "net/scheduler.h"
 #include "net/stream.h"
 
 namespace sollol::net {
@@ -18,9 +19,10 @@ class Connector {
   virtual Task<Result<std::unique_ptr<Stream>>> connect(Address to, TimePoint deadline) = 0;
 };
 
-/// Connects to the first address that answers, in order; the deadline is for all of them. Error:
-/// the last one's.
-Task<Result<std::unique_ptr<Stream>>> connect_any(Connector& connector,
+/// Connects to the first address that answers, in order. The deadline is for all of them: each has
+/// an equal share of the time that is left, so that one which swallows everything leaves some for
+/// the next. Error: the last one's.
+Task<Result<std::unique_ptr<Stream>>> connect_any(Connector& connector, const Scheduler& clock,
                                                   std::vector<Address> addresses,
                                                   TimePoint deadline);
 

@@ -20,15 +20,18 @@ Task<Wake> write_all(Stream& stream, std::string bytes, Scheduler& scheduler,
   co_return Wake::ready;
 }
 
-Task<Result<std::unique_ptr<Stream>>> connect_any(Connector& connector,
+Task<Result<std::unique_ptr<Stream>>> connect_any(Connector& connector, const Scheduler& clock,
                                                   std::vector<Address> addresses,
                                                   TimePoint deadline) {
   Error last{ErrorKind::refused, Origin::node, Retry::other_node,
              "its address is not resolved yet"};
-  for (Address& address : addresses) {
-    auto connecting = connector.connect(std::move(address), deadline);
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    const TimePoint now = clock.now();
+    const Duration share = (deadline - now) / static_cast<int>(addresses.size() - i);
+    const bool shares = i + 1 < addresses.size() && deadline != no_deadline;
+    auto connecting = connector.connect(std::move(addresses[i]), shares ? now + share : deadline);
     auto connected = co_await std::move(connecting);
-    if (connected || connected.error().kind == ErrorKind::timeout) co_return connected;
+    if (connected) co_return connected;
     last = connected.error();
   }
   co_return std::unexpected(std::move(last));

@@ -1,9 +1,12 @@
 // Which node a request goes to.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
 #include <set>
 
+#include "discovery/node_spec.h"
+#include "gateway/nodes.h"
 #include "harness.h"
 
 namespace sollol::test {
@@ -220,6 +223,33 @@ TEST(Fanout, ANamedNodeAloneIsChanged) {
             200);
   EXPECT_FALSE(ask(fleet.node_port("a"), "GET", "/api/tags").body.contains("mine"));
   EXPECT_TRUE(ask(fleet.node_port("b"), "GET", "/api/tags").body.contains("mine"));
+}
+
+TEST(Loop, ARequestThatComesRoundIsCut) {
+  TestFleet here(equal_nodes(1, {chat_model()}), [](gateway::Options& options) {
+    options.nodes[0].tier = 1;
+    options.retry.budget_percent = 100;
+  });
+  const std::string url = fmt::format("http://127.0.0.1:{}", here.port());
+  TestFleet there(equal_nodes(0, {}), [&](gateway::Options& options) {
+    options.nodes.push_back(gateway::to_node_info(*discovery::parse_node_url(url)));
+  });
+  const std::string body =
+      fmt::format(R"({{"url":"http://127.0.0.1:{}","name":"round"}})", there.port());
+  ASSERT_EQ(here.ask("POST", "/sollol/v1/nodes", body).status, 201);
+  ASSERT_TRUE(here.eventually([&] { return here.state("round") == "healthy"; }));
+  ASSERT_TRUE(here.eventually([&] { return !here.node("round").at("models").as_array().empty(); }));
+  // Preferred, it sends the request back here, where that is seen; then the node has its turn.
+  const Answer answer =
+      here.ask("POST", "/api/generate", R"({"model":"llama3.2","prompt":"x","stream":false})");
+  EXPECT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(answer.field("x-sollol-node"), "a");
+  const Answer pinned =
+      here.ask("POST", "/v1/chat/completions",
+               R"({"model":"llama3.2","messages":[{"role":"user","content":"x"}]})",
+               "X-Sollol-Node: round\r\n");
+  EXPECT_GE(pinned.status, 500);
+  EXPECT_TRUE(pinned.body.contains("come round")) << pinned.body;
 }
 
 }  // namespace

@@ -107,7 +107,7 @@ class LifecycleTest(unittest.TestCase):
     def environment(self, **more):
         kept = {key: value for key, value in os.environ.items()
                 if not key.startswith(("SOLLOL_", "OLLAMA_", "XDG_"))}
-        return kept | {"HOME": str(self.folder)} | more
+        return kept | {"HOME": str(self.folder), "SOLLOL_AUTO_DISCOVER": "false"} | more
 
     def start(self, *arguments, env=None, **options):
         process = Process([SOLLOL, *arguments], env=env or self.environment(), **options)

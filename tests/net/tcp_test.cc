@@ -381,7 +381,7 @@ TEST(ConnectAny, TakesTheFirstAddressThatAnswers) {
   Loop loop;
   auto listener = TcpListener::open(loop.context, {"127.0.0.1", 0});
   const std::vector<Address> addresses{closed_port(loop), listener->address()};
-  auto connecting = connect_any(loop.connector, addresses, loop.soon());
+  auto connecting = connect_any(loop.connector, loop.scheduler, addresses, loop.soon());
   EXPECT_TRUE(loop.run(std::move(connecting)).has_value());
   auto accepting = accept_one(loop, *listener);
   EXPECT_TRUE(loop.run(std::move(accepting)));
@@ -389,7 +389,7 @@ TEST(ConnectAny, TakesTheFirstAddressThatAnswers) {
 
 TEST(ConnectAny, WithoutAnAddressIsRefused) {
   Loop loop;
-  auto connecting = connect_any(loop.connector, {}, loop.soon());
+  auto connecting = connect_any(loop.connector, loop.scheduler, {}, loop.soon());
   const auto got = loop.run(std::move(connecting));
   ASSERT_FALSE(got.has_value());
   EXPECT_EQ(got.error().kind, ErrorKind::refused);

@@ -3,7 +3,7 @@ namespaces that this test makes; nothing else is ever touched."""
 
 import json
 import os
-import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -116,6 +116,70 @@ class Network(unittest.TestCase):
         done = self.machines["gateway"].run(SOLLOL, "discover", "--json", *flags, check=False)
         self.assertIn(done.returncode, (0, 3), done.stderr)
         return {f"{node['host']}:{node['port']}": node for node in json.loads(done.stdout)}
+
+    def gateway(self, *flags):
+        """A gateway on the machine `gateway` that finds its nodes by itself."""
+        process = self.machines["gateway"].start(
+            SOLLOL, "up", "--listen", "127.0.0.1:11500", "--no-node-file", "--state-file", "off",
+            "--discovery-interval", "1", "--health-interval", "0.1", *flags,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def nodes_of_gateway(self, state="healthy"):
+        asked = self.machines["gateway"].run("curl", "-s", "-m", "5", "http://127.0.0.1:11500/sollol/v1/nodes",
+                                             check=False)
+        if asked.returncode != 0:
+            return {}
+        return {node["url"]: node for node in json.loads(asked.stdout)["nodes"] if node["state"] == state}
+
+    def eventually(self, condition, what):
+        limit = time.monotonic() + 20
+        while not condition():
+            self.assertLess(time.monotonic(), limit, f"{what}: {self.nodes_of_gateway()}")
+            time.sleep(0.02)
+
+    def test_a_gateway_finds_them_by_itself(self):
+        began = time.monotonic()
+        self.gateway()
+        self.eventually(lambda: len(self.nodes_of_gateway()) == 8, "eight nodes")
+        print(f"eight nodes healthy {time.monotonic() - began:.2f} s after the gateway was started", flush=True)
+        urls = self.nodes_of_gateway().keys()
+        self.assertIn("http://172.18.0.2:11434", urls)
+        self.assertNotIn("http://127.0.0.1:11434", urls)
+
+    def test_a_node_with_two_interfaces_outlives_one(self):
+        both = self.machines["both"]
+        self.gateway()
+        ways = {"http://10.77.1.13:11434", "http://10.77.2.13:11434"}
+        self.eventually(lambda: ways & self.nodes_of_gateway().keys(), "the node")
+        time.sleep(1.5)  # a look at the network, after which the other way is known
+        taken = "eth0" if "http://10.77.1.13:11434" in self.nodes_of_gateway() else "eth1"
+        both.run("ip", "link", "set", taken, "down")
+        self.addCleanup(both.run, "ip", "link", "set", taken, "up")
+        body = json.dumps({"model": "llama3.2", "prompt": "x", "stream": False, "options": {"num_predict": 2}})
+        name = next(node["name"] for url, node in self.nodes_of_gateway().items() if url in ways)
+
+        def answers():
+            asked = self.machines["gateway"].run(
+                "curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"X-Sollol-Node: {name}",
+                "http://127.0.0.1:11500/api/generate", "-d", body, check=False)
+            return asked.stdout == "200"
+
+        self.eventually(answers, "an answer by the other way")
+
+    def test_a_machine_that_comes_later_is_found_and_one_that_leaves_is_forgotten(self):
+        late = self.machine("late", (self.lan, "10.77.1.99/24"))
+        self.gateway("--discovery-forget", "1", "--health-timeout", "0.5")
+        self.eventually(lambda: len(self.nodes_of_gateway()) == 8, "eight nodes")
+        self.node("late")
+        self.eventually(lambda: "http://10.77.1.99:11434" in self.nodes_of_gateway(), "the late one")
+        late.stop()
+        self.eventually(lambda: "http://10.77.1.99:11434" not in
+                        {**self.nodes_of_gateway(), **self.nodes_of_gateway("down")}, "the late one gone")
+        del self.machines["late"]
 
     def test_all_nodes_are_found_each_once(self):
         table = self.machines["gateway"].run(SOLLOL, "discover", "--verbose", "--port", "11434", "--port", "11435")

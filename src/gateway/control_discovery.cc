@@ -1,0 +1,152 @@
+// The part of the control thread that looks for nodes on the network.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "discovery/scan.h"
+#include "gateway/control.h"
+#include "gateway/control_probe.h"
+#include "gateway/nodes.h"
+#include "net/links.h"
+
+namespace sollol::gateway {
+
+using cluster::Availability;
+using discovery::DiscoveredNode;
+using discovery::Found;
+using discovery::NodeCollector;
+
+namespace {
+
+constexpr double jitter = 0.2;  // so that the gateways of a network do not look all at once
+
+/// Whether one of the node's addresses is among these.
+bool leads_to(const DiscoveredNode& node, const std::vector<Address>& addresses) {
+  return std::ranges::any_of(addresses, [&](const Address& address) {
+    return address == node.address || std::ranges::find(node.others, address) != node.others.end();
+  });
+}
+
+}  // namespace
+
+net::Task<void> Control::watch_network() {
+  while (true) {
+    if (options_->discovery.enabled) {
+      auto looking = look_for_nodes();
+      co_await std::move(looking);
+    }
+    const double unit = static_cast<double>(random_.bits() >> 11) / static_cast<double>(1ull << 53);
+    const double spread = 1 + jitter * (2 * unit - 1);
+    const Duration pause = from_seconds(to_seconds(options_->discovery.interval) * spread);
+    auto pausing = scheduler_.sleep_until(scheduler_.now() + pause);
+    co_await std::move(pausing);
+  }
+}
+
+/// One look: what is new joins as it is found; what leads to a node that is known is kept with it.
+net::Task<void> Control::look_for_nodes() {
+  const auto options = options_;
+  const Result<net::Links> links = net::read_links();
+  auto plan = links ? discovery::plan_scan(*links, options->discovery.scan)
+                    : Result<discovery::ScanPlan>(std::unexpected(links.error()));
+  if (!plan) {
+    spdlog::warn("discovery: {}", plan.error().detail);
+    co_return;
+  }
+  const bool first = !std::exchange(looked_, true);
+  if (first) {
+    for (const auto& skipped : plan->skipped)
+      spdlog::info("discovery: {} is not scanned: {}", skipped.network, skipped.reason);
+  }
+  NodeCollector collector(*links, net::read_listeners());
+  const auto take = [&](Found found) {
+    if (found.what == Found::What::gateway && first)
+      spdlog::debug("discovery: {} is a gateway", to_string(found.address));
+    if (found.what != Found::What::node) return;
+    if (collector.lacks_mac(found.address.ip)) collector.set_neighbours(net::read_neighbours());
+    const std::size_t index = collector.add(std::move(found)).second;
+    take_found(collector.nodes()[index]);
+  };
+  auto scanning = discovery::scan(context_, scheduler_, connector_, std::move(*plan),
+                                  options->discovery.scan, take);
+  const discovery::ScanFigures figures = co_await std::move(scanning);
+  if (first) {
+    spdlog::info("discovery: {} nodes in {:.2f} s, {} addresses tried", collector.nodes().size(),
+                 to_seconds(figures.took), figures.tried);
+  }
+  if (probes_.empty()) use_known_nodes();
+  forget_lost_nodes();
+  publish();
+}
+
+/// A node that was found: a new one joins, a known one is seen.
+void Control::take_found(const DiscoveredNode& found) {
+  std::vector<Address> ways = found.others;
+  ways.push_back(found.address);
+  for (auto& [id, probe] : probes_) {
+    cluster::NodeInfo& info = probe->info;
+    const bool known = leads_to(found, probe->addresses) || leads_to(found, info.alternatives) ||
+                       leads_to(found, {{info.host, info.port}});
+    if (!known) continue;
+    probe->seen_at = scheduler_.now();
+    std::erase(ways, Address{info.host, info.port});
+    if (info.alternatives == ways) return;
+    info.alternatives = std::move(ways);
+    probe->resolved_at = {};
+    cluster_.update(id, info);
+    return;
+  }
+  auto spec = discovery::make_node({.host = found.address.ip, .port = found.address.port});
+  if (!spec) return;
+  cluster::NodeInfo info = to_node_info(*spec);
+  info.origin = discovered_origin;
+  for (const cluster::NodeInfo& written : options_->discovery.known) {
+    if (!leads_to(found, {{written.host, written.port}})) continue;
+    info.name = written.name;
+    info.tier = written.tier;
+    info.slots = written.slots;
+  }
+  info.alternatives = found.others;
+  const Result<NodeId> added = cluster_.add(std::move(info));
+  if (!added) {
+    spdlog::warn("discovery: {} left out: {}", to_string(found.address), added.error().detail);
+    return;
+  }
+  recall(*added);
+  start_probe(*added);
+  probes_.at(*added)->seen_at = scheduler_.now();
+  spdlog::info("discovery: found {} (Ollama {}, {} models{})", to_string(found.address),
+               found.version, found.models.size(),
+               found.on_this_machine ? ", on this machine" : "");
+  publish();
+}
+
+/// The node file is what there is where nothing is found.
+void Control::use_known_nodes() {
+  for (const cluster::NodeInfo& info : options_->discovery.known) {
+    const Result<NodeId> added = cluster_.add(info);
+    if (!added) continue;
+    spdlog::info("discovery: none found; {} is of the {}", info.url, info.origin);
+    recall(*added);
+    start_probe(*added);
+  }
+  publish();
+}
+
+/// What was found once and has not answered for long.
+void Control::forget_lost_nodes() {
+  const TimePoint now = scheduler_.now();
+  for (auto& [id, probe] : probes_) {
+    if (probe->info.origin != discovered_origin || probe->leaving) continue;
+    const cluster::NodeHealth* health = cluster_.health(id);
+    if (health->availability(now) != Availability::down) probe->seen_at = now;
+    if (now - probe->seen_at < options_->discovery.forget_after) continue;
+    spdlog::info("node {}: not found for {:.0f} s; forgotten", probe->info.name,
+                 to_seconds(now - probe->seen_at));
+    probe->leaving = true;
+    cluster_.set_admin(id, cluster::Admin::draining);
+  }
+}
+
+}  // namespace sollol::gateway
