@@ -194,9 +194,11 @@ void add_nodes_command(CLI::App& root, Action& chosen) {
       "models.\n\n"
       "Examples:\n  sollol nodes\n  sollol nodes add http://192.168.1.22:11434 --name attic "
       "--priority 1\n"
+      "  sollol nodes explain         which of them share a machine, and why\n"
       "  sollol nodes drain attic     finishes what it has, takes nothing new");
   auto asking = std::make_shared<Asking>();
   add_asking_flags(*nodes, *asking);
+  nodes->fallthrough();  // also after the further word
   nodes->require_subcommand(0, 1);
   nodes->callback([&chosen, asking, nodes] {
     if (nodes->get_subcommands().empty()) {
@@ -206,6 +208,18 @@ void add_nodes_command(CLI::App& root, Action& chosen) {
   nodes->add_subcommand("list", "List the nodes")->callback([&chosen, asking] {
     chosen = [asking] { return ask(*asking, "GET", "/sollol/v1/nodes", {}, print_nodes); };
   });
+
+  nodes
+      ->add_subcommand("explain",
+                       "Which nodes share a machine, why, and whether parallel work helps")
+      ->callback([&chosen, asking] {
+        chosen = [asking] {
+          return ask(*asking, "GET", "/sollol/v1/locality", {}, [](const json::object& answer) {
+            fmt::print("{}", text_of(answer, "text"));
+            return int{exit_done};
+          });
+        };
+      });
 
   struct Added {
     std::string url, name;

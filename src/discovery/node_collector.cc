@@ -82,14 +82,7 @@ DiscoveredNode NodeCollector::describe(Found found) const {
                       .mac = std::move(mac),
                       .round_trip = found.round_trip};
   const std::string& ip = node.address.ip;
-  if (!links_.is_own(ip)) {
-    for (const net::OwnAddress& own : links_.addresses) {
-      const net::Interface* interface = links_.interface(own.interface);
-      if (interface == nullptr || interface->kind != net::Interface::Kind::bridge) continue;
-      if (net::Network::parse(own.network).value().contains(ip))
-        node.container_network = interface->name;
-    }
-  }
+  if (!links_.is_own(ip)) node.container_network = links_.container_network(ip);
   node.on_this_machine = links_.is_own(ip) || !node.container_network.empty();
   return node;
 }

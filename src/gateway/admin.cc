@@ -15,6 +15,7 @@
 #include "gateway/metrics.h"
 #include "gateway/nodes.h"
 #include "gateway/worker.h"
+#include "locality/explain.h"
 
 namespace sollol::gateway {
 
@@ -101,6 +102,54 @@ net::Task<void> list_nodes(Connection& client) {
   for (std::size_t i = 0; i < view->cluster->nodes.size(); ++i)
     nodes.push_back(node_json(*view, i, health));
   auto answering = answer_json(client, json::object{{"nodes", std::move(nodes)}});
+  co_await std::move(answering);
+}
+
+json::array names_of(const locality::Grouping& grouping, const std::vector<std::size_t>& nodes) {
+  json::array names;
+  for (const std::size_t node : nodes) names.emplace_back(grouping.names[node]);
+  return names;
+}
+
+json::object locality_json(const Control::Locality& found) {
+  const locality::Grouping& grouping = found.grouping;
+  json::array hosts;
+  for (const locality::Host& host : grouping.hosts) {
+    json::array devices;
+    for (const locality::Device& device : host.devices) {
+      devices.push_back(json::object{
+          {"id", device.id}, {"known", device.known}, {"nodes", names_of(grouping, device.nodes)}});
+    }
+    hosts.push_back(json::object{{"id", host.id},
+                                 {"nodes", names_of(grouping, host.nodes)},
+                                 {"devices", std::move(devices)},
+                                 {"independent", names_of(grouping, host.independent)}});
+  }
+  json::array evidence;
+  for (const locality::Evidence& piece : grouping.evidence) {
+    evidence.push_back(json::object{{"kind", locality::name(piece.kind)},
+                                    {"scope", locality::name(piece.scope)},
+                                    {"a", grouping.names[piece.a]},
+                                    {"b", grouping.names[piece.b]},
+                                    {"standing", locality::name(piece.standing)},
+                                    {"confidence", piece.confidence},
+                                    {"text", piece.text}});
+  }
+  return {{"unique_physical_hosts", locality::count_unique_physical_hosts(grouping)},
+          {"hosts", std::move(hosts)},
+          {"evidence", std::move(evidence)},
+          {"parallel", found.advice.parallel},
+          {"width", found.advice.width},
+          {"reason", found.advice.reason},
+          {"text", locality::explain(grouping, found.advice)}};
+}
+
+net::Task<void> show_locality(Connection& client) {
+  constexpr std::size_t many_tasks = 100;
+  Control& control = client.worker().shared().control;
+  auto asking = asio::co_spawn(control.context(), control.locality(many_tasks), net::use_task);
+  const Control::Locality found = co_await std::move(asking);
+  auto answering = answer_json(client, locality_json(found));
   co_await std::move(answering);
 }
 
@@ -277,12 +326,13 @@ net::Task<void> serve_own_route(Connection& client) {
   const std::string_view rest =
       path.starts_with(base) ? path.substr(base.size()) : std::string_view{};
   if (rest == "nodes" && get) return list_nodes(client);
+  if (rest == "locality" && get) return show_locality(client);
   if (rest == "nodes" && request.method == "POST") return add_node(client);
   if (rest == "status" && get) return show_status(client);
   if (rest == "decisions" && get) return list_decisions(client);
   if (rest.starts_with("nodes/")) return change_node(client, std::string(rest.substr(6)));
-  const bool known =
-      path == "/metrics" || rest == "nodes" || rest == "status" || rest == "decisions";
+  const bool known = path == "/metrics" || rest == "nodes" || rest == "locality" ||
+                     rest == "status" || rest == "decisions";
   return client.answer(known ? api::plain_405() : api::plain_404());
 }
 

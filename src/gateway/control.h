@@ -17,6 +17,8 @@
 #include "gateway/options.h"
 #include "gateway/state_file.h"
 #include "gateway/view.h"
+#include "locality/advice.h"
+#include "locality/grouping.h"
 #include "net/http_call.h"
 #include "net/tcp.h"
 
@@ -88,6 +90,12 @@ class Control {
     double back_off_s = 0;
   };
   net::Task<std::vector<NodeHealthReport>> health_report();
+  /// Which nodes share a machine or a device, why, and whether so many tasks should run at once.
+  struct Locality {
+    locality::Grouping grouping;
+    locality::Advice advice;
+  };
+  net::Task<Locality> locality(std::size_t tasks);
 
  private:
   struct Probe;  // one node's connections and loops

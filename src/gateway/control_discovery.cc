@@ -4,11 +4,13 @@
 
 #include <algorithm>
 
+#include "api/timestamp.h"
 #include "discovery/scan.h"
 #include "gateway/control.h"
 #include "gateway/control_probe.h"
 #include "gateway/nodes.h"
 #include "net/links.h"
+#include "net/network.h"
 
 namespace sollol::gateway {
 
@@ -26,6 +28,33 @@ bool leads_to(const DiscoveredNode& node, const std::vector<Address>& addresses)
   return std::ranges::any_of(addresses, [&](const Address& address) {
     return address == node.address || std::ranges::find(node.others, address) != node.others.end();
   });
+}
+
+/// What is known of where a node runs.
+locality::NodeFacts facts_of(const cluster::NodeInfo& info, const std::vector<Address>& addresses,
+                             const NodeListing& listing, const net::Links& links) {
+  locality::NodeFacts facts{.name = info.name,
+                            .port = info.port,
+                            .operator_host = info.machine,
+                            .operator_device = info.device};
+  for (const Address& address : addresses) {
+    facts.addresses.push_back(address.ip);
+    if (links.is_own(address.ip)) {
+      facts.on_this_machine = true;
+      continue;
+    }
+    if (const auto bridge = links.container_network(address.ip); !bridge.empty())
+      facts.container_network = bridge;
+    const auto known = std::ranges::find(links.neighbours, address.ip, &net::Neighbour::ip);
+    if (known != links.neighbours.end())
+      facts.neighbours.push_back({.mac = known->mac, .is_router = known->is_router});
+  }
+  for (const api::ModelEntry& model : listing.models) {
+    const auto modified = api::parse_timestamp(model.modified_at);
+    if (!model.remote && modified) facts.store.push_back({model.digest, *modified});
+  }
+  if (!net::is_ip(info.host)) facts.hostnames.push_back(info.host);
+  return facts;
 }
 
 }  // namespace
@@ -106,6 +135,8 @@ void Control::take_found(const DiscoveredNode& found) {
     info.name = written.name;
     info.tier = written.tier;
     info.slots = written.slots;
+    info.machine = written.machine;
+    info.device = written.device;
   }
   info.alternatives = found.others;
   const Result<NodeId> added = cluster_.add(std::move(info));
@@ -120,6 +151,17 @@ void Control::take_found(const DiscoveredNode& found) {
                found.version, found.models.size(),
                found.on_this_machine ? ", on this machine" : "");
   publish();
+}
+
+net::Task<Control::Locality> Control::locality(std::size_t tasks) {
+  const Result<net::Links> links = net::read_links();
+  std::vector<locality::NodeFacts> facts;
+  for (const auto& [id, probe] : probes_)
+    facts.push_back(
+        facts_of(probe->info, probe->addresses, *probe->listing, links ? *links : net::Links{}));
+  Locality found{.grouping = locality::group(facts, {}), .advice = {}};
+  found.advice = locality::advise(found.grouping, tasks);
+  co_return found;
 }
 
 /// The node file is what there is where nothing is found.

@@ -14,7 +14,8 @@ constexpr NodeId no_node{~0u};
 
 bool same(const cluster::NodeInfo& a, const cluster::NodeInfo& b) {
   return a.name == b.name && a.url == b.url && a.path_prefix == b.path_prefix && a.tier == b.tier &&
-         a.slots == b.slots && a.origin == b.origin;
+         a.slots == b.slots && a.machine == b.machine && a.device == b.device &&
+         a.origin == b.origin;
 }
 
 bool same_address(const cluster::NodeInfo& a, const cluster::NodeInfo& b) {

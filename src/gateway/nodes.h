@@ -14,6 +14,8 @@ inline cluster::NodeInfo to_node_info(const discovery::NodeSpec& spec) {
           .path_prefix = spec.path_prefix,
           .tier = spec.priority,
           .slots = spec.slots.value_or(0),
+          .machine = spec.physical_host,
+          .device = spec.device,
           .origin = spec.origin};
 }
 

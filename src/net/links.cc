@@ -243,6 +243,15 @@ bool Links::is_own(std::string_view ip) const {
          std::ranges::any_of(addresses, [ip](const OwnAddress& own) { return own.ip == ip; });
 }
 
+std::string_view Links::container_network(std::string_view ip) const {
+  for (const OwnAddress& own : addresses) {
+    const Interface* on = interface(own.interface);
+    if (on == nullptr || on->kind != Interface::Kind::bridge) continue;
+    if (Network::parse(own.network).value().contains(ip)) return on->name;
+  }
+  return {};
+}
+
 std::string_view Links::mac_of(std::string_view ip) const {
   const auto found = std::ranges::find(neighbours, ip, &Neighbour::ip);
   return found == neighbours.end() ? std::string_view{} : std::string_view(found->mac);

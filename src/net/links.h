@@ -53,6 +53,8 @@ struct Links {
   const Interface* interface(unsigned index) const;
   /// Whether it is one of our own addresses, loopback included.
   bool is_own(std::string_view ip) const;
+  /// The bridge of containers of this machine that the address lies on; empty: none.
+  std::string_view container_network(std::string_view ip) const;
   /// The MAC address of a neighbour on one of our links; empty when the kernel knows none. An
   /// address that is reached through a router has none of its own here.
   std::string_view mac_of(std::string_view ip) const;

@@ -16,8 +16,8 @@ class SimClock {
   }
   /// The same on the calendar.
   WallTime wall(TimePoint simulated) const {
-    return std::chrono::system_clock::now() +
-           std::chrono::duration_cast<WallTime::duration>(real(simulated) - Clock::now());
+    return calendar_start_ +
+           std::chrono::duration_cast<WallTime::duration>(real(simulated) - start_);
   }
 
  private:
@@ -26,6 +26,8 @@ class SimClock {
   }
 
   TimePoint start_;
+  // Once: a moment must be told alike each time.
+  WallTime calendar_start_ = std::chrono::system_clock::now();
   double scale_;
 };
 

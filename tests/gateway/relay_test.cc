@@ -83,7 +83,7 @@ TEST_F(Relay, NodesSeeNothingThatIsOnlyForTheGateway) {
   ASSERT_EQ(answer.status, 200);
   const auto seen = fleet().nodes().last_request("a", "/api/generate");
   ASSERT_TRUE(seen);
-  for (const char* absent : {"Origin", "X-Private", "X-Sollol", "TE:", "Host: localhost"}) {
+  for (const char* absent : {"Origin", "X-Private", "X-Sollol-Node", "TE:", "Host: localhost"}) {
     EXPECT_FALSE(seen->head.contains(std::string("\n") + absent)) << seen->head;
   }
   EXPECT_TRUE(seen->head.contains("Host: 127.0.0.1:" + std::to_string(fleet().node_port("a"))))

@@ -113,7 +113,8 @@ class Network(unittest.TestCase):
             time.sleep(0.01)
 
     def discover(self, *flags):
-        done = self.machines["gateway"].run(SOLLOL, "discover", "--json", *flags, check=False)
+        # Longer than the default: this machine may have other things to do.
+        done = self.machines["gateway"].run(SOLLOL, "discover", "--json", "--timeout", "2", *flags, check=False)
         self.assertIn(done.returncode, (0, 3), done.stderr)
         return {f"{node['host']}:{node['port']}": node for node in json.loads(done.stdout)}
 
@@ -149,6 +150,25 @@ class Network(unittest.TestCase):
         urls = self.nodes_of_gateway().keys()
         self.assertIn("http://172.18.0.2:11434", urls)
         self.assertNotIn("http://127.0.0.1:11434", urls)
+
+    def test_it_knows_which_nodes_share_a_machine(self):
+        self.gateway("--discovery-ports", "11434,11435")
+        self.eventually(lambda: len(self.nodes_of_gateway()) == 9, "nine nodes")
+        ask = lambda: json.loads(self.machines["gateway"].run(
+            "curl", "-s", "-m", "5", "http://127.0.0.1:11500/sollol/v1/locality").stdout)
+        url_of = {node["name"]: url for url, node in self.nodes_of_gateway().items()}
+        # Models are listed a moment after the node is healthy.
+        self.eventually(lambda: len(ask()["hosts"]) == 7, "seven machines")
+        found = ask()
+        shared = {frozenset(url_of[name] for name in host["nodes"]) for host in found["hosts"] if len(host["nodes"]) > 1}
+        self.assertEqual(shared, {
+            frozenset({"http://10.77.1.1:11434", "http://172.18.0.2:11434"}),  # and its container
+            frozenset({"http://10.77.1.12:11434", "http://10.77.1.12:11435"})})
+        self.assertEqual(found["unique_physical_hosts"], 7)
+        self.assertTrue(found["parallel"])
+        self.assertEqual(found["width"], 7)
+        print(self.machines["gateway"].run(SOLLOL, "nodes", "explain", "--gateway", "http://127.0.0.1:11500").stdout,
+              flush=True)
 
     def test_a_node_with_two_interfaces_outlives_one(self):
         both = self.machines["both"]
