@@ -20,8 +20,7 @@ struct ScanOptions {
   std::vector<std::uint16_t> ports = {default_port};
   std::vector<std::string> subnets;  // these alone; empty: those of this machine's interfaces
   bool exclude_localhost = false;    // leave out 127.0.0.0/8 and ::1
-  bool auto_resolve_docker = true;  // a container's address becomes the port it has on this machine
-  bool discover_all_nodes = true;   // false: the first is enough
+  bool discover_all_nodes = true;    // false: the first is enough
   std::size_t addresses_max = 1000;  // tried at once: the kernel keeps 1,024 neighbours that it
                                      // looks for (neigh/default/gc_thresh3)
   unsigned connects_per_s = 4000;    // beyond a first burst
