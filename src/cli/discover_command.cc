@@ -17,6 +17,7 @@ namespace json = boost::json;
 using discovery::DiscoveredNode;
 using discovery::Discovery;
 using discovery::Found;
+using discovery::NodeCollector;
 using discovery::ScanOptions;
 
 namespace {
@@ -118,10 +119,12 @@ int run_discover(Asked asked) {
   net::raise_descriptor_limit();
   const TimePoint began = Clock::now();
   bool headed = asked.as_json;
-  const auto found = discovery::discover(asked.options, [&](const DiscoveredNode& node) {
-    if (!std::exchange(headed, true)) print_heading();
-    if (!asked.as_json) print_row(node, Clock::now() - began);
-  });
+  const auto found = discovery::discover(
+      asked.options, [&](const DiscoveredNode& node, NodeCollector::Outcome outcome) {
+        if (outcome == NodeCollector::Outcome::known) return;
+        if (!std::exchange(headed, true)) print_heading();
+        if (!asked.as_json) print_row(node, Clock::now() - began);
+      });
   if (!found) {
     fmt::print(stderr, "sollol discover: {}\n", found.error().detail);
     return found.error().kind == ErrorKind::bad_input ? exit_wrong_usage : exit_failed;

@@ -17,10 +17,15 @@ struct Discovery {
   ScanFigures figures;
 };
 
-/// Looks for nodes, once, and returns when it is done: within the time-out and what verifying
-/// takes. `on_node` is told of each node as it is found, before other ways to it may be. Blocks its
-/// thread. Error: bad_input for the options, refused when the system does not tell its networks.
-Result<Discovery> discover(const ScanOptions& options,
-                           const std::function<void(const DiscoveredNode&)>& on_node = {});
+/// Told of a node as it is found, and again with each other way to it.
+using OnNode = std::function<void(const DiscoveredNode&, NodeCollector::Outcome)>;
+
+/// Looks for nodes, once, and is done within the time-out and what verifying takes. Error:
+/// bad_input for the options, refused when the system does not tell its networks.
+net::Task<Result<Discovery>> look(net::asio::io_context& context, net::Scheduler& scheduler,
+                                  net::Connector& connector, ScanOptions options, OnNode on_node);
+
+/// The same on a thread of its own business: blocks until it is done.
+Result<Discovery> discover(const ScanOptions& options, const OnNode& on_node = {});
 
 }  // namespace sollol::discovery

@@ -4,8 +4,7 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <cmath>
+#include <boost/asio/post.hpp>
 
 #include "net/event.h"
 #include "net/http_call.h"
@@ -55,6 +54,7 @@ struct Work : std::enable_shared_from_this<Work> {
   bool enough = false;
 
   net::Task<ScanFigures> run();
+  net::Task<void> begin_all(std::string ip);
   net::Task<void> begin(Address at);
   net::Task<void> settle();
   net::Task<void> attempt(Address at);
@@ -76,22 +76,25 @@ net::Task<ScanFigures> Work::run() {
       loopback.push_back(*ip);
       continue;
     }
-    for (const std::uint16_t port : options.ports) {
-      auto starting = begin({*ip, port});
-      co_await std::move(starting);
-    }
+    auto starting = begin_all(*ip);
+    co_await std::move(starting);
   }
   for (const std::string& ip : loopback) {
-    for (const std::uint16_t port : options.ports) {
-      auto starting = begin({ip, port});
-      co_await std::move(starting);
-    }
+    auto starting = begin_all(ip);
+    co_await std::move(starting);
   }
   auto settling = settle();
   co_await std::move(settling);
   figures.stopped_early = enough;
   figures.took = scheduler.now() - began;
   co_return figures;
+}
+
+net::Task<void> Work::begin_all(std::string ip) {
+  for (const std::uint16_t port : options.ports) {
+    auto starting = begin({ip, port});
+    co_await std::move(starting);
+  }
 }
 
 /// Starts one try once there is room for it.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/asio/ip/network_v4.hpp>
 #include <set>
+#include <span>
 
 #include "net/network.h"
 
@@ -63,7 +64,10 @@ AddressRange hosts_of(const ip::network_v4& network, std::string source) {
           .source = std::move(source)};
 }
 
-std::uint64_t size_of(const AddressRange& range) { return range.last - range.first + 1ull; }
+bool in_any(std::uint32_t address, std::span<const AddressRange> ranges) {
+  return std::ranges::any_of(
+      ranges, [address](const AddressRange& range) { return range.contains(address); });
+}
 
 bool covers(const AddressRange& wide, const AddressRange& narrow) {
   return wide.first <= narrow.first && narrow.last <= wide.last;
@@ -101,7 +105,7 @@ Result<void> plan_named(ScanPlan& plan, const ScanOptions& options) {
     const auto network = parse_subnet(text);
     if (!network) return std::unexpected(network.error());
     add(plan, hosts_of(*network, "--subnet"));
-    total += size_of(plan.ranges.back());
+    total += plan.ranges.back().size();
   }
   if (total > named_addresses_max)
     return std::unexpected(bad_input(fmt::format(
@@ -159,10 +163,7 @@ void plan_first(ScanPlan& plan, const net::Links& links, const ScanOptions& opti
   for (const net::Neighbour& neighbour : links.neighbours) {
     if (!worth_trying(neighbour, links)) continue;
     const auto v4 = v4_of(neighbour.ip);
-    const bool asked = options.subnets.empty() ||
-                       (v4 && std::ranges::any_of(plan.ranges, [&](const AddressRange& range) {
-                          return range.first <= *v4 && *v4 <= range.last;
-                        }));
+    const bool asked = options.subnets.empty() || (v4 && in_any(*v4, plan.ranges));
     if (asked) try_first(neighbour.ip);
   }
 }
@@ -184,25 +185,10 @@ Result<ScanPlan> plan_scan(const net::Links& links, const ScanOptions& options) 
   return plan;
 }
 
-std::uint64_t ScanPlan::size() const {
-  std::uint64_t total = 0;
-  for (const std::string& address : first) {
-    const auto v4 = v4_of(address);
-    const bool inside = v4 && std::ranges::any_of(ranges, [&](const AddressRange& range) {
-                          return range.first <= *v4 && *v4 <= range.last;
-                        });
-    if (!inside) ++total;
-  }
-  for (std::size_t i = 0; i < ranges.size(); ++i) total += size_of(ranges[i]);
-  return total;
-}
-
 bool ScanPlan::contains(std::string_view address) const {
   if (std::ranges::find(first, address) != first.end()) return true;
   const auto v4 = v4_of(std::string(address));
-  return v4 && std::ranges::any_of(ranges, [&](const AddressRange& range) {
-           return range.first <= *v4 && *v4 <= range.last;
-         });
+  return v4 && in_any(*v4, ranges);
 }
 
 PlanCursor::PlanCursor(const ScanPlan& plan) : plan_(plan) {
@@ -227,11 +213,7 @@ std::optional<std::string> PlanCursor::next() {
 
 /// Whether an address of the range under way has been handed out before.
 bool PlanCursor::seen(std::uint32_t address) const {
-  const auto inside = [address](const AddressRange& range) {
-    return range.first <= address && address <= range.last;
-  };
-  return before_.contains(address) ||
-         std::ranges::any_of(std::span(plan_.ranges).first(range_), inside);
+  return before_.contains(address) || in_any(address, std::span(plan_.ranges).first(range_));
 }
 
 }  // namespace sollol::discovery

@@ -37,6 +37,8 @@ struct AddressRange {
   std::uint32_t last = 0;   // included
   std::string network;      // "192.168.1.0/24"
   std::string source;       // "eth0", "--subnet"
+  bool contains(std::uint32_t address) const { return first <= address && address <= last; }
+  std::uint64_t size() const { return last - first + 1ull; }
   friend bool operator==(const AddressRange&, const AddressRange&) = default;
 };
 
@@ -53,8 +55,6 @@ struct ScanPlan {
   std::vector<AddressRange> ranges;
   std::vector<SkippedRange> skipped;
 
-  /// How many addresses there are.
-  std::uint64_t size() const;
   bool contains(std::string_view ip) const;
 };
 

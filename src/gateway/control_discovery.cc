@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "api/timestamp.h"
-#include "discovery/scan.h"
+#include "discovery/discover.h"
 #include "gateway/control.h"
 #include "gateway/control_probe.h"
 #include "gateway/nodes.h"
@@ -76,33 +76,23 @@ net::Task<void> Control::watch_network() {
 /// One look: what is new joins as it is found; what leads to a node that is known is kept with it.
 net::Task<void> Control::look_for_nodes() {
   const auto options = options_;
-  const Result<net::Links> links = net::read_links();
-  auto plan = links ? discovery::plan_scan(*links, options->discovery.scan)
-                    : Result<discovery::ScanPlan>(std::unexpected(links.error()));
-  if (!plan) {
-    spdlog::warn("discovery: {}", plan.error().detail);
+  auto looking = discovery::look(
+      context_, scheduler_, connector_, options->discovery.scan,
+      [this](const DiscoveredNode& node, NodeCollector::Outcome) { take_found(node); });
+  const Result<discovery::Discovery> found = co_await std::move(looking);
+  if (!found) {
+    spdlog::warn("discovery: {}", found.error().detail);
     co_return;
   }
-  const bool first = !std::exchange(looked_, true);
-  if (first) {
-    for (const auto& skipped : plan->skipped)
+  if (!std::exchange(looked_, true)) {
+    for (const auto& skipped : found->skipped)
       spdlog::info("discovery: {} is not scanned: {}", skipped.network, skipped.reason);
-  }
-  NodeCollector collector(*links, net::read_listeners());
-  const auto take = [&](Found found) {
-    if (found.what == Found::What::gateway && first)
-      spdlog::debug("discovery: {} is a gateway", to_string(found.address));
-    if (found.what != Found::What::node) return;
-    if (collector.lacks_mac(found.address.ip)) collector.set_neighbours(net::read_neighbours());
-    const std::size_t index = collector.add(std::move(found)).second;
-    take_found(collector.nodes()[index]);
-  };
-  auto scanning = discovery::scan(context_, scheduler_, connector_, std::move(*plan),
-                                  options->discovery.scan, take);
-  const discovery::ScanFigures figures = co_await std::move(scanning);
-  if (first) {
-    spdlog::info("discovery: {} nodes in {:.2f} s, {} addresses tried", collector.nodes().size(),
-                 to_seconds(figures.took), figures.tried);
+    for (const Found& other : found->others) {
+      if (other.what == Found::What::gateway)
+        spdlog::debug("discovery: {} is a gateway", to_string(other.address));
+    }
+    spdlog::info("discovery: {} nodes in {:.2f} s, {} addresses tried", found->nodes.size(),
+                 to_seconds(found->figures.took), found->figures.tried);
   }
   if (probes_.empty()) use_known_nodes();
   forget_lost_nodes();

@@ -258,8 +258,8 @@ std::optional<Error> Attempt::forward(std::string_view piece) {
 /// Payload whose framing changes: whole records, where the form has any, as long as they are not
 /// too large to be held.
 std::optional<Error> Attempt::forward_payload(std::string_view payload) {
-  const bool ended = complete();
   const Answer::End end = next_end();
+  const bool ended = end == Answer::End::last;
   if (watcher_.form() == api::StreamForm::opaque) {
     answer_.write(payload, end);
     return std::nullopt;
