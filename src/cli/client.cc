@@ -90,7 +90,9 @@ class Exchange {
     const std::string head = fmt::format(
         "{} {} HTTP/1.1\r\nHost: {}:{}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         "{}Content-Length: {}\r\n\r\n",
-        request_.method, target, node->host, node->port, key_field(), request_.body.size());
+        request_.method, target, node->host, node->port,
+        request_.key == ClientRequest::Key::shown ? key_field() : std::string(),
+        request_.body.size());
     auto sending = call.send(head, request_.body, deadline);
     const Result<void> sent = co_await std::move(sending);
     if (!sent) co_return std::unexpected(sent.error());
@@ -100,7 +102,9 @@ class Exchange {
     if (!received) co_return std::unexpected(received.error());
     ClientReply reply{.status = (*received)->status,
                       .body = {},
-                      .node = std::string((*received)->fields.find("x-sollol-node"))};
+                      .node = std::string((*received)->fields.find("x-sollol-node")),
+                      .date = std::string((*received)->fields.find("date")),
+                      .from_gateway = !(*received)->fields.find(http::FieldId::sollol).empty()};
     if (!on_piece_ || reply.status >= 400) {
       auto reading = call.receive_body(reply_max, limit);
       auto body = co_await std::move(reading);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -14,11 +15,15 @@ struct ClientRequest {
   std::string method = "GET";
   std::string url;  // http://host:port/path, or https
   std::string body = {};
+  /// Whether the caller's key is shown: to a gateway, never to a node.
+  enum class Key : std::uint8_t { shown, withheld } key = Key::shown;
 };
 struct ClientReply {
   int status = 0;
-  std::string body;  // empty when it was given to `on_piece`
-  std::string node;  // X-Sollol-Node
+  std::string body;           // empty when it was given to `on_piece`
+  std::string node;           // X-Sollol-Node
+  std::string date;           // Date
+  bool from_gateway = false;  // it bears a field of ours
 };
 
 /// Sends one request and waits for the answer. With `on_piece` each piece of a successful answer's

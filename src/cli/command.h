@@ -16,6 +16,7 @@ using Action = std::function<int()>;
 void add_up_command(CLI::App& root, Action& chosen);
 void add_sim_command(CLI::App& root, Action& chosen);
 void add_discover_command(CLI::App& root, Action& chosen);
+void add_doctor_command(CLI::App& root, Action& chosen);
 void add_nodes_command(CLI::App& root, Action& chosen);
 void add_status_command(CLI::App& root, Action& chosen);
 void add_run_command(CLI::App& root, Action& chosen);

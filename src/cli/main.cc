@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
   Action chosen;
   add_up_command(app, chosen);
   add_discover_command(app, chosen);
+  add_doctor_command(app, chosen);
   add_nodes_command(app, chosen);
   add_status_command(app, chosen);
   add_run_command(app, chosen);

@@ -23,7 +23,8 @@ net::Task<Result<Discovery>> look(net::asio::io_context& context, net::Scheduler
     const auto [outcome, index] = collector.add(std::move(found));
     if (on_node) on_node(collector.nodes()[index], outcome);
   };
-  auto scanning = scan(context, scheduler, connector, std::move(*plan), std::move(options), take);
+  auto scanning = scan(context, scheduler, connector, std::move(*plan), std::move(options), take,
+                       [&](const Address& at) { result.refused.push_back(at); });
   result.figures = co_await std::move(scanning);
   result.nodes = collector.nodes();
   co_return result;

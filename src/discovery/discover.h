@@ -11,7 +11,8 @@ namespace sollol::discovery {
 /// What one look at the network brought.
 struct Discovery {
   std::vector<DiscoveredNode> nodes;
-  std::vector<Found> others;  // open ports that are no nodes
+  std::vector<Found> others;     // open ports that are no nodes
+  std::vector<Address> refused;  // where a machine is and nothing listens
   std::vector<AddressRange> ranges;
   std::vector<SkippedRange> skipped;
   ScanFigures figures;

@@ -27,13 +27,14 @@ constexpr std::size_t started_in_a_row = 32;
 /// One scan under way; its tries hold it.
 struct Work : std::enable_shared_from_this<Work> {
   Work(asio::io_context& c, net::Scheduler& s, net::Connector& n, ScanPlan p, ScanOptions o,
-       OnFound f)
+       OnFound f, OnRefused r)
       : context(c),
         scheduler(s),
         connector(n),
         plan(std::move(p)),
         options(std::move(o)),
         on_found(std::move(f)),
+        on_refused(std::move(r)),
         changed(c),
         began(s.now()),
         tries_max(std::clamp<std::size_t>(options.addresses_max * options.ports.size(), 1,
@@ -45,6 +46,7 @@ struct Work : std::enable_shared_from_this<Work> {
   const ScanPlan plan;
   const ScanOptions options;
   const OnFound on_found;
+  const OnRefused on_refused;
   net::HttpScratch scratch;
   net::Event changed;
   const TimePoint began;
@@ -142,6 +144,7 @@ net::Task<void> Work::attempt(Address at) {
       co_await std::move(examining);
       co_return;
     }
+    if (stream.error().kind == ErrorKind::refused && on_refused && !enough) on_refused(at);
     if (stream.error().kind != ErrorKind::overloaded) co_return;
     auto pause = scheduler.sleep_until(scheduler.now() + pause_when_full);
     co_await std::move(pause);
@@ -235,9 +238,10 @@ void Work::report(Found found) {
 
 net::Task<ScanFigures> scan(asio::io_context& context, net::Scheduler& scheduler,
                             net::Connector& connector, ScanPlan plan, ScanOptions options,
-                            OnFound on_found) {
-  const auto work = std::make_shared<Work>(context, scheduler, connector, std::move(plan),
-                                           std::move(options), std::move(on_found));
+                            OnFound on_found, OnRefused on_refused) {
+  const auto work =
+      std::make_shared<Work>(context, scheduler, connector, std::move(plan), std::move(options),
+                             std::move(on_found), std::move(on_refused));
   auto running = work->run();
   co_return co_await std::move(running);
 }

@@ -45,6 +45,10 @@ struct ScanFigures {
 /// Told of each open port as it is known; not of closed ones. On the scanner's thread.
 using OnFound = std::function<void(Found)>;
 
+/// Told of each address that refuses a connection, so that its machine is there. On the scanner's
+/// thread.
+using OnRefused = std::function<void(const Address&)>;
+
 /// Tries every address of the plan at every port: a connection, then what Ollama alone answers.
 ///
 /// This machine's own addresses come before loopback, so that a node of this machine is known by an
@@ -54,6 +58,6 @@ using OnFound = std::function<void(Found)>;
 /// tries do not fit at once.
 net::Task<ScanFigures> scan(net::asio::io_context& context, net::Scheduler& scheduler,
                             net::Connector& connector, ScanPlan plan, ScanOptions options,
-                            OnFound on_found);
+                            OnFound on_found, OnRefused on_refused = {});
 
 }  // namespace sollol::discovery
