@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "api/model_name.h"
 #include "cli/client.h"
 #include "cli/doctor_gather.h"
 
@@ -49,6 +50,11 @@ std::vector<std::string> texts_of(const json::object& object, std::string_view k
   return found;
 }
 
+std::string key_of(const std::string& name) {
+  const auto key = api::ModelKey::from(name);
+  return key ? std::string(key->view()) : name;
+}
+
 doctor::NodeFact node_of(const json::object& node) {
   doctor::NodeFact fact{.name = text_of(node, "name"),
                         .url = text_of(node, "url"),
@@ -60,13 +66,13 @@ doctor::NodeFact node_of(const json::object& node) {
   fact.trouble = admin != "enabled" ? admin : text_of(node, "reason");
   if (fact.trouble.empty()) fact.trouble = state;
   for (const json::object* model : objects_of(node, "models")) {
-    fact.models.push_back({.key = text_of(*model, "name"),
+    fact.models.push_back({.key = key_of(text_of(*model, "name")),
                            .digest = text_of(*model, "digest"),
                            .service_s = number_of(*model, "service_s"),
                            .decode_tokens_per_s = number_of(*model, "decode_tokens_per_s")});
     if (!is_set(*model, "loaded")) continue;
     fact.loaded.push_back(
-        {.key = text_of(*model, "name"),
+        {.key = key_of(text_of(*model, "name")),
          .context_length = static_cast<std::uint32_t>(number_of(*model, "context_length"))});
   }
   return fact;

@@ -70,7 +70,8 @@ std::vector<Named> named_nodes(const DoctorPlan& plan, const Environment& enviro
       variables.ollama_host &&
       (to_string(facts.own.listen) ==
            to_string(Address{variables.ollama_host->host, variables.ollama_host->port}) ||
-       variables.ollama_host->url == facts.gateway.url);
+       (facts.gateway.state == doctor::GatewayFact::State::answers &&
+        variables.ollama_host->url == facts.gateway.url));
   if (variables.ollama_host && !is_gateway)
     named.push_back({.spec = *variables.ollama_host, .where = "OLLAMA_HOST"});
   return named;

@@ -60,14 +60,14 @@ Finding different_digests(const Facts& facts, const std::string& key) {
   }
   Finding finding{"models",
                   Level::warn,
-                  fmt::format("{} is not the same everywhere: {}", key, grouped(by_digest)),
+                  fmt::format("{} is not the same everywhere: {}", shown(key), grouped(by_digest)),
                   {}};
   std::string commands;
   for (const NodeFact& node : facts.nodes) {
     for (const ModelFact& model : node.models) {
       if (model.key == key && !model.remote && model.digest != newest_digest)
-        commands +=
-            fmt::format("{}`{} ollama pull {}`", commands.empty() ? "" : ", ", at_node(node), key);
+        commands += fmt::format("{}`{} ollama pull {}`", commands.empty() ? "" : ", ",
+                                at_node(node), shown(key));
     }
   }
   finding.mends.push_back(commands);
@@ -122,7 +122,7 @@ Findings check_contexts(const Facts& facts) {
                    Level::warn,
                    fmt::format("{} is loaded with different contexts, so that one prompt is cut at "
                                "one node and not at another: {}",
-                               key, grouped(by_context)),
+                               shown(key), grouped(by_context)),
                    {fmt::format("set the same default on all nodes: `sudo systemctl edit ollama`, "
                                 "`Environment=\"OLLAMA_CONTEXT_LENGTH={}\"`, restart it; or let "
                                 "clients send `num_ctx`",

@@ -98,8 +98,10 @@ Findings check_gateway(const Facts& facts) {
 Findings check_nodes(const Facts& facts, const Rules&) {
   Findings out;
   if (!facts.scan_trouble.empty()) {
-    out.push_back(
-        {"nodes", Level::bad, "the network was not looked at: " + facts.scan_trouble, {"name the nodes: `sollol up --node http://HOST:11434`"}});
+    out.push_back({"nodes",
+                   Level::bad,
+                   "the network was not looked at: " + facts.scan_trouble,
+                   {"name the nodes: `sollol up --node http://HOST:11434`"}});
   }
   const auto usable =
       static_cast<std::size_t>(std::ranges::count_if(facts.nodes, &NodeFact::usable));

@@ -22,6 +22,15 @@ const NodeFact* find(const Facts& facts, const std::string& name) {
   return found == facts.nodes.end() ? nullptr : &*found;
 }
 
+/// A GPU that holds less of a model than this share does nothing for it.
+constexpr double gpu_share_min = 0.1;
+
+bool runs_on_cpu(const LoadedFact& loaded) {
+  return loaded.sizes_known && loaded.size_bytes > 0 &&
+         static_cast<double>(loaded.vram_bytes) <
+             gpu_share_min * static_cast<double>(loaded.size_bytes);
+}
+
 bool at_loopback(const NodeFact& node) {
   return !node.addresses.empty() && is_loopback(node.addresses.front().ip);
 }
@@ -98,9 +107,7 @@ void note_shared(const Facts& facts, Findings& out) {
     std::size_t on_cpu = 0;
     for (const std::string& name : machine.nodes) {
       const NodeFact* node = find(facts, name);
-      on_cpu += node != nullptr && std::ranges::any_of(node->loaded, [](const LoadedFact& loaded) {
-                  return loaded.sizes_known && loaded.vram_bytes == 0 && loaded.size_bytes > 0;
-                });
+      on_cpu += node != nullptr && std::ranges::any_of(node->loaded, runs_on_cpu);
     }
     if (on_cpu >= 2) {
       finding.level = Level::warn;
@@ -146,7 +153,7 @@ void tell_way(const Facts& facts, const Rules& rules, Findings& out) {
          Level::warn,
          fmt::format("requests for {} take {:.0f} ms at {}, of which the way takes {:.1f}: "
                      "such tasks are too small to be worth spreading",
-                     small->key, small->service_s * 1000, node.name,
+                     shown(small->key), small->service_s * 1000, node.name,
                      seconds(node.round_trip) * 1000),
          {"put many into one request (`/api/embed` takes a list of inputs), or work "
           "through them one after the other"}});
@@ -158,10 +165,10 @@ void tell_memory(const Facts& facts, Findings& out) {
     for (const LoadedFact& loaded : node.loaded) {
       if (!loaded.sizes_known || loaded.size_bytes == 0 || loaded.vram_bytes >= loaded.size_bytes)
         continue;
-      if (loaded.vram_bytes == 0) {
+      if (runs_on_cpu(loaded)) {
         out.push_back({"speed",
                        Level::note,
-                       fmt::format("{} runs on the CPU of {}", loaded.key, node.name),
+                       fmt::format("{} runs on the CPU of {}", shown(loaded.key), node.name),
                        {}});
         continue;
       }
@@ -171,7 +178,7 @@ void tell_memory(const Facts& facts, Findings& out) {
           {"speed",
            Level::warn,
            fmt::format("{:.0f} % of {} does not fit into the GPU of {} and runs on its CPU",
-                       outside * 100, loaded.key, node.name),
+                       outside * 100, shown(loaded.key), node.name),
            {fmt::format("a smaller context (`OLLAMA_CONTEXT_LENGTH={}` there), a smaller "
                         "quantization, or `OLLAMA_MAX_LOADED_MODELS=1`",
                         std::max(loaded.context_length / 2, 2048u))}});
@@ -194,7 +201,7 @@ void note_spread(const Facts& facts, const Rules& rules, Findings& out) {
          Level::note,
          fmt::format("{} writes {:.0f} tokens/s at {} and {:.0f} at {}: what is split evenly "
                      "waits for the slower",
-                     key, fastest, fast, slowest, slow),
+                     shown(key), fastest, fast, slowest, slow),
          {}});
   }
 }

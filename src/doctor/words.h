@@ -23,6 +23,12 @@ inline std::string listed(const std::vector<std::string>& names) {
   return text;
 }
 
+/// A model's name as people write it: without what stands before every one of Ollama's own.
+inline std::string_view shown(std::string_view key) {
+  constexpr std::string_view registry = "registry.ollama.ai/library/";
+  return key.starts_with(registry) ? key.substr(registry.size()) : key;
+}
+
 inline std::string ports_text(const std::vector<std::uint16_t>& ports) {
   std::string text = ports.size() == 1 ? "port " : "ports ";
   for (std::size_t i = 0; i < ports.size(); ++i)
