@@ -109,6 +109,7 @@ net::Task<Verdict> Attempt::relay_stream(std::string first) {
                   first.empty() ? Answer::Passing::raw : Answer::Passing::payload);
   }
   std::optional<Error> problem;
+  stream_->expect_pieces();
   if (!first.empty()) {
     problem = check_start(first);
     if (!problem) answer_.write(first);

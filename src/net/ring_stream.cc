@@ -11,6 +11,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <cstring>
 
+#include "net/tcp.h"
 #include "net/waits.h"
 
 namespace sollol::net {
@@ -37,6 +38,7 @@ class RingCore final : public Ring::Client, public std::enable_shared_from_this<
   void close();
   void reset();
   std::string peer_address() const;
+  void expect_pieces() { delay_acknowledgements(descriptor_); }
 
  private:
   void completed(Ring::Kind kind, int result, std::string_view bytes, bool more) override;
@@ -351,6 +353,7 @@ class RingStream final : public Stream {
   void close() override { core_->close(); }
   void reset() override { core_->reset(); }
   std::string peer_address() const override { return core_->peer_address(); }
+  void expect_pieces() override { core_->expect_pieces(); }
 
  private:
   std::shared_ptr<RingCore> core_;

@@ -57,6 +57,9 @@ class Stream {
   /// Closes with RST: the peer must not take what it has for complete.
   virtual void reset() = 0;
   virtual std::string peer_address() const = 0;
+  /// The peer is about to send many small pieces one by one: what acknowledges them may wait and
+  /// answer for several at once. A hint, which lasts until the peer pauses.
+  virtual void expect_pieces() {}
 };
 
 /// Waits for the direction of a stream; see Stream::on_ready.

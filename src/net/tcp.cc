@@ -1,6 +1,8 @@
 #include "net/tcp.h"
 
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -165,6 +167,8 @@ class TcpStream final : public Stream {
     return problem ? std::string("unknown") : endpoint.address().to_string();
   }
 
+  void expect_pieces() override { delay_acknowledgements(core_->socket().native_handle()); }
+
  private:
   static IoResult finish_write(std::size_t bytes, std::size_t wanted, const error_code& problem) {
     // A short write means a full window: the next try would block.
@@ -214,6 +218,11 @@ void AsioScheduler::run_wheel() {
     wheel_running_ = false;
     if (!wheel_.empty()) run_wheel();
   });
+}
+
+void delay_acknowledgements(int descriptor) noexcept {
+  const int off = 0;
+  ::setsockopt(descriptor, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
 }
 
 std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler, Ring* ring) {

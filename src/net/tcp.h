@@ -36,6 +36,11 @@ using TcpAcceptor = asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context:
 std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler,
                                         Ring* ring = nullptr);
 
+/// Lets acknowledgements of small pieces wait for the next piece (at most 40 ms). By itself the
+/// kernel sends one for each piece that is read, which costs about as much as the reading: without
+/// them a relayed token is a tenth cheaper (bench/relay, row `tokens`). Holds until the peer pauses.
+void delay_acknowledgements(int descriptor) noexcept;
+
 class TcpConnector final : public Connector {
  public:
   TcpConnector(asio::io_context& context, Scheduler& scheduler)

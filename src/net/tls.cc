@@ -377,6 +377,7 @@ class TlsStream final : public Stream {
     core_->plain().reset();
   }
   std::string peer_address() const override { return core_->plain().peer_address(); }
+  void expect_pieces() override { core_->plain().expect_pieces(); }
 
  private:
   void forget_all() {
