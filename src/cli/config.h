@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "discovery/node_spec.h"
+#include "discovery/source.h"
 
 namespace sollol::cli {
 
@@ -125,6 +126,10 @@ struct DiscoverySettings {
   std::vector<std::string> ports = {"11434"};
   std::vector<std::string> subnets = {};
   std::string exclude_localhost = "off";
+  std::string discover_all_nodes = "on";
+  std::string auto_resolve_docker = "on";
+  std::vector<std::string> sources = {discovery::source_names.begin(),
+                                      discovery::source_names.end()};
 };
 
 /// Everything a user can set, with its default. config_table.h says what each means.

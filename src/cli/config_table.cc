@@ -237,6 +237,21 @@ std::vector<Setting> make_table() {
        0,
        0,
        {"on", "off"}},
+      {"discovery.discover_all_nodes",
+       [](S& s) -> Field { return &s.discovery.discover_all_nodes; },
+       "Whether each look goes on after the first node that it finds.",
+       0,
+       0,
+       {"on", "off"}},
+      {"discovery.auto_resolve_docker",
+       [](S& s) -> Field { return &s.discovery.auto_resolve_docker; },
+       "Whether Docker and Podman, where their sockets can be read, are asked at which addresses "
+       "and ports of this machine their containers are reached.",
+       0,
+       0,
+       {"on", "off"}},
+      {"discovery.sources", [](S& s) -> Field { return &s.discovery.sources; },
+       "Who may name nodes, or addresses to look at; what is left out of the list is not heard."},
   };
 }
 

@@ -35,10 +35,11 @@ struct Asked {
   double timeout_s = 0.5;
   bool as_json = false;
   bool verbose = false;
-  bool first = false;
+  std::vector<std::string> sources;
 };
 
 std::string where(const DiscoveredNode& node) {
+  if (!node.container.empty()) return fmt::format("container {}", node.container);
   if (!node.container_network.empty()) return "container (" + node.container_network + ")";
   if (node.on_this_machine) return "this machine";
   return node.mac.empty() ? "network" : "neighbour " + node.mac;
@@ -56,9 +57,21 @@ void print_row(const DiscoveredNode& node, Duration after) {
   std::fflush(stdout);
 }
 
+std::vector<std::string_view> source_texts(const DiscoveredNode& node) {
+  std::vector<std::string_view> texts;
+  for (const discovery::Source source : node.sources) texts.push_back(text(source));
+  return texts;
+}
+
 void print_summary(const Asked& asked, const Discovery& found) {
   for (const DiscoveredNode& node : found.nodes)
     for (const std::string& reason : node.same) fmt::print("  {}\n", reason);
+  if (asked.verbose) {
+    for (const DiscoveredNode& node : found.nodes)
+      fmt::print("  {}: named by {}\n", to_string(node.address),
+                 fmt::join(source_texts(node), ", "));
+    for (const std::string& note : found.notes) fmt::print("  {}\n", note);
+  }
   std::vector<std::string> networks;
   for (const auto& range : found.ranges)
     networks.push_back(fmt::format("{} ({})", range.network, range.source));
@@ -99,6 +112,8 @@ json::array to_json(const Discovery& found) {
     for (const auto& model : node.models) models.emplace_back(model.name);
     json::array others;
     for (const Address& other : node.others) others.emplace_back(to_string(other));
+    json::array sources;
+    for (const auto source : source_texts(node)) sources.emplace_back(source);
     nodes.push_back(json::object{{"host", node.address.ip},
                                  {"port", std::to_string(node.address.port)},
                                  {"url", "http://" + to_string(node.address)},
@@ -107,6 +122,8 @@ json::array to_json(const Discovery& found) {
                                  {"round_trip_s", to_seconds(node.round_trip)},
                                  {"this_machine", node.on_this_machine},
                                  {"container_network", node.container_network},
+                                 {"container", node.container},
+                                 {"sources", std::move(sources)},
                                  {"mac", node.mac},
                                  {"addresses", std::move(others)}});
   }
@@ -115,7 +132,14 @@ json::array to_json(const Discovery& found) {
 
 int run_discover(Asked asked) {
   asked.options.timeout = from_seconds(asked.timeout_s);
-  asked.options.discover_all_nodes = !asked.first;
+  if (!asked.sources.empty()) {
+    const auto sources = discovery::Sources::parse(asked.sources);
+    if (!sources) {
+      fmt::print(stderr, "sollol discover: {}\n", sources.error().detail);
+      return exit_wrong_usage;
+    }
+    asked.options.sources = *sources;
+  }
   net::raise_descriptor_limit();
   const TimePoint began = Clock::now();
   bool headed = asked.as_json;
@@ -160,7 +184,19 @@ void add_discover_command(CLI::App& root, Action& chosen) {
       ->check(CLI::Range(0.01, 60.0));
   discover->add_flag("--exclude-localhost", asked->options.exclude_localhost,
                      "Leave out 127.0.0.1");
-  discover->add_flag("--first", asked->first, "Stop at the first node");
+  discover->add_flag("--discover-all-nodes,!--no-discover-all-nodes,!--first",
+                     asked->options.discover_all_nodes,
+                     "Look everywhere, which is the default; --first stops at the first node");
+  discover->add_flag("--auto-resolve-docker,!--no-auto-resolve-docker",
+                     asked->options.auto_resolve_docker,
+                     "Ask Docker and Podman, where their sockets can be read, at which addresses "
+                     "their containers are reached; on by default");
+  discover
+      ->add_option("--source", asked->sources,
+                   "Who may name addresses: localhost, neighbours, subnets, containers, engine; "
+                   "all by default; repeat for more")
+      ->type_name("SOURCE")
+      ->allow_extra_args(false);
   discover->add_flag("--verbose", asked->verbose, "Also name what is no Ollama");
   discover->add_flag("--json", asked->as_json, "Print the nodes as JSON");
   discover->callback([&chosen, asked] { chosen = [asked] { return run_discover(*asked); }; });

@@ -21,9 +21,12 @@ Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& argu
     if (!node) return std::unexpected(node.error());
     sources.flags.push_back(std::move(*node));
   }
-  sources.config = settings.nodes;
+  const auto heard = discovery::Sources::parse(settings.discovery.sources);
+  if (!heard) return std::unexpected(heard.error());
+  if (heard->has(discovery::Source::config)) sources.config = settings.nodes;
   known.discover = settings.auto_discover == "on" && arguments.nodes.empty() && !arguments.demo;
-  if (arguments.use_node_file && !settings.node_file.empty()) {
+  const bool node_file = arguments.use_node_file && heard->has(discovery::Source::node_file);
+  if (node_file && !settings.node_file.empty()) {
     const auto path = discovery::expand_home(settings.node_file, environment);
     auto file = discovery::NodeFile::load(path);
     if (file) {
@@ -34,8 +37,9 @@ Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& argu
     }
   }
   discovery::EnvironmentNodes from_environment = discovery::nodes_from_environment(environment);
-  sources.ollama_host = from_environment.ollama_host;
-  sources.base_urls = from_environment.base_urls;
+  if (heard->has(discovery::Source::ollama_host))
+    sources.ollama_host = from_environment.ollama_host;
+  if (heard->has(discovery::Source::config)) sources.base_urls = from_environment.base_urls;
   std::ranges::move(from_environment.warnings, std::back_inserter(known.warnings));
   known.nodes = discovery::merge_nodes(sources);
 
@@ -124,6 +128,11 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.discovery.scan.timeout = settings.discovery.timeout;
   options.discovery.scan.subnets = settings.discovery.subnets;
   options.discovery.scan.exclude_localhost = settings.discovery.exclude_localhost == "on";
+  options.discovery.scan.discover_all_nodes = settings.discovery.discover_all_nodes == "on";
+  options.discovery.scan.auto_resolve_docker = settings.discovery.auto_resolve_docker == "on";
+  const auto sources = discovery::Sources::parse(settings.discovery.sources);
+  if (!sources) return std::unexpected(bad_input("discovery.sources: " + sources.error().detail));
+  options.discovery.scan.sources = *sources;
   options.discovery.scan.ports.clear();
   for (const std::string& text : settings.discovery.ports) {
     std::uint16_t port = 0;

@@ -15,13 +15,16 @@ struct Discovery {
   std::vector<Address> refused;  // where a machine is and nothing listens
   std::vector<AddressRange> ranges;
   std::vector<SkippedRange> skipped;
+  std::vector<std::string> notes;  // what sources said that are not addresses, for people
   ScanFigures figures;
 };
 
 /// Told of a node as it is found, and again with each other way to it.
 using OnNode = std::function<void(const DiscoveredNode&, NodeCollector::Outcome)>;
 
-/// Looks for nodes, once, and is done within the time-out and what verifying takes. Error:
+/// Looks for nodes, once, and is done within the time-out and what verifying takes. Container
+/// engines are asked meanwhile, within the time-out too: one that is broken or silent costs no more
+/// than that, and a note. Error:
 /// bad_input for the options, refused when the system does not tell its networks.
 net::Task<Result<Discovery>> look(net::asio::io_context& context, net::Scheduler& scheduler,
                                   net::Connector& connector, ScanOptions options, OnNode on_node);

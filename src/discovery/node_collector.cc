@@ -25,9 +25,16 @@ std::set<std::pair<std::string, std::string>> memory_of(const DiscoveredNode& no
 
 /// Whether nothing that they say of themselves tells them apart.
 bool may_be_one(const DiscoveredNode& a, const DiscoveredNode& b) {
-  if (a.address.port != b.address.port || a.version != b.version) return false;
+  if (a.version != b.version) return false;
   if (store_of(a) != store_of(b)) return false;
   return !a.loaded || !b.loaded || memory_of(a) == memory_of(b);
+}
+
+void add_sources(DiscoveredNode& known, const DiscoveredNode& fresh) {
+  for (const Source source : fresh.sources) {
+    if (std::ranges::find(known.sources, source) == known.sources.end())
+      known.sources.push_back(source);
+  }
 }
 
 bool is_loopback(const std::string& ip) { return ip == "::1" || ip.starts_with("127."); }
@@ -51,23 +58,64 @@ std::pair<NodeCollector::Outcome, std::size_t> NodeCollector::add(Found found) {
     DiscoveredNode& known = nodes_[i];
     const bool repeated = known.address == fresh.address ||
                           std::ranges::find(known.others, fresh.address) != known.others.end();
-    if (repeated) return {Outcome::known, i};
-    std::string reason = reason_same(known, fresh);
-    if (reason.empty()) continue;
-    if (rank(fresh) < rank(known)) {
-      std::swap(known.address, fresh.address);
-      std::swap(known.mac, fresh.mac);
-      std::swap(known.round_trip, fresh.round_trip);
-      std::swap(known.container_network, fresh.container_network);
+    if (repeated) {
+      add_sources(known, fresh);
+      return {Outcome::known, i};
     }
-    known.on_this_machine = known.on_this_machine || fresh.on_this_machine;
-    known.others.push_back(fresh.address);
-    known.same.push_back(
-        fmt::format("{} is {}: {}", to_string(fresh.address), to_string(known.address), reason));
-    return {Outcome::known, i};
+    if (join(known, fresh)) return {Outcome::known, i};
   }
   nodes_.push_back(std::move(fresh));
   return {Outcome::another, nodes_.size() - 1};
+}
+
+/// Makes one node of two when they are one; whether they are.
+bool NodeCollector::join(DiscoveredNode& known, DiscoveredNode& fresh) const {
+  const std::string reason = reason_same(known, fresh);
+  if (reason.empty()) return false;
+  if (rank(fresh) < rank(known)) {
+    std::swap(known.address, fresh.address);
+    std::swap(known.mac, fresh.mac);
+    std::swap(known.round_trip, fresh.round_trip);
+    std::swap(known.container_network, fresh.container_network);
+  }
+  known.on_this_machine = known.on_this_machine || fresh.on_this_machine;
+  if (known.container.empty()) {
+    known.container = fresh.container;
+    known.container_key = fresh.container_key;
+  }
+  add_sources(known, fresh);
+  known.others.push_back(fresh.address);
+  std::ranges::move(fresh.others, std::back_inserter(known.others));
+  known.same.push_back(
+      fmt::format("{} is {}: {}", to_string(fresh.address), to_string(known.address), reason));
+  return true;
+}
+
+void NodeCollector::set_containers(std::vector<ContainerWay> ways) {
+  std::ranges::move(ways, std::back_inserter(containers_));
+  for (DiscoveredNode& node : nodes_) label(node);
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    for (std::size_t j = i + 1; j < nodes_.size();) {
+      const bool one = !nodes_[i].container_key.empty() &&
+                       nodes_[i].container_key == nodes_[j].container_key &&
+                       join(nodes_[i], nodes_[j]);
+      if (one)
+        nodes_.erase(nodes_.begin() + static_cast<std::ptrdiff_t>(j));
+      else
+        ++j;
+    }
+  }
+}
+
+/// The container that the node is in, where an engine tells. An address at which a neighbour has
+/// another MAC address than the container is somebody else's.
+void NodeCollector::label(DiscoveredNode& node) const {
+  const auto way = std::ranges::find(containers_, node.address, &ContainerWay::address);
+  if (way == containers_.end()) return;
+  if (!way->mac.empty() && !node.mac.empty() && way->mac != node.mac) return;
+  node.container = way->name;
+  node.container_key = way->key;
+  node.on_this_machine = true;
 }
 
 DiscoveredNode NodeCollector::describe(Found found) const {
@@ -80,16 +128,21 @@ DiscoveredNode NodeCollector::describe(Found found) const {
                       .loaded = std::move(found.loaded),
                       .container_network = {},
                       .mac = std::move(mac),
+                      .sources = {found.source},
                       .round_trip = found.round_trip};
   const std::string& ip = node.address.ip;
   if (!links_.is_own(ip)) node.container_network = links_.container_network(ip);
   node.on_this_machine = links_.is_own(ip) || !node.container_network.empty();
+  label(node);
   return node;
 }
 
 /// Why both lead to one node; empty when they do not, as far as can be told.
 std::string NodeCollector::reason_same(const DiscoveredNode& a, const DiscoveredNode& b) const {
   if (!may_be_one(a, b)) return {};
+  if (!a.container_key.empty() && a.container_key == b.container_key)
+    return fmt::format("both lead to the container {}, as its engine tells", a.container);
+  if (a.address.port != b.address.port) return {};
   const bool own = links_.is_own(a.address.ip) && links_.is_own(b.address.ip);
   if (own && listens_everywhere(a.address.port))
     return fmt::format("port {} is open on all addresses of this machine", a.address.port);

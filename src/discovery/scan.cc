@@ -70,6 +70,11 @@ net::Task<ScanFigures> Work::run() {
   // First what is ours under its real address, then under loopback: that one is only kept where
   // nothing else answers.
   std::vector<std::string> loopback;
+  for (const Address& at : plan.named) {
+    if (enough) break;
+    auto starting = begin(at);
+    co_await std::move(starting);
+  }
   PlanCursor cursor(plan);
   while (!enough) {
     const std::optional<std::string> ip = cursor.next();
@@ -139,7 +144,8 @@ net::Task<void> Work::attempt(Address at) {
     Result<std::unique_ptr<net::Stream>> stream = co_await std::move(connecting);
     if (stream) {
       ++figures.open;
-      Found found{.address = std::move(at), .round_trip = scheduler.now() - sent};
+      const Source source = plan.source_of(at.ip);
+      Found found{.address = std::move(at), .source = source, .round_trip = scheduler.now() - sent};
       auto examining = examine(std::move(found), std::move(*stream));
       co_await std::move(examining);
       co_return;

@@ -27,9 +27,10 @@ struct Found {
   std::vector<api::ModelEntry> models = {};  // of a node
   // Of a node; nothing when it did not say in time, as it may not while it loads.
   std::optional<std::vector<api::LoadedModel>> loaded = {};
-  std::string says = {};  // other: who it is, as far as it tells
-  Duration round_trip{};  // of the connection
-  Duration after{};       // since the scan began
+  Source source = Source::subnets;  // who named the address
+  std::string says = {};            // other: who it is, as far as it tells
+  Duration round_trip{};            // of the connection
+  Duration after{};                 // since the scan began
 };
 
 /// How a scan went.

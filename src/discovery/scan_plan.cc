@@ -38,11 +38,7 @@ bool is_loopback(std::string_view address) {
   return in_any(address, loopback);
 }
 
-bool is_private(std::string_view address) {
-  static const auto known =
-      networks({"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"});  // RFC 1918, 4193
-  return in_any(address, known);
-}
+using net::is_private;
 
 std::string text_of(std::uint32_t address) { return ip::address_v4(address).to_string(); }
 
@@ -121,7 +117,8 @@ std::string_view no_network(const Interface& interface) {
   return {};
 }
 
-void plan_interface(ScanPlan& plan, const net::OwnAddress& own, const Interface& interface) {
+void plan_interface(ScanPlan& plan, const net::OwnAddress& own, const Interface& interface,
+                    const ScanOptions& options) {
   if (interface.kind == Interface::Kind::loopback || interface.kind == Interface::Kind::inner)
     return;
   boost::system::error_code bad;
@@ -132,13 +129,20 @@ void plan_interface(ScanPlan& plan, const net::OwnAddress& own, const Interface&
   if (const auto reason = no_network(interface); !reason.empty()) return skip(std::string(reason));
   if (!is_private(own.ip)) return skip("public addresses are never scanned");
   if (network.prefix_length() >= 32) return skip("one address alone");
-  if (network.prefix_length() >= widest_prefix_bits)
-    return add(plan, hosts_of(network, interface.name));
-  if (interface.kind == Interface::Kind::bridge) {
+  const bool containers = interface.kind == Interface::Kind::bridge;
+  const auto add_hosts = [&](const ip::network_v4& of) {
+    AddressRange range = hosts_of(of, interface.name);
+    range.of_containers = containers;
+    add(plan, std::move(range));
+  };
+  const Source source = containers ? Source::containers : Source::subnets;
+  if (!options.sources.has(source))
+    return skip(fmt::format("the source `{}` is turned off", text(source)));
+  if (network.prefix_length() >= widest_prefix_bits) return add_hosts(network);
+  if (containers) {
     skip(fmt::format("{} addresses: containers are numbered from its start, which is scanned",
                      network.hosts().size()));
-    const ip::network_v4 start(network.network(), container_prefix_bits);
-    return add(plan, hosts_of(start, interface.name));
+    return add_hosts(ip::network_v4(network.network(), container_prefix_bits));
   }
   skip(fmt::format("{} addresses: name it as a subnet to scan it all", network.hosts().size()));
 }
@@ -155,11 +159,13 @@ void plan_first(ScanPlan& plan, const net::Links& links, const ScanOptions& opti
   const auto try_first = [&](const std::string& address) {
     if (known.insert(address).second) plan.first.push_back(address);
   };
-  if (options.subnets.empty()) {
+  if (options.subnets.empty() && options.sources.has(Source::localhost)) {
     if (!options.exclude_localhost) try_first("127.0.0.1");
     for (const net::OwnAddress& own : links.addresses)
       if (!is_loopback(own.ip) && is_private(own.ip)) try_first(own.ip);
   }
+  plan.own_count = plan.first.size();
+  if (!options.sources.has(Source::neighbours)) return;
   for (const net::Neighbour& neighbour : links.neighbours) {
     if (!worth_trying(neighbour, links)) continue;
     const auto v4 = v4_of(neighbour.ip);
@@ -178,7 +184,7 @@ Result<ScanPlan> plan_scan(const net::Links& links, const ScanOptions& options) 
   } else {
     for (const net::OwnAddress& own : links.addresses) {
       if (const Interface* interface = links.interface(own.interface))
-        plan_interface(plan, own, *interface);
+        plan_interface(plan, own, *interface, options);
     }
   }
   plan_first(plan, links, options);
@@ -189,6 +195,18 @@ bool ScanPlan::contains(std::string_view address) const {
   if (std::ranges::find(first, address) != first.end()) return true;
   const auto v4 = v4_of(std::string(address));
   return v4 && in_any(*v4, ranges);
+}
+
+Source ScanPlan::source_of(std::string_view address) const {
+  const auto at = std::ranges::find(first, address);
+  if (at != first.end()) {
+    const auto index = static_cast<std::size_t>(at - first.begin());
+    return index < own_count ? Source::localhost : Source::neighbours;
+  }
+  const auto v4 = v4_of(std::string(address));
+  const auto range = std::ranges::find_if(
+      ranges, [&](const AddressRange& one) { return v4 && one.contains(*v4); });
+  return range != ranges.end() && range->of_containers ? Source::containers : Source::subnets;
 }
 
 PlanCursor::PlanCursor(const ScanPlan& plan) : plan_(plan) {

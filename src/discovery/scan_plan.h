@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "discovery/node_spec.h"
+#include "discovery/source.h"
 #include "net/links.h"
 
 namespace sollol::discovery {
@@ -21,6 +22,9 @@ struct ScanOptions {
   std::vector<std::string> subnets;  // these alone; empty: those of this machine's interfaces
   bool exclude_localhost = false;    // leave out 127.0.0.0/8 and ::1
   bool discover_all_nodes = true;    // false: the first is enough
+  bool auto_resolve_docker = true;   // ask container engines where their containers are reached
+  Sources sources;                   // who may name addresses; engines only with the line above
+  std::vector<std::string> engine_sockets;  // empty: those of `engine_sockets` (container_engine.h)
   std::size_t addresses_max = 1000;  // tried at once: the kernel keeps 1,024 neighbours that it
                                      // looks for (neigh/default/gc_thresh3)
   unsigned connects_per_s = 4000;    // beyond a first burst
@@ -37,6 +41,7 @@ struct AddressRange {
   std::uint32_t last = 0;   // included
   std::string network;      // "192.168.1.0/24"
   std::string source;       // "eth0", "--subnet"
+  bool of_containers = false;
   bool contains(std::uint32_t address) const { return first <= address && address <= last; }
   std::uint64_t size() const { return last - first + 1ull; }
   friend bool operator==(const AddressRange&, const AddressRange&) = default;
@@ -51,11 +56,15 @@ struct SkippedRange {
 /// The addresses to be tried, in order, each once: this machine, the neighbours that the kernel
 /// knows, then range after range.
 struct ScanPlan {
+  std::vector<Address> named;      // with ports of their own, tried before everything
   std::vector<std::string> first;  // addresses tried before the ranges
+  std::size_t own_count = 0;       // of `first`: so many at its begin are this machine's
   std::vector<AddressRange> ranges;
   std::vector<SkippedRange> skipped;
 
   bool contains(std::string_view ip) const;
+  /// Who named the address.
+  Source source_of(std::string_view ip) const;
 };
 
 /// Hands out a plan's addresses one after the other. No memory for the ranges, however wide.

@@ -107,6 +107,13 @@ class Control {
   net::Task<void> watch_network();
   net::Task<void> look_for_nodes();
   void take_found(const discovery::DiscoveredNode& found);
+  void join(const discovery::DiscoveredNode& found);
+  void leave_others(const discovery::DiscoveredNode& found, NodeId keeper);
+  std::shared_ptr<Probe> who_moved(const discovery::DiscoveredNode& found) const;
+  void wait_for_end_of_look(const discovery::DiscoveredNode& found);
+  net::Task<void> settle_strangers();
+  net::Task<bool> answers_still(std::shared_ptr<Probe> probe);
+  void move_to(Probe& probe, const discovery::DiscoveredNode& found);
   void forget_lost_nodes();
   void use_known_nodes();
   void recall(NodeId node);
@@ -139,7 +146,9 @@ class Control {
   std::map<NodeId, std::shared_ptr<Probe>> probes_;
   TimePoint last_refresh_{};
   SeededRandom random_{entropy_seed()};
-  bool looked_ = false;          // for nodes on the network
+  bool looked_ = false;  // for nodes on the network
+  TimePoint look_began_{};
+  std::vector<discovery::DiscoveredNode> strangers_;  // each may be a node that moved
   std::vector<SavedNode> away_;  // known to an earlier process, and not to this one yet
   NodeDown node_down_;
   Changed changed_;

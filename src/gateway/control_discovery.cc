@@ -73,9 +73,12 @@ net::Task<void> Control::watch_network() {
   }
 }
 
-/// One look: what is new joins as it is found; what leads to a node that is known is kept with it.
+/// One look: what is new joins as it is found, unless it may be a node that has moved; what leads
+/// to a node that is known is kept with it.
 net::Task<void> Control::look_for_nodes() {
   const auto options = options_;
+  look_began_ = scheduler_.now();
+  strangers_.clear();
   auto looking = discovery::look(
       context_, scheduler_, connector_, options->discovery.scan,
       [this](const DiscoveredNode& node, NodeCollector::Outcome) { take_found(node); });
@@ -84,6 +87,8 @@ net::Task<void> Control::look_for_nodes() {
     spdlog::warn("discovery: {}", found.error().detail);
     co_return;
   }
+  auto settling = settle_strangers();
+  co_await std::move(settling);
   if (!std::exchange(looked_, true)) {
     for (const auto& skipped : found->skipped)
       spdlog::info("discovery: {} is not scanned: {}", skipped.network, skipped.reason);
@@ -91,6 +96,7 @@ net::Task<void> Control::look_for_nodes() {
       if (other.what == Found::What::gateway)
         spdlog::debug("discovery: {} is a gateway", to_string(other.address));
     }
+    for (const std::string& note : found->notes) spdlog::info("discovery: {}", note);
     spdlog::info("discovery: {} nodes in {:.2f} s, {} addresses tried", found->nodes.size(),
                  to_seconds(found->figures.took), found->figures.tried);
   }
@@ -109,6 +115,8 @@ void Control::take_found(const DiscoveredNode& found) {
                        leads_to(found, {{info.host, info.port}});
     if (!known) continue;
     probe->seen_at = scheduler_.now();
+    probe->mac = found.mac;
+    leave_others(found, id);
     std::erase(ways, Address{info.host, info.port});
     if (info.alternatives == ways) return;
     info.alternatives = std::move(ways);
@@ -116,6 +124,12 @@ void Control::take_found(const DiscoveredNode& found) {
     cluster_.update(id, info);
     return;
   }
+  if (who_moved(found)) return wait_for_end_of_look(found);
+  join(found);
+}
+
+/// A node of which nothing is known yet.
+void Control::join(const DiscoveredNode& found) {
   auto spec = discovery::make_node({.host = found.address.ip, .port = found.address.port});
   if (!spec) return;
   cluster::NodeInfo info = to_node_info(*spec);
@@ -129,6 +143,11 @@ void Control::take_found(const DiscoveredNode& found) {
     info.device = written.device;
   }
   info.alternatives = found.others;
+  // The node that once was at this address may have moved and kept the name.
+  const std::string name = info.name;
+  const auto taken = [&](const auto& item) { return item.second->info.name == info.name; };
+  for (unsigned number = 2; std::ranges::any_of(probes_, taken); ++number)
+    info.name = fmt::format("{}-{}", name, number);
   const Result<NodeId> added = cluster_.add(std::move(info));
   if (!added) {
     spdlog::warn("discovery: {} left out: {}", to_string(found.address), added.error().detail);
@@ -137,6 +156,7 @@ void Control::take_found(const DiscoveredNode& found) {
   recall(*added);
   start_probe(*added);
   probes_.at(*added)->seen_at = scheduler_.now();
+  probes_.at(*added)->mac = found.mac;
   spdlog::info("discovery: found {} (Ollama {}, {} models{})", to_string(found.address),
                found.version, found.models.size(),
                found.on_this_machine ? ", on this machine" : "");

@@ -22,6 +22,7 @@ struct Control::Probe {
   TimePoint pending_since{};              // of a liveness probe under way; zero: none
   std::string connect_problem;            // what has been logged of why it is not trusted
   TimePoint seen_at{};                    // of a node that was found: last found, or answering
+  std::string mac;                        // of a node that was found; empty: not known
   bool models_under_way = false;
   bool gone = false;
   bool leaving = false;  // no longer configured: goes when nothing of ours runs there

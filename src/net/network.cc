@@ -86,6 +86,12 @@ bool Network::contains(std::string_view text) const {
 
 bool is_ip(std::string_view text) { return parse_ip(text).has_value(); }
 
+bool is_private(std::string_view text) {
+  static const std::vector<Network> known =
+      networks({"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"});
+  return std::ranges::any_of(known, [text](const Network& net) { return net.contains(text); });
+}
+
 bool is_special(std::string_view text) {
   static const std::vector<Network> special =
       networks({"0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "100.100.100.200",

@@ -32,6 +32,9 @@ class Network {
 /// Whether the text is an IP literal, without brackets.
 bool is_ip(std::string_view text);
 
+/// Whether it is in a range that is nobody's in particular: RFC 1918, and fc00::/7 (RFC 4193).
+bool is_private(std::string_view ip);
+
 /// Addresses at which no node can stand: unspecified, multicast and broadcast ones, link-local ones
 /// (169.254.0.0/16, fe80::/10) and those where clouds hand out a machine's credentials
 /// (fd00:ec2::254 and the like, 100.100.100.200).
