@@ -132,6 +132,17 @@ struct DiscoverySettings {
                                       discovery::source_names.end()};
 };
 
+/// Measuring which nodes slow each other.
+struct LocalitySettings {
+  std::string passive = "on";
+  std::uint64_t remember_days = 30;
+  std::uint64_t measure_requests = 600;
+  std::uint64_t measure_tokens = 256;
+  Duration measure_work = 1s;
+  Duration measure_timeout = 60s;
+  Duration measure_time = 900s;
+};
+
 /// Everything a user can set, with its default. config_table.h says what each means.
 struct Settings {
   std::string listen = "127.0.0.1:11434";
@@ -157,6 +168,7 @@ struct Settings {
   AccessSettings access = {};
   std::string auto_discover = "on";
   DiscoverySettings discovery = {};
+  LocalitySettings locality = {};
   std::vector<discovery::NodeSpec> nodes = {};  // [[nodes]] of sollol.toml
 };
 

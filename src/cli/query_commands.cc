@@ -7,6 +7,7 @@
 
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/measure_command.h"
 
 namespace sollol::cli {
 
@@ -195,6 +196,7 @@ void add_nodes_command(CLI::App& root, Action& chosen) {
       "Examples:\n  sollol nodes\n  sollol nodes add http://192.168.1.22:11434 --name attic "
       "--priority 1\n"
       "  sollol nodes explain         which of them share a machine, and why\n"
+      "  sollol nodes measure         find that out by short requests, while nothing else runs\n"
       "  sollol nodes drain attic     finishes what it has, takes nothing new");
   auto asking = std::make_shared<Asking>();
   add_asking_flags(*nodes, *asking);
@@ -220,6 +222,8 @@ void add_nodes_command(CLI::App& root, Action& chosen) {
           });
         };
       });
+
+  add_measure_word(*nodes, chosen, {asking, &asking->gateway}, {asking, &asking->as_json});
 
   struct Added {
     std::string url, name;

@@ -123,6 +123,14 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.health.window_requests = static_cast<unsigned>(settings.health.window_requests);
   options.drain = {.timeout = settings.drain.timeout, .idle_grace = settings.drain.idle_grace};
   options.state.interval = settings.state_interval;
+  options.locality = {
+      .passive = settings.locality.passive == "on",
+      .remember = std::chrono::hours(24) * static_cast<int>(settings.locality.remember_days),
+      .requests_max = static_cast<std::uint32_t>(settings.locality.measure_requests),
+      .tokens_max = static_cast<std::uint32_t>(settings.locality.measure_tokens),
+      .work = settings.locality.measure_work,
+      .request_timeout = settings.locality.measure_timeout,
+      .time_max = settings.locality.measure_time};
   options.discovery.interval = settings.discovery.interval;
   options.discovery.forget_after = settings.discovery.forget;
   options.discovery.scan.timeout = settings.discovery.timeout;

@@ -9,6 +9,7 @@
 #include "api/timestamp.h"
 #include "discovery/node_spec.h"
 #include "gateway/access.h"
+#include "gateway/admin_measure.h"
 #include "gateway/admission.h"
 #include "gateway/control.h"
 #include "gateway/inference.h"
@@ -135,9 +136,20 @@ json::object locality_json(const Control::Locality& found) {
                                     {"confidence", piece.confidence},
                                     {"text", piece.text}});
   }
+  json::array measured;
+  for (const auto& [a, b, finding] : found.measured) {
+    measured.push_back(json::object{{"a", a},
+                                    {"b", b},
+                                    {"relation", name(finding.relation)},
+                                    {"confidence", finding.confidence},
+                                    {"slowdown", finding.slowdown},
+                                    {"source", name(finding.source)},
+                                    {"time", api::format_timestamp(finding.when)}});
+  }
   return {{"unique_physical_hosts", locality::count_unique_physical_hosts(grouping)},
           {"hosts", std::move(hosts)},
           {"evidence", std::move(evidence)},
+          {"measured", std::move(measured)},
           {"parallel", found.advice.parallel},
           {"width", found.advice.width},
           {"reason", found.advice.reason},
@@ -327,12 +339,14 @@ net::Task<void> serve_own_route(Connection& client) {
       path.starts_with(base) ? path.substr(base.size()) : std::string_view{};
   if (rest == "nodes" && get) return list_nodes(client);
   if (rest == "locality" && get) return show_locality(client);
+  if (rest == "locality/measure" && get) return show_measurement(client);
+  if (rest == "locality/measure" && request.method == "POST") return serve_measurement(client);
   if (rest == "nodes" && request.method == "POST") return add_node(client);
   if (rest == "status" && get) return show_status(client);
   if (rest == "decisions" && get) return list_decisions(client);
   if (rest.starts_with("nodes/")) return change_node(client, std::string(rest.substr(6)));
   const bool known = path == "/metrics" || rest == "nodes" || rest == "locality" ||
-                     rest == "status" || rest == "decisions";
+                     rest == "locality/measure" || rest == "status" || rest == "decisions";
   return client.answer(known ? api::plain_405() : api::plain_404());
 }
 

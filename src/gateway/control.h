@@ -13,11 +13,14 @@
 #include "base/result.h"
 #include "cluster/cluster.h"
 #include "discovery/node_collector.h"
+#include "gateway/kept_findings.h"
+#include "gateway/measure.h"
 #include "gateway/node_connector.h"
 #include "gateway/options.h"
 #include "gateway/state_file.h"
 #include "gateway/view.h"
 #include "locality/advice.h"
+#include "locality/contention_plan.h"
 #include "locality/grouping.h"
 #include "net/http_call.h"
 #include "net/tcp.h"
@@ -91,14 +94,33 @@ class Control {
   };
   net::Task<std::vector<NodeHealthReport>> health_report();
   /// Which nodes share a machine or a device, why, and whether so many tasks should run at once.
+  /// `measured`: what was found of pairs of nodes that are there, by their names.
+  struct NamedFinding {
+    std::string a, b;
+    KeptFinding finding;
+  };
   struct Locality {
     locality::Grouping grouping;
     locality::Advice advice;
+    std::vector<NamedFinding> measured;
   };
   net::Task<Locality> locality(std::size_t tasks);
+  /// Before `start`: how many requests wait for a place. Asked on the control thread.
+  void count_queued(std::function<std::uint32_t()> queued) { queued_ = std::move(queued); }
+  /// Begins to measure which of the suspected nodes slow each other; it goes on by itself, and
+  /// `measuring` tells how far it is. Error: overloaded, when requests are under way or a
+  /// measurement is; bad_input, when the model's name is none.
+  net::Task<Result<void>> start_measuring(MeasureWish wish);
+  /// The measurement under way, else the last; of its probes those after the first `probes_seen`.
+  net::Task<MeasureReport> measuring(std::size_t probes_seen);
+  /// Ends one under way soon; what it knows by then is kept.
+  net::Task<void> stop_measuring(std::string why);
 
  private:
-  struct Probe;  // one node's connections and loops
+  struct Probe;        // one node's connections and loops
+  struct Measurement;  // control_measure.h
+  struct MeasureTarget;
+  struct Ask;
 
   net::Task<void> watch_liveness(std::shared_ptr<Probe> probe);
   net::Task<void> watch_models(std::shared_ptr<Probe> probe);
@@ -133,6 +155,24 @@ class Control {
   void make_room_for(const cluster::NodeInfo& info, NodeId keeper);
   void update_listing(Probe& probe, const std::function<void(NodeListing&)>& change);
   void publish();
+  std::vector<locality::NodeFacts> facts() const;
+  // control_findings.cc: what was measured, and for how long it counts
+  NodeSign sign_of(const Probe& probe) const;
+  std::vector<NamedFinding> findings_now();
+  // control_measure.cc
+  net::Task<void> measure(std::shared_ptr<Measurement> run);
+  net::Task<void> measure_pairs(std::shared_ptr<Measurement> run);
+  net::Task<void> run_probe(std::shared_ptr<Measurement> run, locality::Probe what);
+  net::Task<void> ask(std::shared_ptr<Ask> ask);
+  net::Task<Result<net::HttpReply>> generate(std::shared_ptr<Ask> ask, TimePoint deadline);
+  Result<void> choose_model(MeasureTarget& target, const MeasureWish& wish);
+  bool loaded_as_told(const Probe& probe, const api::LoadedModel& model);
+  void choose_targets(Measurement& run);
+  std::shared_ptr<Ask> make_ask(Measurement& run, const std::string& node, Duration work);
+  void take_result(Measurement& run, const locality::Probe& what, Ask& a, Ask* b);
+  static void leave_out(Measurement& run, const std::string& node, std::string why);
+  void conclude(Measurement& run);
+  std::string reason_to_stop(const Measurement& run) const;
 
   std::shared_ptr<const Options> options_;
   ViewSource& views_;
@@ -150,6 +190,9 @@ class Control {
   TimePoint look_began_{};
   std::vector<discovery::DiscoveredNode> strangers_;  // each may be a node that moved
   std::vector<SavedNode> away_;  // known to an earlier process, and not to this one yet
+  KeptFindings findings_;
+  std::shared_ptr<Measurement> measurement_;  // under way, or the last
+  std::function<std::uint32_t()> queued_;
   NodeDown node_down_;
   Changed changed_;
   NodeGone node_gone_;

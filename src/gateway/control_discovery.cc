@@ -163,13 +163,21 @@ void Control::join(const DiscoveredNode& found) {
   publish();
 }
 
-net::Task<Control::Locality> Control::locality(std::size_t tasks) {
+std::vector<locality::NodeFacts> Control::facts() const {
   const Result<net::Links> links = net::read_links();
   std::vector<locality::NodeFacts> facts;
   for (const auto& [id, probe] : probes_)
     facts.push_back(
         facts_of(probe->info, probe->addresses, *probe->listing, links ? *links : net::Links{}));
-  Locality found{.grouping = locality::group(facts, {}), .advice = {}};
+  return facts;
+}
+
+net::Task<Control::Locality> Control::locality(std::size_t tasks) {
+  Locality found{.grouping = {}, .advice = {}, .measured = findings_now()};
+  std::vector<locality::Contention> contention;
+  for (const auto& [a, b, finding] : found.measured)
+    contention.push_back({a, b, finding.relation, finding.confidence});
+  found.grouping = locality::group(facts(), contention);
   found.advice = locality::advise(found.grouping, tasks);
   co_return found;
 }

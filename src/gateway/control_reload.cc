@@ -80,6 +80,7 @@ bool Control::change(Probe& probe, cluster::NodeInfo info) {
 }
 
 void Control::restore(const SavedState& state) {
+  for (const KeptFinding& finding : state.contention) findings_.note(finding);
   for (const SavedNode& saved : state.nodes) {
     auto spec = discovery::parse_node_url(saved.url);
     if (!spec) continue;
@@ -119,7 +120,8 @@ void Control::recall(NodeId node) {
 }
 
 net::Task<SavedState> Control::saved_state() {
-  SavedState state{.nodes = away_};
+  findings_now();  // what is out of date goes
+  SavedState state{.nodes = away_, .contention = findings_.all()};
   for (const auto& [id, probe] : probes_) {
     if (probe->leaving) continue;
     const cluster::NodeInfo& info = probe->info;

@@ -99,6 +99,18 @@ struct DiscoveryOptions {
   std::vector<cluster::NodeInfo> known;
 };
 
+/// Measuring which nodes slow each other.
+struct LocalityOptions {
+  bool passive = true;                          // judge normal traffic too
+  Duration remember = std::chrono::hours{720};  // what was found
+  // Of one measurement on request; whoever asks for it may want less, never more.
+  std::uint32_t requests_max = 600;
+  std::uint32_t tokens_max = 256;  // of one request
+  Duration work = 1s;              // that one request should take
+  Duration request_timeout = 60s;
+  Duration time_max = 900s;
+};
+
 /// Where what was learnt and what was changed at run time outlives the process.
 struct StateOptions {
   std::string file;  // empty: nowhere
@@ -161,6 +173,7 @@ struct Options {
   DrainOptions drain;
   StateOptions state;
   DiscoveryOptions discovery;
+  LocalityOptions locality;
 };
 
 /// The options in force, published whole by a reload. A request takes one version at its start.

@@ -3,6 +3,8 @@
 #include <boost/json.hpp>
 #include <cmath>
 
+#include "api/timestamp.h"
+
 namespace sollol::gateway {
 
 namespace json = boost::json;
@@ -75,6 +77,53 @@ SavedNode parse_node(const json::object& object) {
   return node;
 }
 
+json::object sign_json(const NodeSign& sign) {
+  return {{"url", sign.url},
+          {"addresses", json::array(sign.addresses.begin(), sign.addresses.end())},
+          {"version", sign.version}};
+}
+
+NodeSign parse_sign(const json::object& finding, std::string_view key) {
+  NodeSign sign;
+  const auto* value = finding.if_contains(key);
+  if (value == nullptr || !value->is_object()) return sign;
+  sign.url = text_of(value->as_object(), "url");
+  sign.version = text_of(value->as_object(), "version");
+  const auto* addresses = value->as_object().if_contains("addresses");
+  if (addresses == nullptr || !addresses->is_array()) return sign;
+  for (const json::value& address : addresses->as_array()) {
+    if (address.is_string()) sign.addresses.emplace_back(address.as_string());
+  }
+  return sign;
+}
+
+json::object finding_json(const KeptFinding& finding) {
+  return {{"a", sign_json(finding.a)},
+          {"b", sign_json(finding.b)},
+          {"relation", name(finding.relation)},
+          {"confidence", finding.confidence},
+          {"slowdown", finding.slowdown},
+          {"source", name(finding.source)},
+          {"time", api::format_timestamp(finding.when)}};
+}
+
+/// nullopt: it makes no sense, or a later version of the program wrote it.
+std::optional<KeptFinding> parse_finding(const json::object& object) {
+  KeptFinding finding{.a = parse_sign(object, "a"), .b = parse_sign(object, "b")};
+  const auto relation = parse_relation(text_of(object, "relation"));
+  const auto when = api::parse_timestamp(text_of(object, "time"));
+  finding.confidence = positive_of(object, "confidence");
+  finding.slowdown = positive_of(object, "slowdown");
+  const bool sound = relation && when && finding.confidence > 0 && finding.confidence <= 1 &&
+                     !finding.a.url.empty() && finding.a.url < finding.b.url;
+  if (!sound) return std::nullopt;
+  finding.relation = *relation;
+  finding.when =
+      WallTime(std::chrono::duration_cast<WallTime::duration>(std::chrono::nanoseconds(*when)));
+  if (text_of(object, "source") == name(MeasuredBy::traffic)) finding.source = MeasuredBy::traffic;
+  return finding;
+}
+
 }  // namespace
 
 std::string state_text(const SavedState& state) {
@@ -90,9 +139,11 @@ std::string state_text(const SavedState& state) {
                                  {"admin", admin_text(node.admin)},
                                  {"models", std::move(models)}});
   }
-  return json::serialize(
-             json::object{{"sollol_state", format_version}, {"nodes", std::move(nodes)}}) +
-         "\n";
+  json::object whole{{"sollol_state", format_version}, {"nodes", std::move(nodes)}};
+  json::array contention;
+  for (const KeptFinding& finding : state.contention) contention.push_back(finding_json(finding));
+  if (!contention.empty()) whole["contention"] = std::move(contention);
+  return json::serialize(whole) + "\n";
 }
 
 Result<SavedState> parse_state(std::string_view text) {
@@ -105,6 +156,13 @@ Result<SavedState> parse_state(std::string_view text) {
   if (version->as_int64() != format_version)
     return std::unexpected(bad_input("another version of sollol wrote it"));
   SavedState state;
+  if (const auto* found = fields->if_contains("contention"); found && found->is_array()) {
+    for (const json::value& finding : found->as_array()) {
+      if (!finding.is_object()) continue;
+      if (auto parsed_finding = parse_finding(finding.as_object()))
+        state.contention.push_back(std::move(*parsed_finding));
+    }
+  }
   const auto* nodes = fields->if_contains("nodes");
   if (nodes == nullptr || !nodes->is_array()) return state;
   for (const json::value& node : nodes->as_array()) {

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "cluster/cluster.h"
+#include "gateway/kept_findings.h"
 
 namespace sollol::gateway {
 
@@ -24,6 +25,7 @@ struct SavedNode {
 /// What outlives the process.
 struct SavedState {
   std::vector<SavedNode> nodes;
+  std::vector<KeptFinding> contention = {};  // what was measured of pairs of nodes
 };
 
 /// As JSON, in a fixed order: equal states have equal texts.

@@ -30,14 +30,16 @@ class Classes {
 /// for all of it, and what two nodes of two machines do not share, none of these machines do.
 struct Decided {
   Classes devices{}, hosts{};
-  std::set<Pair> between_devices{}, between_hosts{};  // classes that a decided pair leads across
+  std::map<Pair, Relation> between_devices{};  // classes that a decided pair leads across
+  std::set<Pair> between_hosts{};              // the same, where it is independent
 
-  bool has(const Pair& pair) {
-    const auto across = [&](Classes& classes, const std::set<Pair>& between) {
-      return between.contains(ordered(classes.root(pair.first), classes.root(pair.second)));
-    };
-    return devices.root(pair.first) == devices.root(pair.second) ||
-           across(devices, between_devices) || across(hosts, between_hosts);
+  Relation of(const Pair& pair) {
+    const auto& [a, b] = pair;
+    if (devices.root(a) == devices.root(b)) return Relation::same_device;
+    const auto across = between_devices.find(ordered(devices.root(a), devices.root(b)));
+    if (across != between_devices.end()) return across->second;
+    const bool apart = between_hosts.contains(ordered(hosts.root(a), hosts.root(b)));
+    return apart ? Relation::independent : Relation::unknown;
   }
 };
 
@@ -59,7 +61,7 @@ Decided decided(std::span<const Pair> pairs, const Measurements& measurements) {
   }
   for (const auto& [pair, relation] : apart) {
     const auto& [a, b] = *pair;
-    out.between_devices.insert(ordered(out.devices.root(a), out.devices.root(b)));
+    out.between_devices[ordered(out.devices.root(a), out.devices.root(b))] = relation;
     const auto host_a = out.hosts.root(a), host_b = out.hosts.root(b);
     if (relation == Relation::independent && host_a != host_b)
       out.between_hosts.insert(ordered(host_a, host_b));
@@ -206,12 +208,16 @@ std::optional<Probe> next_probe(std::span<const Pair> suspects, const Measuremen
                                 std::size_t spent, const ProbeBudget& budget) {
   auto done = decided(suspects, measurements);
   for (const auto& pair : suspects) {
-    if (done.has(pair) || !open(measurements.verdict(pair))) continue;
+    if (done.of(pair) != Relation::unknown || !open(measurements.verdict(pair))) continue;
     auto probe = probe_of(pair, measurements);
     if (spent + probe.requests() > budget.requests_max) return std::nullopt;
     return probe;
   }
   return std::nullopt;
+}
+
+Relation implied(std::span<const Pair> pairs, const Measurements& measurements, const Pair& pair) {
+  return decided(pairs, measurements).of(pair);
 }
 
 std::vector<Contention> findings(std::span<const Pair> pairs, const Measurements& measurements) {

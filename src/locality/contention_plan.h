@@ -87,6 +87,10 @@ std::vector<Pair> suspects(const Grouping& grouping, const ProbeBudget& budget =
 std::optional<Probe> next_probe(std::span<const Pair> suspects, const Measurements& measurements,
                                 std::size_t spent, const ProbeBudget& budget = {});
 
+/// What `pair` is to each other because of what was found of the others, where it was not measured
+/// to the end itself: see next_probe. Unknown when nothing follows.
+Relation implied(std::span<const Pair> pairs, const Measurements& measurements, const Pair& pair);
+
 /// The verdicts on the pairs, in the form that group() takes; undecided ones are left out.
 std::vector<Contention> findings(std::span<const Pair> pairs, const Measurements& measurements);
 

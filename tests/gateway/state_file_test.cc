@@ -21,7 +21,15 @@ SavedState some_state() {
                          .load_s = 7,
                          .service_s = 0.5,
                          .longest_gap_s = 0.25});
-  return {{node}};
+  const KeptFinding found{
+      .a = {.url = "http://10.0.0.5:11434", .addresses = {"10.0.0.5"}, .version = "0.33.0"},
+      .b = {.url = "http://10.0.0.5:11435"},
+      .relation = locality::Relation::same_device,
+      .confidence = 0.9995,
+      .slowdown = 1.9,
+      .source = MeasuredBy::traffic,
+      .when = WallTime(std::chrono::seconds(1'700'000'000))};
+  return {{node}, {found}};
 }
 
 TEST(StateFile, ComesBackAsItWas) {
@@ -36,6 +44,10 @@ TEST(StateFile, ComesBackAsItWas) {
   EXPECT_EQ(node.admin, cluster::Admin::draining);
   ASSERT_EQ(node.models.size(), 1u);
   EXPECT_EQ(node.models[0].decode_tokens_per_s, 56.25);
+  ASSERT_EQ(read->contention.size(), 1u);
+  EXPECT_EQ(read->contention[0].relation, locality::Relation::same_device);
+  EXPECT_EQ(read->contention[0].source, MeasuredBy::traffic);
+  EXPECT_EQ(read->contention[0].a.version, "0.33.0");
 }
 
 struct BadState {
@@ -57,7 +69,10 @@ INSTANTIATE_TEST_SUITE_P(Table, NoStateFile,
 
 TEST(StateFile, ValuesThatMakeNoSenseAreLeftOut) {
   const auto read = parse_state(R"({"sollol_state":1,"nodes":[7,{"url":5,"priority":-1,"slots":1e99,
-      "added":"yes","models":[null,{"model":"m","slots":-4,"load_s":-1,"service_s":"x"}]}]})");
+      "added":"yes","models":[null,{"model":"m","slots":-4,"load_s":-1,"service_s":"x"}]}],
+      "contention":[1,{},{"a":{"url":"x"},"b":{"url":"y"},"relation":"friends","confidence":1,
+      "time":"2026-01-01T00:00:00Z"},{"a":{"url":"x"},"b":{"url":"y"},"relation":"same_host",
+      "confidence":7,"time":"2026-01-01T00:00:00Z"}]})");
   ASSERT_TRUE(read.has_value());
   ASSERT_EQ(read->nodes.size(), 1u);
   const SavedNode& node = read->nodes[0];
@@ -68,6 +83,7 @@ TEST(StateFile, ValuesThatMakeNoSenseAreLeftOut) {
   ASSERT_EQ(node.models.size(), 1u);
   EXPECT_EQ(node.models[0].slots, 0u);
   EXPECT_EQ(node.models[0].load_s, 0);
+  EXPECT_TRUE(read->contention.empty());
 }
 
 }  // namespace
