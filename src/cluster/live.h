@@ -24,8 +24,11 @@ struct NodeLive {
   std::atomic<bool> trial_free{false};  // half-open: taken by exactly one request
   std::atomic<std::uint32_t> in_flight{0};
   std::atomic<double> round_trip_s{0};  // smoothed, of liveness probes
+  // Its requests are noted for judging which nodes slow each other: it may have such a neighbour.
+  std::atomic<bool> watched{false};
   // Since the gateway started.
   std::atomic<std::uint64_t> requests{0};
+  std::atomic<std::uint64_t> settled{0};  // of them, those of which nothing more is to be noted
   std::atomic<std::uint64_t> failures{0};
   std::atomic<std::uint64_t> output_tokens{0};
 };

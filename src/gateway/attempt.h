@@ -48,7 +48,8 @@ struct Verdict {
   Duration longest_gap{};  // between two tokens
   bool of_load = false;    // the model was not loaded; the request has not been sent
   api::Usage usage;
-  Duration took{};  // from sending the request
+  Duration took{};       // from sending the request
+  TimePoint answered{};  // when the last of a relayed answer came
   cluster::RequestOutcome health = cluster::RequestOutcome::neutral;
 };
 

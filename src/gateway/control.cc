@@ -188,6 +188,7 @@ net::Task<void> Control::tick() {
       let_go(id);
     }
     if (!finished.empty()) publish();
+    judge_traffic(now);
   }
 }
 
@@ -319,6 +320,7 @@ net::Task<ProbeOutcome> Control::probe_version(std::shared_ptr<Probe> probe) {
     const Result<std::string> version = api::parse_version(answer->reply.body);
     if (answer->reply.status != 200 || !version) co_return ProbeOutcome::bad_reply;
     if (probe->listing->version != *version) {
+      traffic_judge_.forget(probe->id);
       update_listing(*probe, [&](NodeListing& listing) { listing.version = *version; });
     }
     co_return ProbeOutcome::ok;

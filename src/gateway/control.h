@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <thread>
@@ -22,6 +23,7 @@
 #include "locality/advice.h"
 #include "locality/contention_plan.h"
 #include "locality/grouping.h"
+#include "locality/traffic.h"
 #include "net/http_call.h"
 #include "net/tcp.h"
 
@@ -67,6 +69,8 @@ class Control {
 
   /// Any thread: the outcome of a request at a node.
   void report(NodeId node, cluster::RequestOutcome outcome);
+  /// Any thread: a request at a watched node has ended; before its slot goes.
+  void note_traffic(const locality::TrafficRecord& record);
   /// Any thread: the node's list of models is not what we think.
   void refresh_soon(NodeId node);
 
@@ -159,6 +163,9 @@ class Control {
   // control_findings.cc: what was measured, and for how long it counts
   NodeSign sign_of(const Probe& probe) const;
   std::vector<NamedFinding> findings_now();
+  void judge_traffic(TimePoint now);
+  bool measuring_now() const;
+  void watch_traffic(TimePoint now);
   // control_measure.cc
   net::Task<void> measure(std::shared_ptr<Measurement> run);
   net::Task<void> measure_pairs(std::shared_ptr<Measurement> run);
@@ -191,6 +198,15 @@ class Control {
   std::vector<discovery::DiscoveredNode> strangers_;  // each may be a node that moved
   std::vector<SavedNode> away_;  // known to an earlier process, and not to this one yet
   KeptFindings findings_;
+  static constexpr std::size_t traffic_max = 4096;  // records between two looks
+  std::mutex traffic_mutex_;                        // guards the two that follow
+  std::vector<locality::TrafficRecord> traffic_;
+  bool traffic_lost_ = false;  // there were more
+  locality::TrafficJudge traffic_judge_;
+  std::uint64_t traffic_watched_ = 0;  // version of the cluster that is watched; 0: none
+  TimePoint traffic_look_{};           // for changes of the fleet, next
+  TimePoint traffic_looked_{};         // for who is whose neighbour, last
+  TimePoint traffic_judged_{};
   std::shared_ptr<Measurement> measurement_;  // under way, or the last
   std::function<std::uint32_t()> queued_;
   NodeDown node_down_;

@@ -4,6 +4,15 @@
 
 namespace sollol::gateway {
 
+namespace {
+
+constexpr Duration neighbours_interval = 1s;  // of looking whether the fleet has changed
+constexpr Duration facts_stay = 60s;          // where it has not, facts are read anew after
+constexpr Duration judge_interval = 1s;
+constexpr std::size_t neighbours_max = 8192;  // pairs; beyond, traffic is not judged
+
+}  // namespace
+
 NodeSign Control::sign_of(const Probe& probe) const {
   NodeSign sign{.url = probe.info.url, .addresses = {}, .version = probe.listing->version};
   for (const Address& address : probe.addresses) sign.addresses.push_back(address.ip);
@@ -28,6 +37,88 @@ std::vector<Control::NamedFinding> Control::findings_now() {
     named.push_back({a->second->info.name, b->second->info.name, finding});
   }
   return named;
+}
+
+void Control::note_traffic(const locality::TrafficRecord& record) {
+  const std::scoped_lock lock(traffic_mutex_);
+  if (traffic_.size() < traffic_max) {
+    traffic_.push_back(record);
+  } else {
+    traffic_lost_ = true;
+  }
+}
+
+/// Takes up what was noted, and keeps what it shows. With every tick.
+void Control::judge_traffic(TimePoint now) {
+  if (now >= traffic_look_) {
+    traffic_look_ = now + neighbours_interval;
+    watch_traffic(now);
+  }
+  if (traffic_watched_ == 0) return;
+  // In this order: whatever is settled by now has been noted before.
+  const auto snapshot = cluster_.snapshot();
+  std::vector<NodeId> at_rest;
+  for (const cluster::Node& node : snapshot->nodes) {
+    if (!traffic_judge_.watches(node.id)) continue;
+    const std::uint64_t settled = node.live->settled.load(std::memory_order_acquire);
+    if (node.live->requests.load(std::memory_order_acquire) == settled) at_rest.push_back(node.id);
+  }
+  std::vector<locality::TrafficRecord> records;
+  bool lost = false;
+  {
+    const std::scoped_lock lock(traffic_mutex_);
+    records.swap(traffic_);
+    lost = std::exchange(traffic_lost_, false);
+  }
+  for (const locality::TrafficRecord& record : records) traffic_judge_.note(record);
+  if (lost || measuring_now()) traffic_judge_.blind(now);
+  for (const NodeId node : at_rest) traffic_judge_.settled(node, now);
+  traffic_judge_.advance(now);
+  if (now - traffic_judged_ < judge_interval) return;
+  traffic_judged_ = now;
+  for (const auto& [a, b, verdict] : traffic_judge_.news()) {
+    const auto probe_a = probes_.find(a), probe_b = probes_.find(b);
+    if (probe_a == probes_.end() || probe_b == probes_.end()) continue;
+    findings_.note({.a = sign_of(*probe_a->second),
+                    .b = sign_of(*probe_b->second),
+                    .relation = verdict.relation,
+                    .confidence = verdict.confidence,
+                    .slowdown = verdict.slowdown,
+                    .source = MeasuredBy::traffic,
+                    .when = scheduler_.wall_now()});
+  }
+}
+
+/// Finds out whose requests are worth noting: those of nodes that may share something, and of all
+/// that are on one machine, whether or not it is known already what they share.
+void Control::watch_traffic(TimePoint now) {
+  const auto snapshot = cluster_.snapshot();
+  const bool wanted = options_->locality.passive && snapshot->nodes.size() > 1;
+  const bool fresh = snapshot->version == traffic_watched_ && now - traffic_looked_ < facts_stay;
+  if (wanted && fresh) return;
+  traffic_looked_ = now;
+  traffic_watched_ = wanted ? snapshot->version : 0;
+  std::vector<locality::TrafficJudge::Pair> pairs;
+  if (wanted) {
+    const locality::Grouping grouping = locality::group(facts(), {});
+    const auto suspects = locality::suspects(grouping, {.pairs_max = neighbours_max + 1});
+    std::map<std::string, NodeId, std::less<>> ids;
+    for (const auto& [id, probe] : probes_) ids.emplace(probe->info.name, id);
+    const auto add = [&](const std::string& a, const std::string& b) {
+      pairs.emplace_back(ids.at(a), ids.at(b));
+    };
+    for (const auto& [a, b] : suspects) add(a, b);
+    for (const locality::Host& host : grouping.hosts) {
+      for (std::size_t i = 1; i < host.nodes.size() && pairs.size() <= neighbours_max; ++i) {
+        for (std::size_t j = 0; j < i; ++j)
+          add(grouping.names[host.nodes[j]], grouping.names[host.nodes[i]]);
+      }
+    }
+    if (pairs.size() > neighbours_max) pairs.clear();  // some left out would disturb unseen
+  }
+  traffic_judge_.watch(pairs);
+  for (const cluster::Node& node : snapshot->nodes)
+    node.live->watched.store(traffic_judge_.watches(node.id), std::memory_order_relaxed);
 }
 
 }  // namespace sollol::gateway

@@ -58,7 +58,7 @@ double seconds_between(TimePoint from, TimePoint to) {
 }  // namespace
 
 net::Task<Result<void>> Control::start_measuring(MeasureWish wish) {
-  if (measurement_ && measurement_->report.running)
+  if (measuring_now())
     co_return std::unexpected(
         Error{ErrorKind::overloaded, Origin::gateway, Retry::later, "a measurement is under way"});
   if (!wish.model.empty() && !api::ModelKey::from(wish.model))
@@ -93,9 +93,11 @@ net::Task<MeasureReport> Control::measuring(std::size_t probes_seen) {
 }
 
 net::Task<void> Control::stop_measuring(std::string why) {
-  if (measurement_ && measurement_->report.running) measurement_->stop = std::move(why);
+  if (measuring_now()) measurement_->stop = std::move(why);
   co_return;
 }
+
+bool Control::measuring_now() const { return measurement_ && measurement_->report.running; }
 
 /// What forbids to go on; empty: nothing.
 std::string Control::reason_to_stop(const Measurement& run) const {

@@ -1,5 +1,7 @@
 #include "gateway/learn.h"
 
+#include <bit>
+
 #include "gateway/control.h"
 #include "gateway/worker.h"
 
@@ -47,6 +49,35 @@ void report_health(Worker& worker, const Slot& slot, const Verdict& verdict) {
   if (wanted) worker.shared().control.report(slot.node().id, verdict.health);
 }
 
+/// What judging normal traffic needs of a finished request (locality/traffic.h). This is all that
+/// it costs a request: a flag for most, and for those at nodes that may share something with
+/// another, these few figures put down under a lock that nobody holds for longer. Never for a
+/// token.
+void note_traffic(Worker& worker, const Slot& slot, const Verdict& verdict, TimePoint now) {
+  constexpr std::uint64_t tokens_min = 16;  // fewer tell no rate
+  if (!slot.node().live->watched.load(std::memory_order_relaxed)) return;
+  const bool whole = verdict.kind == Verdict::Kind::relayed && verdict.answered != TimePoint{};
+  locality::TrafficRecord record{.node = slot.node().id,
+                                 .began = slot.dispatched(),
+                                 .ended = whole ? verdict.answered : now,
+                                 .solo = slot.was_alone()};
+  record.decode_began = record.ended;
+  const api::Usage& usage = verdict.usage;
+  const bool told = whole && slot.replica() != nullptr && slot.model() &&
+                    usage.from_node_durations && usage.eval.count() > 0 &&
+                    usage.output_tokens >= tokens_min;
+  if (told) {
+    record.decode_began = std::max(record.began, record.ended - usage.eval);
+    record.tokens_per_s = static_cast<double>(usage.output_tokens) / to_seconds(usage.eval);
+    // A longer context makes a token slower: sizes are compared within a factor of two.
+    const std::uint64_t size = std::bit_width((usage.prompt_tokens + usage.output_tokens) >> 9);
+    const std::uint64_t options = slot.replica()->runner_key.load(std::memory_order_relaxed);
+    record.kind =
+        (options * 0x9e3779b97f4a7c15ULL) ^ (std::uint64_t{slot.model()->value()} << 8) ^ size;
+  }
+  worker.shared().control.note_traffic(record);
+}
+
 }  // namespace
 
 void learn(Worker& worker, const Slot& slot, const Verdict& verdict, Request& request) {
@@ -81,6 +112,7 @@ void learn(Worker& worker, const Slot& slot, const Verdict& verdict, Request& re
     if (lacks_model) worker.shared().control.refresh_soon(slot.node().id);
   }
   report_health(worker, slot, verdict);
+  note_traffic(worker, slot, verdict, now);
 }
 
 }  // namespace sollol::gateway

@@ -85,6 +85,8 @@ class Gather {
           }));
     gauge("sollol_request_memory_bytes", "Bytes of requests that are held for all clients.",
           static_cast<double>(worker_.shared().request_memory.held()));
+    gauge("sollol_contention_watched_nodes",
+          "Nodes whose requests are judged for whether they slow a neighbour.", watched_nodes());
     gauge("sollol_queued", "Requests waiting for a free slot at a node.",
           worker_.shared().admission.waiting());
     nodes();
@@ -106,6 +108,11 @@ class Gather {
     families_.push_back(std::move(out));
   }
 
+  double watched_nodes() {
+    return static_cast<double>(
+        std::ranges::count_if(worker_.view()->cluster->nodes,
+                              [](const cluster::Node& node) { return node.live->watched.load(); }));
+  }
   void gauge(std::string name, std::string help, double value) {
     MetricFamily out = family(std::move(name), std::move(help), MetricType::Gauge);
     ClientMetric metric;

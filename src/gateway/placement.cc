@@ -105,6 +105,10 @@ Slot::Slot(Slot&& other) noexcept
       model_(other.model_),
       replica_(std::move(other.replica_)),
       in_flight_at_dispatch_(other.in_flight_at_dispatch_),
+      requests_at_dispatch_(other.requests_at_dispatch_),
+      settles_(std::exchange(other.settles_, nullptr)),
+      dispatched_(other.dispatched_),
+      alone_(other.alone_),
       trial_(other.trial_),
       warmth_(other.warmth_) {}
 
@@ -116,11 +120,15 @@ Slot& Slot::operator=(Slot&& other) noexcept {
   return *this;
 }
 
-Slot::~Slot() { release(); }
+Slot::~Slot() {
+  release();
+  if (settles_ != nullptr) settles_->settled.fetch_add(1, std::memory_order_release);
+}
 
 void Slot::release() noexcept {
   Admission* const admission = std::exchange(admission_, nullptr);
   if (admission == nullptr) return;
+  alone_ = alone_ && node_->live->requests.load(std::memory_order_relaxed) == requests_at_dispatch_;
   node_->live->in_flight.fetch_sub(1, std::memory_order_relaxed);
   if (replica_) replica_->in_flight.fetch_sub(1, std::memory_order_relaxed);
   admission->released(model_);
@@ -160,6 +168,7 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
     if (!choice) return std::unexpected(choice.error());
     std::optional<Slot> slot = take(work, *choice, scratch[choice->index]);
     if (slot) {
+      slot->dispatched_ = now;
       slot->reason = routing::text(choice->reason);
       slot->expected_cost_s = choice->cost_s;
       if (work.explain == Work::Explain::yes) {
@@ -204,10 +213,13 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
     }
     work.model->live->last_node.store(node.id.value(), std::memory_order_relaxed);
   }
-  node.live->in_flight.fetch_add(1, std::memory_order_relaxed);
-  node.live->requests.fetch_add(1, std::memory_order_relaxed);
+  const bool alone = node.live->in_flight.fetch_add(1, std::memory_order_relaxed) == 0;
+  const std::uint64_t requests = node.live->requests.fetch_add(1, std::memory_order_relaxed) + 1;
   Slot slot(admission_, work.view, node, work.model, std::move(replica));
   slot.in_flight_at_dispatch_ = in_flight + 1;
+  slot.requests_at_dispatch_ = requests;
+  slot.alone_ = alone;
+  slot.settles_ = node.live.get();
   slot.trial_ = trial;
   slot.warmth_ = seen.warmth;
   return slot;

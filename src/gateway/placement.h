@@ -75,6 +75,9 @@ class Slot {
   routing::Warmth warmth() const noexcept { return warmth_; }
   std::uint32_t in_flight_at_dispatch() const noexcept { return in_flight_at_dispatch_; }
   bool is_trial() const noexcept { return trial_; }
+  TimePoint dispatched() const noexcept { return dispatched_; }
+  /// After `release`: nothing else of ours was at the node while this had its place.
+  bool was_alone() const noexcept { return alone_; }
 
   std::string reason;       // why this node
   std::string explanation;  // when the work asked for it
@@ -89,6 +92,10 @@ class Slot {
   std::optional<ModelId> model_;
   std::shared_ptr<cluster::ReplicaLive> replica_;
   std::uint32_t in_flight_at_dispatch_ = 0;
+  std::uint64_t requests_at_dispatch_ = 0;  // of the node, this one included
+  cluster::NodeLive* settles_ = nullptr;    // where this counts as settled when it is destroyed
+  TimePoint dispatched_{};
+  bool alone_ = false;
   bool trial_ = false;
   routing::Warmth warmth_ = routing::Warmth::warm;
 };

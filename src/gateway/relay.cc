@@ -59,6 +59,7 @@ Verdict Attempt::finish_relayed() {
   verdict.status = head_.status;
   verdict.usage = watcher_.usage();
   verdict.health = RequestOutcome::ok;
+  verdict.answered = last_byte_;
   if (plan_.silence == Plan::Silence::watched) verdict.longest_gap = longest_gap_;
   if (watcher_.failed()) {
     client_.request().outcome.problem = client_.for_log(watcher_.error());

@@ -155,6 +155,87 @@ TEST(Measuring, StaysWithinItsRequests) {
   EXPECT_EQ(fleet.ask("DELETE", route).status, 405);
 }
 
+/// A request to that node through the gateway, begun now.
+std::unique_ptr<RawClient> begin(TestFleet& fleet, const std::string& node) {
+  auto client = std::make_unique<RawClient>(fleet.port());
+  client->send(request_text(
+      "POST", "/api/generate",
+      R"({"model":"llama3.2","prompt":"Count.","options":{"num_predict":40,"num_ctx":4096}})",
+      "X-Sollol-Node: " + node + "\r\n"));
+  return client;
+}
+
+/// So many requests at each of two nodes, alone and at the same time.
+void serve(TestFleet& fleet, const std::string& a, const std::string& b, int rounds) {
+  for (int i = 0; i < rounds; ++i) {
+    EXPECT_EQ(begin(fleet, a)->receive().status, 200);
+    EXPECT_EQ(begin(fleet, b)->receive().status, 200);
+    const auto one = begin(fleet, a), other = begin(fleet, b);
+    EXPECT_EQ(one->receive().status, 200);
+    EXPECT_EQ(other->receive().status, 200);
+  }
+}
+
+std::string found(TestFleet& fleet, std::string_view a, std::string_view b) {
+  const json::value locality = json::parse(fleet.ask("GET", "/sollol/v1/locality").body);
+  for (const json::value& each : locality.at("measured").as_array()) {
+    const auto& one = each.at("a").as_string();
+    const auto& other = each.at("b").as_string();
+    const bool both = (one == json::string_view(a) && other == json::string_view(b)) ||
+                      (one == json::string_view(b) && other == json::string_view(a));
+    if (both && each.at("source").as_string() == "traffic")
+      return std::string(each.at("relation").as_string());
+  }
+  return "unknown";
+}
+
+/// Equal rates, so that two requests of one length begin and end together.
+sim::FleetConfig pairs_for_traffic() {
+  return {.nodes = {on("a", "desktop", "left", 200), on("b", "desktop", "left", 200),
+                    on("c", "desktop", "right", 200), on("d", "laptop", "only", 200)},
+          .time_scale = 2};
+}
+
+bool watched(TestFleet& fleet) {
+  const std::string metrics = fleet.ask("GET", "/metrics").body;
+  return metrics.contains("sollol_contention_watched_nodes 4");
+}
+
+struct TrafficCase {
+  const char* name;
+  const char *a, *b;
+  const char* want;
+};
+class NormalTraffic : public testing::TestWithParam<TrafficCase> {};
+
+TEST_P(NormalTraffic, ShowsWhatNodesShareWithoutARequestMore) {
+  const auto& row = GetParam();
+  TestFleet fleet(pairs_for_traffic());
+  ASSERT_TRUE(fleet.eventually([&] { return watched(fleet); }));
+  int rounds = 0;
+  for (int turn = 0; turn < 4 && found(fleet, row.a, row.b) == "unknown"; ++turn) {
+    serve(fleet, row.a, row.b, 14);
+    rounds += 14;
+    fleet.eventually([&] { return found(fleet, row.a, row.b) != "unknown"; });
+  }
+  EXPECT_EQ(found(fleet, row.a, row.b), row.want) << rounds << " rounds";
+  EXPECT_LE(generated(fleet), static_cast<std::size_t>(4 * rounds + 2));  // two cold loads
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, NormalTraffic,
+                         testing::Values(TrafficCase{"one_device", "a", "b", "same_device"},
+                                         TrafficCase{"one_machine", "a", "c", "same_host"},
+                                         TrafficCase{"neither", "a", "d", "independent"}),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(NormalTraffic, IsNotJudgedWhenThatIsTurnedOff) {
+  TestFleet fleet(pairs_for_traffic(),
+                  [](gateway::Options& options) { options.locality.passive = false; });
+  serve(fleet, "a", "b", 12);
+  EXPECT_EQ(found(fleet, "a", "b"), "unknown");
+  EXPECT_FALSE(watched(fleet));
+}
+
 TEST(Measuring, WhatWasFoundOutlivesTheGatewayAndNotTheNode) {
   const std::string file = testing::TempDir() + "measured-" + std::to_string(::getpid()) + ".json";
   const auto keep = [&](gateway::Options& options) {
