@@ -101,7 +101,7 @@ void print_summary(const Asked& asked, const Discovery& found) {
     fmt::print(
         "No node was found. Ollama listens on 127.0.0.1 alone unless it is started with "
         "OLLAMA_HOST=0.0.0.0;\nother ports are looked at with --port, other networks with "
-        "--subnet.\n");
+        "--subnet.\n`sollol doctor` tells what is in the way.\n");
   }
 }
 

@@ -243,6 +243,18 @@ void tell_signs_of_life(const Discovery& found, const net::Links& links, doctor:
   scan.dropping.assign(dropping.begin(), dropping.end());
 }
 
+/// What was found and is none of the gateway's nodes.
+void find_unlisted(const Discovery& found, Facts& facts) {
+  for (const DiscoveredNode& node : found.nodes) {
+    const bool listed = std::ranges::any_of(facts.nodes, [&](const NodeFact& one) {
+      return std::ranges::any_of(one.addresses, [&](const Address& at) {
+        return at == node.address || std::ranges::find(node.others, at) != node.others.end();
+      });
+    });
+    if (!listed) facts.scan->unlisted.push_back(node.address);
+  }
+}
+
 /// Where no node is found: Ollamas at usual ports of the machines that are there.
 void look_elsewhere(const DoctorPlan& plan, doctor::Facts& facts) {
   doctor::ScanFact& scan = *facts.scan;
@@ -355,6 +367,7 @@ Result<Facts> gather_facts(const DoctorPlan& plan, const Environment& environmen
       node.process = net::listener_owner(node.addresses.front()).name;
   }
   if (!asks) group_nodes(named, links, facts);
+  if (asks && found) find_unlisted(*found, facts);
   if (facts.nodes.empty() && facts.scan) {
     look_at_loopback(facts);
     look_elsewhere(plan, facts);

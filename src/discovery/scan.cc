@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
+#include <deque>
 
 #include "net/event.h"
 #include "net/http_call.h"
@@ -21,6 +22,9 @@ constexpr std::size_t tags_max = 32u << 20;
 constexpr std::size_t page_max = 64u << 10;
 constexpr Duration pause_when_full = std::chrono::milliseconds(10);  // no descriptor was left
 constexpr unsigned tries_when_full = 100;
+/// So long the kernel looks for a neighbour that does not answer (three times, a second apart) and
+/// keeps its place in the table, whoever has given up waiting for it.
+constexpr Duration neighbour_kept = std::chrono::milliseconds(3200);
 constexpr std::size_t says_max = 60;
 constexpr std::size_t started_in_a_row = 32;
 
@@ -53,11 +57,13 @@ struct Work : std::enable_shared_from_this<Work> {
   const std::size_t tries_max;  // at once
   ScanFigures figures;
   std::size_t under_way = 0;
+  std::deque<TimePoint> neighbours;  // looked for within the last `neighbour_kept`
   bool enough = false;
 
   net::Task<ScanFigures> run();
   net::Task<void> begin_all(std::string ip);
   net::Task<void> begin(Address at);
+  net::Task<void> make_room_for_neighbour();
   net::Task<void> settle();
   net::Task<void> attempt(Address at);
   net::Task<void> examine(Found found, std::unique_ptr<net::Stream> stream);
@@ -98,10 +104,27 @@ net::Task<ScanFigures> Work::run() {
 }
 
 net::Task<void> Work::begin_all(std::string ip) {
+  if (plan.on_link(ip)) {
+    auto waiting = make_room_for_neighbour();
+    co_await std::move(waiting);
+  }
   for (const std::uint16_t port : options.ports) {
     auto starting = begin({ip, port});
     co_await std::move(starting);
   }
+}
+
+/// Waits while the kernel's table of neighbours is full: what is sent to one more is lost.
+net::Task<void> Work::make_room_for_neighbour() {
+  if (neighbours.size() >= plan.neighbours_max) {
+    const TimePoint due = neighbours.front() + neighbour_kept;
+    neighbours.pop_front();
+    while (due > scheduler.now() && !enough) {
+      auto pause = scheduler.sleep_until(due);
+      co_await std::move(pause);
+    }
+  }
+  neighbours.push_back(scheduler.now());
 }
 
 /// Starts one try once there is room for it.

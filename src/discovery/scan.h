@@ -54,9 +54,10 @@ using OnRefused = std::function<void(const Address&)>;
 ///
 /// This machine's own addresses come before loopback, so that a node of this machine is known by an
 /// address that others can use. At most `addresses_max` addresses at once, and half of the
-/// descriptors; beyond a first burst of as many, `connects_per_s`. Runs on the context's thread,
-/// for the time-out and as long again where somebody accepts and keeps silent, as often as the
-/// tries do not fit at once.
+/// descriptors; beyond a first burst of as many, `connects_per_s`. On this machine's own links no
+/// more than the kernel has room for: some 300 addresses a second beyond the first thousand. Runs
+/// on the context's thread, for the time-out and as long again where somebody accepts and keeps
+/// silent, as often as the tries do not fit at once.
 net::Task<ScanFigures> scan(net::asio::io_context& context, net::Scheduler& scheduler,
                             net::Connector& connector, ScanPlan plan, ScanOptions options,
                             OnFound on_found, OnRefused on_refused = {});

@@ -174,6 +174,22 @@ void plan_first(ScanPlan& plan, const net::Links& links, const ScanOptions& opti
   }
 }
 
+/// Networks in which the kernel finds neighbours by itself, and the room that it has for more.
+void plan_links(ScanPlan& plan, const net::Links& links) {
+  for (const net::OwnAddress& own : links.addresses) {
+    const Interface* interface = links.interface(own.interface);
+    boost::system::error_code bad;
+    const ip::network_v4 network = ip::make_network_v4(own.network, bad);
+    if (bad || interface == nullptr || interface->kind == Interface::Kind::loopback) continue;
+    if (interface->kind == Interface::Kind::point_to_point) continue;
+    plan.links.push_back(hosts_of(network, interface->name));
+  }
+  const auto known = static_cast<std::size_t>(std::ranges::count_if(
+      links.neighbours, [](const net::Neighbour& one) { return v4_of(one.ip).has_value(); }));
+  plan.neighbours_max = neighbours_at_once_max - std::min(known, neighbours_at_once_max);
+  plan.neighbours_max = std::max(plan.neighbours_max, neighbours_at_once_min);
+}
+
 }  // namespace
 
 Result<ScanPlan> plan_scan(const net::Links& links, const ScanOptions& options) {
@@ -188,7 +204,13 @@ Result<ScanPlan> plan_scan(const net::Links& links, const ScanOptions& options) 
     }
   }
   plan_first(plan, links, options);
+  plan_links(plan, links);
   return plan;
+}
+
+bool ScanPlan::on_link(std::string_view address) const {
+  const auto v4 = v4_of(std::string(address));
+  return v4 && in_any(*v4, links);
 }
 
 bool ScanPlan::contains(std::string_view address) const {

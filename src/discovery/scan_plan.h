@@ -25,15 +25,20 @@ struct ScanOptions {
   bool auto_resolve_docker = true;   // ask container engines where their containers are reached
   Sources sources;                   // who may name addresses; engines only with the line above
   std::vector<std::string> engine_sockets;  // empty: those of `engine_sockets` (container_engine.h)
-  std::size_t addresses_max = 1000;  // tried at once: the kernel keeps 1,024 neighbours that it
-                                     // looks for (neigh/default/gc_thresh3)
-  unsigned connects_per_s = 4000;    // beyond a first burst
+  std::size_t addresses_max = 1000;         // tried at once
+  unsigned connects_per_s = 4000;           // beyond a first burst
 };
 
 /// The widest network of an interface that is scanned without being named: 4,094 addresses.
 inline constexpr unsigned widest_prefix_bits = 20;
 /// Addresses of all subnets that are named.
 inline constexpr std::uint64_t named_addresses_max = 1u << 20;
+
+/// The kernel keeps 1,024 IPv4 neighbours (neigh/default/gc_thresh3), those that it looks for
+/// included, and silently sends nothing to more; some room is left to others.
+inline constexpr std::size_t neighbours_at_once_max = 1000;
+/// At least so many are looked for at once, however many are known.
+inline constexpr std::size_t neighbours_at_once_min = 128;
 
 /// Consecutive IPv4 addresses.
 struct AddressRange {
@@ -61,7 +66,13 @@ struct ScanPlan {
   std::size_t own_count = 0;       // of `first`: so many at its begin are this machine's
   std::vector<AddressRange> ranges;
   std::vector<SkippedRange> skipped;
+  /// The networks of this machine's links, where the kernel must find each address's neighbour
+  /// first, and how many neighbours it has room for beside those that it knows.
+  std::vector<AddressRange> links;
+  std::size_t neighbours_max = neighbours_at_once_max;
 
+  /// Whether connecting to the address makes the kernel look for a neighbour.
+  bool on_link(std::string_view ip) const;
   bool contains(std::string_view ip) const;
   /// Who named the address.
   Source source_of(std::string_view ip) const;

@@ -52,6 +52,17 @@ void note_hidden(const ScanFact& scan, Findings& out) {
   }
 }
 
+/// What a look finds beside the gateway's nodes.
+void note_unlisted(const ScanFact& scan, Findings& out) {
+  if (scan.unlisted.empty()) return;
+  std::vector<std::string> where;
+  for (const Address& at : scan.unlisted) where.push_back(to_string(at));
+  out.push_back({"nodes",
+                 Level::note,
+                 fmt::format("there and none of the gateway's nodes: {}", listed(where)),
+                 {fmt::format("`sollol nodes add http://{}`", where.front())}});
+}
+
 /// A node of this machine that nobody else can use.
 void note_loopback_only(const Facts& facts, Findings& out) {
   for (const NodeFact& node : facts.nodes) {
@@ -128,7 +139,10 @@ Findings check_nodes(const Facts& facts, const Rules&) {
     out.front().mends = {"see the lines below"};
     return out;
   }
-  if (facts.scan) note_hidden(*facts.scan, out);
+  if (facts.scan) {
+    note_unlisted(*facts.scan, out);
+    note_hidden(*facts.scan, out);
+  }
   note_loopback_only(facts, out);
   return out;
 }

@@ -143,6 +143,27 @@ INSTANTIATE_TEST_SUITE_P(All, BadSubnets,
                                          BadSubnet{"10.0.0.0/33", "write it as"},
                                          BadSubnet{"", "write it as"}));
 
+TEST(ScanPlan, KnowsWhereTheKernelLooksForNeighboursAndHowManyItHasRoomFor) {
+  Machine machine;
+  const unsigned eth = machine.add("eth0", Interface::Kind::network, "10.1.0.5", 20, "10.1.0.0/20");
+  machine.add("wg0", Interface::Kind::point_to_point, "10.8.0.2", 24, "10.8.0.0/24");
+  const ScanPlan empty = machine.plan();
+  EXPECT_TRUE(empty.on_link("10.1.15.7"));
+  EXPECT_FALSE(empty.on_link("10.8.0.9"));
+  EXPECT_FALSE(empty.on_link("127.0.0.1"));
+  EXPECT_FALSE(empty.on_link("10.9.0.1"));
+  EXPECT_EQ(empty.neighbours_max, neighbours_at_once_max);
+  for (unsigned i = 1; i <= 2000; ++i) {
+    machine.links.neighbours.push_back(
+        {"10.1." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1), "02::", eth,
+         false});
+    if (i == 300) {
+      EXPECT_EQ(machine.plan().neighbours_max, neighbours_at_once_max - 300);
+    }
+  }
+  EXPECT_EQ(machine.plan().neighbours_max, neighbours_at_once_min);
+}
+
 TEST(ScanPlan, EachAddressIsTriedOnceHoweverRangesOverlap) {
   ASSERT_TRUE(rc::check([] {
     ScanOptions options;

@@ -159,37 +159,39 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Nodes, Check,
-    testing::Values(CheckCase{"all_answer", nodes, [](Facts&) {}, Level::ok, "2 nodes answer"},
-                    CheckCase{"one_is_down", nodes,
-                              [](Facts& f) {
-                                f.nodes[1].usable = false;
-                                f.nodes[1].trouble = "refused";
-                              },
-                              Level::warn, "b (http://10.0.0.2:11434) cannot be used: refused",
-                              "sollol nodes remove b"},
-                    CheckCase{"all_are_down", nodes,
-                              [](Facts& f) { f.nodes[0].usable = f.nodes[1].usable = false; },
-                              Level::bad, "0 of 2 nodes usable"},
-                    CheckCase{"loopback_is_noted", nodes,
-                              [](Facts& f) {
-                                f.nodes[0] = node("a", "127.0.0.1");
-                                f.nodes[0].on_this_machine = true;
-                              },
-                              Level::note, "other machines cannot use it"},
-                    CheckCase{"entries_answer", check_entries, [](Facts&) {}, Level::ok, "no file"},
-                    CheckCase{"stale_entry", check_entries,
-                              [](Facts& f) {
-                                f.entries = {{.url = "http://old:11434",
-                                              .where = "node file n.json",
-                                              .answer = Answer::unresolved}};
-                              },
-                              Level::warn, "its name does not resolve",
-                              "take http://old:11434 out of node file"},
-                    CheckCase{"file_mistake", check_entries,
-                              [](Facts& f) {
-                                f.mistakes = {"node file n.json, line 3: nodes[0].url: bad"};
-                              },
-                              Level::warn, "line 3", "correct"}),
+    testing::Values(
+        CheckCase{"all_answer", nodes, [](Facts&) {}, Level::ok, "2 nodes answer"},
+        CheckCase{"one_is_down", nodes,
+                  [](Facts& f) {
+                    f.nodes[1].usable = false;
+                    f.nodes[1].trouble = "refused";
+                  },
+                  Level::warn, "b (http://10.0.0.2:11434) cannot be used: refused",
+                  "sollol nodes remove b"},
+        CheckCase{"all_are_down", nodes,
+                  [](Facts& f) { f.nodes[0].usable = f.nodes[1].usable = false; }, Level::bad,
+                  "0 of 2 nodes usable"},
+        CheckCase{"loopback_is_noted", nodes,
+                  [](Facts& f) {
+                    f.nodes[0] = node("a", "127.0.0.1");
+                    f.nodes[0].on_this_machine = true;
+                  },
+                  Level::note, "other machines cannot use it"},
+        CheckCase{"unlisted", nodes, [](Facts& f) { f.scan->unlisted = {{"10.0.0.3", 11434}}; },
+                  Level::note, "none of the gateway's nodes: 10.0.0.3:11434",
+                  "sollol nodes add http://10.0.0.3:11434"},
+        CheckCase{"entries_answer", check_entries, [](Facts&) {}, Level::ok, "no file"},
+        CheckCase{"stale_entry", check_entries,
+                  [](Facts& f) {
+                    f.entries = {{.url = "http://old:11434",
+                                  .where = "node file n.json",
+                                  .answer = Answer::unresolved}};
+                  },
+                  Level::warn, "its name does not resolve",
+                  "take http://old:11434 out of node file"},
+        CheckCase{"file_mistake", check_entries,
+                  [](Facts& f) { f.mistakes = {"node file n.json, line 3: nodes[0].url: bad"}; },
+                  Level::warn, "line 3", "correct"}),
     row_name);
 
 INSTANTIATE_TEST_SUITE_P(

@@ -322,6 +322,22 @@ class Doctor(unittest.TestCase):
         self.here.run(SOLLOL, "nodes", "remove", "gone")
         self.assertEqual(self.doctor("--no-scan"), 0)
 
+    def test_a_node_that_the_gateway_does_not_have(self):
+        for number in (2, 3):
+            self.node(self.machine(f"10.78.1.{number}/24"))
+        self.gateway("--node", "http://10.78.1.2:11434")
+        self.assertEqual(self.doctor(), 0)
+        self.finding("nodes", "none of the gateway's nodes: 10.78.1.3:11434", "sollol nodes add", level="note")
+
+    def test_one_server_is_two_nodes_of_a_gateway(self):
+        self.node(self.here, "0.0.0.0:11435")
+        self.gateway("--node", "http://localhost:11435,name=local", "--node", "http://10.78.1.1:11435,name=real")
+        self.doctor("--no-scan")
+        names = {node["name"] for node in json.loads(self.here.run(
+            "curl", "-s", "http://127.0.0.1:11434/sollol/v1/nodes").stdout)["nodes"]}
+        if names == {"local", "real"}:  # a gateway that puts them together has nothing to be told
+            self.finding("duplicates", "are one server, counted as two nodes", "sollol nodes remove local")
+
     def test_the_gateway_that_was_named_is_not_there(self):
         self.node(self.machine("10.78.1.2/24"))
         self.assertEqual(self.doctor("--gateway", "http://127.0.0.1:11999"), 1)
