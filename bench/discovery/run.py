@@ -95,9 +95,16 @@ class Network:
         link = json.loads(self.here.run("ip", "-j", "-s", "link", "show", "eth0").stdout)[0]
         return link["stats64"]["tx"]["packets"]
 
+    def forget_neighbours(self):
+        """The kernel looks for a neighbour for three seconds, and has room for 1,024 in all namespaces."""
+        limit = time.monotonic() + 10
+        while self.here.run("ip", "neigh", "show", "nud", "incomplete").stdout and time.monotonic() < limit:
+            time.sleep(0.05)
+        self.here.run("ip", "neigh", "flush", "all")
+
     def sample(self, command, pattern):
         """One run from a cold neighbour table: when each node was told, and what it took."""
-        self.here.run("ip", "neigh", "flush", "all")
+        self.forget_neighbours()
         before = self.packets()
         began = time.monotonic()
         process = subprocess.Popen(
@@ -172,7 +179,7 @@ def table(rows):
 
 def measure(arguments):
     rows, problems = [], []
-    for network, count in QUICK if arguments.quick else FULL:
+    for network, count in arguments.case or (QUICK if arguments.quick else FULL):
         with tempfile.TemporaryDirectory() as folder:
             built = Network(arguments, folder, network, count)
             case = {"network": network, "nodes": count, "bits": built.network.prefixlen}
@@ -199,11 +206,18 @@ def measure(arguments):
     return rows, problems
 
 
+def case(text):
+    network, _, nodes = text.partition("=")
+    return network, int(nodes)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sollol", default=str(REPOSITORY / "build/release/src/cli/sollol"))
     parser.add_argument("--rounds", type=int, default=3, help="runs of each tool; medians are printed")
     parser.add_argument("--quick", action="store_true", help="one small network, once: shows that it works")
+    parser.add_argument("--case", type=case, action="append", metavar="NETWORK=NODES",
+                        help="a network to measure in place of the usual ones; repeat for more")
     parser.add_argument("--json", help="write all samples to this file")
     arguments = parser.parse_args()
     hosts.enter()  # exits with 77, and says why, where no namespaces can be made

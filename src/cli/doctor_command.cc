@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "cli/command.h"
 #include "cli/doctor_gather.h"
@@ -39,6 +40,7 @@ struct Asked {
   std::vector<std::uint16_t> ports;
   double timeout_s = 0;  // 0: as the settings have it
   bool exclude_localhost = false;
+  std::optional<bool> auto_resolve_docker;  // unset: as the settings have it
   bool no_gateway = false;
   bool no_scan = false;
   bool no_node_file = false;
@@ -64,6 +66,8 @@ Result<DoctorPlan> make_doctor_plan(const Asked& asked, const Environment& envir
   if (!asked.ports.empty()) plan.scan.ports = asked.ports;
   if (asked.timeout_s > 0) plan.scan.timeout = from_seconds(asked.timeout_s);
   if (asked.exclude_localhost) plan.scan.exclude_localhost = true;
+  if (asked.auto_resolve_docker) plan.scan.auto_resolve_docker = *asked.auto_resolve_docker;
+  plan.scan.discover_all_nodes = true;  // one node is never compared with others
   return plan;
 }
 
@@ -157,6 +161,9 @@ void add_doctor_command(CLI::App& root, Action& chosen) {
       ->type_name("SECONDS")
       ->check(CLI::Range(0.01, 60.0));
   app->add_flag("--exclude-localhost", asked->exclude_localhost, "Leave out 127.0.0.1");
+  app->add_flag("--auto-resolve-docker,!--no-auto-resolve-docker", asked->auto_resolve_docker,
+                "Ask Docker and Podman, where their sockets can be read, at which addresses their "
+                "containers are reached; as the settings have it by default");
   app->add_flag("--json", asked->as_json, "Print the findings as JSON");
   app->callback([&chosen, asked] { chosen = [asked] { return run_doctor(*asked); }; });
 }
