@@ -358,7 +358,8 @@ Result<Facts> gather_facts(const DoctorPlan& plan, const Environment& environmen
   const std::vector<Named> named = named_nodes(plan, environment, facts);
   const std::vector<NodeAnswer> answers = ask_entries(named, links, facts);
   if (found) facts.scan = to_fact(*found, plan.scan, links);
-  if (!asks) assemble_nodes(named, answers, found, facts);
+  const bool looks = plan.settings.auto_discover == "on";  // `sollol up` would
+  if (!asks) assemble_nodes(named, answers, looks ? found : std::nullopt, facts);
   ask_all(facts.nodes);
   for (NodeFact& node : facts.nodes) {
     if (!node.addresses.empty() && links.is_own(node.addresses.front().ip))
@@ -367,8 +368,8 @@ Result<Facts> gather_facts(const DoctorPlan& plan, const Environment& environmen
       node.process = net::listener_owner(node.addresses.front()).name;
   }
   if (!asks) group_nodes(named, links, facts);
-  if (asks && found) find_unlisted(*found, facts);
-  if (facts.nodes.empty() && facts.scan) {
+  if ((asks || !looks) && found) find_unlisted(*found, facts);
+  if (facts.nodes.empty() && facts.scan && facts.scan->unlisted.empty()) {
     look_at_loopback(facts);
     look_elsewhere(plan, facts);
   }

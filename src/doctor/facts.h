@@ -90,7 +90,7 @@ struct ScanFact {
   std::vector<OtherFact> others{};
   std::vector<std::string> refusing{};  // machines that are there and refuse the ports
   std::vector<std::string> dropping{};  // machines that are there and let connections time out
-  std::vector<Address> unlisted{};      // nodes that the gateway does not have
+  std::vector<Address> unlisted{};      // nodes that the gateway does not, or would not, have
   std::vector<Address> elsewhere{};     // Ollamas at ports that were not asked for
 };
 

@@ -33,6 +33,22 @@ void tell_loopback_only(const Facts& facts, Findings& out) {
   }
 }
 
+/// Nodes that are there, and that nobody looks for.
+void tell_not_looked_for(const ScanFact& scan, Findings& out) {
+  if (scan.unlisted.empty()) return;
+  std::vector<std::string> where;
+  for (const Address& at : scan.unlisted) where.push_back(to_string(at));
+  out.push_back(
+      {std::string(check),
+       Level::bad,
+       fmt::format("nodes are there ({}) and are not looked for: auto_discover is off, or "
+                   "the gateway was started with --node",
+                   listed(where)),
+       {"`sollol up` without `--node` and with `auto_discover = \"on\"` (`unset "
+        "SOLLOL_AUTO_DISCOVER`)",
+        fmt::format("or name them: `sollol up --node http://{}`", where.front())}});
+}
+
 void tell_other_port(const ScanFact& scan, Findings& out) {
   if (scan.elsewhere.empty()) return;
   std::vector<std::string> where;
@@ -78,7 +94,7 @@ void tell_refusing(const ScanFact& scan, Findings& out) {
   out.push_back({std::string(check),
                  Level::bad,
                  fmt::format("{} and refuse{} {} ({}): no Ollama runs there, or it listens on "
-                             "127.0.0.1 only",
+                             "127.0.0.1 only, or a firewall rejects it",
                              scan.refusing.size() == 1
                                  ? std::string("1 machine is there")
                                  : fmt::format("{} machines are there", scan.refusing.size()),
@@ -174,6 +190,11 @@ Findings why_none(const Facts& facts) {
                      Level::bad,
                      "no node is known",
                      {"`sollol discover`, or `sollol nodes add http://HOST:11434`"}});
+    return out;
+  }
+  if (!facts.scan->unlisted.empty()) {
+    out.clear();
+    tell_not_looked_for(*facts.scan, out);
     return out;
   }
   tell_other_port(*facts.scan, out);

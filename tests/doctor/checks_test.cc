@@ -132,6 +132,9 @@ INSTANTIATE_TEST_SUITE_P(
         CheckCase{"other_port", nodes,
                   [](Facts& f) { none(f).scan->elsewhere = {{"10.0.0.7", 11435}}; }, Level::bad,
                   "answers at 10.0.0.7:11435", "--discovery-ports 11434,11435"},
+        CheckCase{"not_looked_for", nodes,
+                  [](Facts& f) { none(f).scan->unlisted = {{"10.0.0.7", 11434}}; }, Level::bad,
+                  "nodes are there (10.0.0.7:11434) and are not looked for", "auto_discover"},
         CheckCase{"wrong_subnet", nodes,
                   [](Facts& f) {
                     none(f).entries = {{.url = "http://10.9.0.1:11434",

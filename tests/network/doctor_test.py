@@ -177,6 +177,11 @@ class Doctor(unittest.TestCase):
         self.assertEqual(self.doctor(), 3)
         self.finding("nodes", "Ollama answers at 10.78.1.7:11436", "--discovery-ports 11434,11436")
 
+    def test_nothing_looks_for_the_nodes(self):
+        self.node(self.machine("10.78.1.2/24"))
+        self.assertEqual(self.doctor(env=["SOLLOL_AUTO_DISCOVER=false"]), 3)
+        self.finding("nodes", "are there (10.78.1.2:11434) and are not looked for", "unset SOLLOL_AUTO_DISCOVER")
+
     def test_the_subnet_is_the_wrong_one(self):
         self.assertEqual(self.doctor(env=["OLLAMA_HOST=10.99.0.5"]), 3)
         self.finding("nodes", "outside the networks of this machine (10.78.1.0/24)", "10.99.0.5")
