@@ -55,14 +55,15 @@ while True: kept.append(listener.accept())
 
 
 class Doctor(unittest.TestCase):
-    """`here` is the machine of the gateway, 10.78.1.1 on a LAN 10.78.1.0/24."""
+    """`here` is the machine of the gateway, 10.78.1.1 on a LAN 10.78.1.0/26: the kernel has room for 1,024
+    neighbours, those that one test looked for in vain included, so that a wider one would spoil the next."""
 
     def setUp(self):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.machines = []
         self.room = self.host()
         self.lan = hosts.Switch(self.room)
-        self.here = self.machine("10.78.1.1/24")
+        self.here = self.machine("10.78.1.1/26")
 
     def tearDown(self):
         for machine in self.machines:
@@ -137,7 +138,7 @@ class Doctor(unittest.TestCase):
 
     def test_nothing_is_wrong(self):
         for number in (2, 3):
-            self.node(self.machine(f"10.78.1.{number}/24"))
+            self.node(self.machine(f"10.78.1.{number}/26"))
         self.assertEqual(self.doctor(), 0, self.answer if hasattr(self, "answer") else "")
         self.assertEqual(self.wrong(), [])
         self.finding("parallel", "2 machines", level="ok")
@@ -162,7 +163,7 @@ class Doctor(unittest.TestCase):
         self.finding("nodes", "listens on 127.0.0.1:11434 only", "OLLAMA_HOST=0.0.0.0")
 
     def test_a_machine_refuses_the_port(self):
-        self.node(self.machine("10.78.1.8/24"), "127.0.0.1:11434")
+        self.node(self.machine("10.78.1.8/26"), "127.0.0.1:11434")
         self.assertEqual(self.doctor(), 3)
         self.finding("nodes", "refuses port 11434 (10.78.1.8)", "OLLAMA_HOST=0.0.0.0")
 
@@ -173,18 +174,18 @@ class Doctor(unittest.TestCase):
         self.finding("nodes", "time out (10.78.1.16): a firewall", "ufw allow 11434/tcp")
 
     def test_ollama_has_another_port(self):
-        self.node(self.machine("10.78.1.7/24"), "0.0.0.0:11436")
+        self.node(self.machine("10.78.1.7/26"), "0.0.0.0:11436")
         self.assertEqual(self.doctor(), 3)
         self.finding("nodes", "Ollama answers at 10.78.1.7:11436", "--discovery-ports 11434,11436")
 
     def test_nothing_looks_for_the_nodes(self):
-        self.node(self.machine("10.78.1.2/24"))
+        self.node(self.machine("10.78.1.2/26"))
         self.assertEqual(self.doctor(env=["SOLLOL_AUTO_DISCOVER=false"]), 3)
         self.finding("nodes", "are there (10.78.1.2:11434) and are not looked for", "unset SOLLOL_AUTO_DISCOVER")
 
     def test_the_subnet_is_the_wrong_one(self):
         self.assertEqual(self.doctor(env=["OLLAMA_HOST=10.99.0.5"]), 3)
-        self.finding("nodes", "outside the networks of this machine (10.78.1.0/24)", "10.99.0.5")
+        self.finding("nodes", "outside the networks of this machine (10.78.1.0/26)", "10.99.0.5")
 
     # --- more nodes than there are ---
 
@@ -195,7 +196,7 @@ class Doctor(unittest.TestCase):
         self.finding("duplicates", "http://localhost:11434", f"take http://localhost:11434 out of node file {file}")
 
     def test_an_entry_leads_nowhere(self):
-        self.node(self.machine("10.78.1.2/24"))
+        self.node(self.machine("10.78.1.2/26"))
         file = self.node_file("http://10.78.1.2:11434", "http://10.78.1.1:11499")
         self.assertEqual(self.doctor("--node-file", file), 1)
         self.finding("entries", "http://10.78.1.1:11499: nothing listens there", "out of node file")
@@ -204,7 +205,7 @@ class Doctor(unittest.TestCase):
 
     def test_two_machines_hide_behind_localhost(self):
         for number, version in ((2, "0.33.0"), (3, "0.32.1")):
-            self.node(self.machine(f"10.78.1.{number}/24"), version=version)
+            self.node(self.machine(f"10.78.1.{number}/26"), version=version)
             self.script(self.here, 11500 + number, RELAY, str(11500 + number), f"10.78.1.{number}")
         file = self.node_file("http://localhost:11502", "http://localhost:11503")
         self.assertEqual(self.doctor("--node-file", file, "--subnet", "127.0.9.0/30"), 1)
@@ -212,20 +213,20 @@ class Doctor(unittest.TestCase):
 
     def test_the_configuration_calls_two_machines_one(self):
         for number in (2, 3):
-            self.node(self.machine(f"10.78.1.{number}/24"))
+            self.node(self.machine(f"10.78.1.{number}/26"))
         file = self.node_file("http://10.78.1.2:11434", "http://10.78.1.3:11434", host="localhost")
         self.assertEqual(self.doctor("--node-file", file), 1)
         self.finding("parallel", "since the configuration says so", "give each a `host` of its own")
 
     def test_two_nodes_share_a_machine(self):
-        machine = self.machine("10.78.1.2/24")
+        machine = self.machine("10.78.1.2/26")
         self.node(machine)
         self.node(machine, "0.0.0.0:11435")
         self.assertEqual(self.doctor("--port", "11434", "--port", "11435"), 0)
         self.finding("speed", "share one machine", "sollol nodes measure", level="note")
 
     def test_two_nodes_share_a_cpu(self):
-        machine = self.machine("10.78.1.2/24")
+        machine = self.machine("10.78.1.2/26")
         for port in (11434, 11435):
             self.node(machine, f"0.0.0.0:{port}", memory="1 MB")
             self.load(machine, f"http://127.0.0.1:{port}")
@@ -233,19 +234,19 @@ class Doctor(unittest.TestCase):
         self.finding("speed", "on the CPU of")
 
     def test_a_node_is_far(self):
-        self.node(self.machine("10.78.1.2/24"), "0.0.0.0:11439", network_delay="300ms")
+        self.node(self.machine("10.78.1.2/26"), "0.0.0.0:11439", network_delay="300ms")
         self.assertEqual(self.doctor("--node-file", self.node_file("http://10.78.1.2:11439")), 1)
         self.finding("speed", "ms away", "priority=1")
 
     def test_a_model_does_not_fit(self):
-        machine = self.machine("10.78.1.2/24")
+        machine = self.machine("10.78.1.2/26")
         self.node(machine, memory="1 GB", model='{ name = "llama3.2", size = "2 GB", load_time = "0.1s" }')
         self.load(machine, "http://127.0.0.1:11434")
         self.assertEqual(self.doctor(), 1)
         self.finding("speed", "does not fit into the GPU", "OLLAMA_CONTEXT_LENGTH=")
 
     def test_tasks_are_too_small(self):
-        self.node(self.machine("10.78.1.2/24"), network_delay="40ms",
+        self.node(self.machine("10.78.1.2/26"), network_delay="40ms",
                   model='{ name = "llama3.2", load_time = "1ms", decode_rate = 10000, prefill_rate = 100000 }')
         self.gateway("--node", "http://10.78.1.2:11434")
         for _ in range(5):
@@ -256,19 +257,19 @@ class Doctor(unittest.TestCase):
     # --- discovery ---
 
     def test_discovery_is_slow(self):
-        self.node(self.machine("10.78.1.2/24"))
+        self.node(self.machine("10.78.1.2/26"))
         second = hosts.Switch(self.room)
         second.plug(self.here, "eth1", "10.78.2.1/24")
         self.assertEqual(self.doctor("--timeout", "1.5"), 1)
         self.finding("discovery", "may take 1.5 s", "--discovery-timeout 0.5")
         self.finding("discovery", "10.78.2.0/24 (eth1): none of its 254 addresses",
-                     "--discovery-subnets 10.78.1.0/24")
+                     "--discovery-subnets 10.78.1.0/26")
 
     # --- the fleet ---
 
     def test_versions_contexts_and_models_differ(self):
         for number, digest in ((2, "a"), (3, "b")):
-            machine = self.machine(f"10.78.1.{number}/24")
+            machine = self.machine(f"10.78.1.{number}/26")
             self.node(machine, version=f"0.3{number}.0", context_length=4096 * number,
                       model=f'{{ name = "llama3.2", digest = "{digest * 64}", load_time = "1ms" }}')
             self.load(machine, "http://127.0.0.1:11434")
@@ -278,15 +279,15 @@ class Doctor(unittest.TestCase):
         self.finding("models", "llama3.2", "ollama pull llama3.2")
 
     def test_a_clock_is_wrong(self):
-        self.node(self.machine("10.78.1.2/24"))
-        self.script(self.machine("10.78.1.3/24"), 11434, FAST_CLOCK)
+        self.node(self.machine("10.78.1.2/26"))
+        self.script(self.machine("10.78.1.3/26"), 11434, FAST_CLOCK)
         self.assertEqual(self.doctor(), 1)
         self.finding("clock", "s ahead of this machine's", "timedatectl set-ntp true")
 
     # --- this machine ---
 
     def test_too_few_files(self):
-        self.node(self.machine("10.78.1.2/24"))
+        self.node(self.machine("10.78.1.2/26"))
         self.assertEqual(self.doctor(shell="ulimit -n 600"), 1)
         self.finding("files", "a process may open 600 files", "LimitNOFILE=")
 
@@ -297,7 +298,7 @@ class Doctor(unittest.TestCase):
         self.assertRegex(taken["text"], r"sollol \(pid \d+\)")
 
     def test_another_program_has_the_port(self):
-        self.node(self.machine("10.78.1.2/24"))
+        self.node(self.machine("10.78.1.2/26"))
         self.script(self.here, 11434, LISTENER, "127.0.0.1", "11434")
         self.assertEqual(self.doctor(), 1)
         self.finding("port", "taken by another program", "--listen 127.0.0.1:11435")
@@ -317,7 +318,7 @@ class Doctor(unittest.TestCase):
             time.sleep(0.02)
 
     def test_a_gateway_tells_its_nodes(self):
-        self.node(self.machine("10.78.1.2/24"))
+        self.node(self.machine("10.78.1.2/26"))
         self.gateway("--node", "http://10.78.1.2:11434,name=good", "--node", "http://10.78.1.1:11499,name=gone")
         self.assertEqual(self.doctor("--no-scan"), 1)
         self.assertEqual(self.wrong(), ["nodes"])
@@ -329,7 +330,7 @@ class Doctor(unittest.TestCase):
 
     def test_a_node_that_the_gateway_does_not_have(self):
         for number in (2, 3):
-            self.node(self.machine(f"10.78.1.{number}/24"))
+            self.node(self.machine(f"10.78.1.{number}/26"))
         self.gateway("--node", "http://10.78.1.2:11434")
         self.assertEqual(self.doctor(), 0)
         self.finding("nodes", "none of the gateway's nodes: 10.78.1.3:11434", "sollol nodes add", level="note")
@@ -344,7 +345,7 @@ class Doctor(unittest.TestCase):
             self.finding("duplicates", "are one server, counted as two nodes", "sollol nodes remove local")
 
     def test_the_gateway_that_was_named_is_not_there(self):
-        self.node(self.machine("10.78.1.2/24"))
+        self.node(self.machine("10.78.1.2/26"))
         self.assertEqual(self.doctor("--gateway", "http://127.0.0.1:11999"), 1)
         self.finding("gateway", "no gateway answers at http://127.0.0.1:11999", "sollol up")
 
