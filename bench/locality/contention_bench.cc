@@ -209,11 +209,11 @@ void measure(SimFleet& fleet, std::uint64_t seed, Tally& tally) {
   for (const auto& pair : pairs) {
     const auto verdict = measurements.verdict(pair);
     const auto beside = measurements.beside(pair.first, pair.second).size();
-    if (beside == 0) continue;
-    tally.by_pair.push_back(2 * beside);
-    if (verdict.relation != Relation::unknown || verdict.more_samples > 0) continue;
+    if (beside > 0) tally.by_pair.push_back(2 * beside);
+    if (verdict.relation != Relation::unknown) continue;
+    if (implied(pairs, measurements, pair) != Relation::unknown) continue;  // follows from others
     all_known = false;
-    ++tally.undecided;  // given up, not found to follow from others
+    ++tally.undecided;
     fmt::print("unknown: seed {}: {} and {}: slowdown {:.3f}, {:.4f}, {} samples\n", seed,
                pair.first, pair.second, verdict.slowdown, verdict.confidence, beside);
   }

@@ -3,7 +3,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <thread>
@@ -19,6 +18,7 @@
 #include "gateway/node_connector.h"
 #include "gateway/options.h"
 #include "gateway/state_file.h"
+#include "gateway/traffic_notes.h"
 #include "gateway/view.h"
 #include "locality/advice.h"
 #include "locality/contention_plan.h"
@@ -70,7 +70,7 @@ class Control {
   /// Any thread: the outcome of a request at a node.
   void report(NodeId node, cluster::RequestOutcome outcome);
   /// Any thread: a request at a watched node has ended; before its slot goes.
-  void note_traffic(const locality::TrafficRecord& record);
+  void note_traffic(const locality::TrafficRecord& record) { traffic_notes_.note(record); }
   /// Any thread: the node's list of models is not what we think.
   void refresh_soon(NodeId node);
 
@@ -98,15 +98,10 @@ class Control {
   };
   net::Task<std::vector<NodeHealthReport>> health_report();
   /// Which nodes share a machine or a device, why, and whether so many tasks should run at once.
-  /// `measured`: what was found of pairs of nodes that are there, by their names.
-  struct NamedFinding {
-    std::string a, b;
-    KeptFinding finding;
-  };
   struct Locality {
     locality::Grouping grouping;
     locality::Advice advice;
-    std::vector<NamedFinding> measured;
+    std::vector<NamedFinding> measured;  // pairs of nodes that are there
   };
   net::Task<Locality> locality(std::size_t tasks);
   /// Before `start`: how many requests wait for a place. Asked on the control thread.
@@ -175,9 +170,6 @@ class Control {
   Result<void> choose_model(MeasureTarget& target, const MeasureWish& wish);
   bool loaded_as_told(const Probe& probe, const api::LoadedModel& model);
   void choose_targets(Measurement& run);
-  std::shared_ptr<Ask> make_ask(Measurement& run, const std::string& node, Duration work);
-  void take_result(Measurement& run, const locality::Probe& what, Ask& a, Ask* b);
-  static void leave_out(Measurement& run, const std::string& node, std::string why);
   void conclude(Measurement& run);
   std::string reason_to_stop(const Measurement& run) const;
 
@@ -198,15 +190,13 @@ class Control {
   std::vector<discovery::DiscoveredNode> strangers_;  // each may be a node that moved
   std::vector<SavedNode> away_;  // known to an earlier process, and not to this one yet
   KeptFindings findings_;
-  static constexpr std::size_t traffic_max = 4096;  // records between two looks
-  std::mutex traffic_mutex_;                        // guards the two that follow
-  std::vector<locality::TrafficRecord> traffic_;
-  bool traffic_lost_ = false;  // there were more
+  TrafficNotes traffic_notes_;
   locality::TrafficJudge traffic_judge_;
-  std::uint64_t traffic_watched_ = 0;  // version of the cluster that is watched; 0: none
-  TimePoint traffic_look_{};           // for changes of the fleet, next
-  TimePoint traffic_looked_{};         // for who is whose neighbour, last
-  TimePoint traffic_judged_{};
+  struct {
+    std::uint64_t version = 0;  // of the cluster that is watched; 0: none
+    TimePoint next{}, last{};   // looks for who is whose neighbour
+    TimePoint judged{};
+  } traffic_;
   std::shared_ptr<Measurement> measurement_;  // under way, or the last
   std::function<std::uint32_t()> queued_;
   NodeDown node_down_;

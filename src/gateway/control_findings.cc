@@ -20,7 +20,7 @@ NodeSign Control::sign_of(const Probe& probe) const {
 }
 
 /// The findings about nodes that are there; those that are out of date are forgotten.
-std::vector<Control::NamedFinding> Control::findings_now() {
+std::vector<NamedFinding> Control::findings_now() {
   std::map<std::string, const Probe*, std::less<>> by_url;
   for (const auto& [id, probe] : probes_) by_url[probe->info.url] = probe.get();
   const WallTime oldest = scheduler_.wall_now() - std::chrono::duration_cast<WallTime::duration>(
@@ -39,22 +39,13 @@ std::vector<Control::NamedFinding> Control::findings_now() {
   return named;
 }
 
-void Control::note_traffic(const locality::TrafficRecord& record) {
-  const std::scoped_lock lock(traffic_mutex_);
-  if (traffic_.size() < traffic_max) {
-    traffic_.push_back(record);
-  } else {
-    traffic_lost_ = true;
-  }
-}
-
 /// Takes up what was noted, and keeps what it shows. With every tick.
 void Control::judge_traffic(TimePoint now) {
-  if (now >= traffic_look_) {
-    traffic_look_ = now + neighbours_interval;
+  if (now >= traffic_.next) {
+    traffic_.next = now + neighbours_interval;
     watch_traffic(now);
   }
-  if (traffic_watched_ == 0) return;
+  if (traffic_.version == 0) return;
   // In this order: whatever is settled by now has been noted before.
   const auto snapshot = cluster_.snapshot();
   std::vector<NodeId> at_rest;
@@ -63,19 +54,13 @@ void Control::judge_traffic(TimePoint now) {
     const std::uint64_t settled = node.live->settled.load(std::memory_order_acquire);
     if (node.live->requests.load(std::memory_order_acquire) == settled) at_rest.push_back(node.id);
   }
-  std::vector<locality::TrafficRecord> records;
-  bool lost = false;
-  {
-    const std::scoped_lock lock(traffic_mutex_);
-    records.swap(traffic_);
-    lost = std::exchange(traffic_lost_, false);
-  }
+  const auto [records, lost] = traffic_notes_.take();
   for (const locality::TrafficRecord& record : records) traffic_judge_.note(record);
   if (lost || measuring_now()) traffic_judge_.blind(now);
   for (const NodeId node : at_rest) traffic_judge_.settled(node, now);
   traffic_judge_.advance(now);
-  if (now - traffic_judged_ < judge_interval) return;
-  traffic_judged_ = now;
+  if (now - traffic_.judged < judge_interval) return;
+  traffic_.judged = now;
   for (const auto& [a, b, verdict] : traffic_judge_.news()) {
     const auto probe_a = probes_.find(a), probe_b = probes_.find(b);
     if (probe_a == probes_.end() || probe_b == probes_.end()) continue;
@@ -94,10 +79,10 @@ void Control::judge_traffic(TimePoint now) {
 void Control::watch_traffic(TimePoint now) {
   const auto snapshot = cluster_.snapshot();
   const bool wanted = options_->locality.passive && snapshot->nodes.size() > 1;
-  const bool fresh = snapshot->version == traffic_watched_ && now - traffic_looked_ < facts_stay;
+  const bool fresh = snapshot->version == traffic_.version && now - traffic_.last < facts_stay;
   if (wanted && fresh) return;
-  traffic_looked_ = now;
-  traffic_watched_ = wanted ? snapshot->version : 0;
+  traffic_.last = now;
+  traffic_.version = wanted ? snapshot->version : 0;
   std::vector<locality::TrafficJudge::Pair> pairs;
   if (wanted) {
     const locality::Grouping grouping = locality::group(facts(), {});

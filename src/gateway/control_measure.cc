@@ -239,12 +239,12 @@ bool Control::loaded_as_told(const Probe& probe, const api::LoadedModel& model) 
 // ---- one probe
 
 /// How many tokens a node should write so that it works about so long.
-std::shared_ptr<Control::Ask> Control::make_ask(Measurement& run, const std::string& node,
-                                                Duration work) {
+std::shared_ptr<Control::Ask> Control::Measurement::make_ask(const std::string& node,
+                                                             Duration work) {
   auto ask = std::make_shared<Ask>();
-  ask->target = &run.targets.at(node);
+  ask->target = &targets.at(node);
   const std::uint32_t cap = ask->target->tokens_cap;
-  ask->tokens = std::min(run.measurements.tokens_for(node, work), run.tokens_max);
+  ask->tokens = std::min(measurements.tokens_for(node, work), tokens_max);
   if (cap > 0) ask->tokens = std::min(ask->tokens, cap);
   return ask;
 }
@@ -262,8 +262,8 @@ net::Task<void> Control::run_probe(std::shared_ptr<Measurement> run, locality::P
       work = std::min(work, from_seconds(most / in_a_second));
     }
   }
-  const auto a = make_ask(*run, what.a, work);
-  const auto b = beside ? make_ask(*run, what.b, work) : nullptr;
+  const auto a = run->make_ask(what.a, work);
+  const auto b = beside ? run->make_ask(what.b, work) : nullptr;
   run->report.requests += what.requests();
   spawn(context_, "measuring request", ask(a));
   if (b) spawn(context_, "measuring request", ask(b));
@@ -277,7 +277,7 @@ net::Task<void> Control::run_probe(std::shared_ptr<Measurement> run, locality::P
       if (each->stream != nullptr) each->stream->cancel();
     }
   }
-  if (!a->cancelled) take_result(*run, what, *a, b.get());
+  if (!a->cancelled) run->take_result(what, *a, b.get());
 }
 
 net::Task<Result<net::HttpReply>> Control::generate(std::shared_ptr<Ask> ask, TimePoint deadline) {
@@ -340,32 +340,32 @@ net::Task<void> Control::ask(std::shared_ptr<Ask> ask) {
 
 /// Takes up the rates that count: of two that should have worked beside each other, those of which
 /// nearly all did.
-void Control::take_result(Measurement& run, const locality::Probe& what, Ask& a, Ask* b) {
+void Control::Measurement::take_result(const locality::Probe& what, Ask& a, Ask* b) {
   for (Ask* each : {&a, b}) {
     if (each == nullptr) continue;
-    run.report.tokens += each->tokens_written;
+    report.tokens += each->tokens_written;
     each->target->failures = each->problem.empty() ? 0 : each->target->failures + 1;
   }
-  MeasuredProbe line{.a = what.a, .b = what.b, .requests_so_far = run.report.requests};
+  MeasuredProbe line{.a = what.a, .b = what.b, .requests_so_far = report.requests};
   if (!a.problem.empty()) line.problem = what.a + " " + a.problem;
   if (b != nullptr && !b->problem.empty()) line.problem = what.b + " " + b->problem;
   if (b == nullptr && line.problem.empty()) {
     line.a_rate = a.rate;
-    run.measurements.note_alone(what.a, a.rate);
+    measurements.note_alone(what.a, a.rate);
   } else if (line.problem.empty()) {
     const double both = seconds_between(std::max(a.decode_began, b->decode_began),
                                         std::min(a.decode_ended, b->decode_ended));
     const auto counts = [&](const Ask& each) {
       return both >= overlap_min * seconds_between(each.decode_began, each.decode_ended);
     };
-    if (counts(a)) run.measurements.note_beside(what.a, what.b, line.a_rate = a.rate);
-    if (counts(*b)) run.measurements.note_beside(what.b, what.a, line.b_rate = b->rate);
+    if (counts(a)) measurements.note_beside(what.a, what.b, line.a_rate = a.rate);
+    if (counts(*b)) measurements.note_beside(what.b, what.a, line.b_rate = b->rate);
     if (!counts(a) || !counts(*b)) {
       line.problem = "they did not work at the same time for long enough";
       const Pair pair{what.a, what.b};
-      if (++run.missed[pair] >= missed_max) {
-        run.given_up[pair] = line.problem;
-        std::erase(run.pairs, pair);
+      if (++missed[pair] >= missed_max) {
+        given_up[pair] = line.problem;
+        std::erase(pairs, pair);
       }
     }
   }
@@ -374,15 +374,14 @@ void Control::take_result(Measurement& run, const locality::Probe& what, Ask& a,
     const MeasureTarget& target = *each->target;
     const bool gone = target.probe->gone || target.probe->leaving;
     if (gone || target.failures >= failures_max || !target.problem.empty())
-      leave_out(run, each == &a ? what.a : what.b, gone ? "was removed" : each->problem);
+      leave_out(each == &a ? what.a : what.b, gone ? "was removed" : each->problem);
   }
-  run.report.probes.push_back(std::move(line));
+  report.probes.push_back(std::move(line));
 }
 
-void Control::leave_out(Measurement& run, const std::string& node, std::string why) {
-  run.targets.at(node).problem = std::move(why);
-  std::erase_if(run.pairs,
-                [&](const Pair& pair) { return pair.first == node || pair.second == node; });
+void Control::Measurement::leave_out(const std::string& node, std::string why) {
+  targets.at(node).problem = std::move(why);
+  std::erase_if(pairs, [&](const Pair& pair) { return pair.first == node || pair.second == node; });
 }
 
 // ---- what it tells

@@ -23,6 +23,20 @@ struct Control::MeasureTarget {
   std::string problem;           // why it is left out; empty: it is not
 };
 
+/// One request of a measurement.
+struct Control::Ask {
+  MeasureTarget* target = nullptr;
+  std::uint32_t tokens = 0;
+  net::Stream* stream = nullptr;  // while it is under way
+  bool cancelled = false;
+  bool done = false;
+  // What came of it.
+  std::string problem;
+  double rate = 0;
+  std::uint64_t tokens_written = 0;
+  TimePoint decode_began{}, decode_ended{};
+};
+
 /// One measurement: what it wants, whom it asks and what it knows.
 struct Control::Measurement {
   MeasureWish wish;
@@ -37,20 +51,12 @@ struct Control::Measurement {
   locality::Measurements measurements;
   MeasureReport report;
   std::string stop;  // somebody wants it to end: why
-};
 
-/// One request of a measurement.
-struct Control::Ask {
-  MeasureTarget* target = nullptr;
-  std::uint32_t tokens = 0;
-  net::Stream* stream = nullptr;  // while it is under way
-  bool cancelled = false;
-  bool done = false;
-  // What came of it.
-  std::string problem;
-  double rate = 0;
-  std::uint64_t tokens_written = 0;
-  TimePoint decode_began{}, decode_ended{};
+  /// A request at that node that should take so long.
+  std::shared_ptr<Ask> make_ask(const std::string& node, Duration work);
+  /// Takes up the rates of a probe that count; `b` is null where one node was asked.
+  void take_result(const locality::Probe& what, Ask& a, Ask* b);
+  void leave_out(const std::string& node, std::string why);
 };
 
 }  // namespace sollol::gateway

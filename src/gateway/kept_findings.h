@@ -41,6 +41,12 @@ struct KeptFinding {
   WallTime when{};
 };
 
+/// A finding about nodes that are there, with their names.
+struct NamedFinding {
+  std::string a, b;
+  KeptFinding finding;
+};
+
 /// The findings that a gateway keeps, over restarts too: one of each pair. Told the time. One
 /// thread.
 class KeptFindings {

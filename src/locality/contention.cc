@@ -40,6 +40,12 @@ double spread(const std::vector<double>& logs) {
   return mad_to_sigma * small_sample_factor(logs.size()) * median(std::move(deviations));
 }
 
+double median_of_fastest(std::vector<double> logs) {
+  std::ranges::sort(logs, std::greater{});
+  logs.resize((logs.size() + 1) / 2);
+  return median(std::move(logs));
+}
+
 std::vector<double> usable_logs(std::span<const double> rates, std::size_t max) {
   std::vector<double> logs;
   for (const auto rate : rates) {
@@ -51,6 +57,7 @@ std::vector<double> usable_logs(std::span<const double> rates, std::size_t max) 
 
 struct Slowdown {
   double log = 0;
+  double log_of_fastest = 0;                         // the same of the faster half of each list
   double inverse_counts = 0;                         // 1/n + 1/m
   std::vector<std::pair<double, double>> spreads{};  // (standard deviation, degrees of freedom)
 };
@@ -66,6 +73,7 @@ std::optional<Slowdown> slowdown_of(const NodeRates& rates, const ContentionRule
   }
   const auto n = static_cast<double>(alone.size()), m = static_cast<double>(beside.size());
   return Slowdown{median(std::move(differences)),
+                  median_of_fastest(alone) - median_of_fastest(beside),
                   1 / n + 1 / m,
                   {{spread(alone), n - 1}, {spread(beside), m - 1}}};
 }
@@ -121,16 +129,32 @@ std::size_t more_needed(const Estimate& estimate, std::size_t nodes, std::size_t
   return static_cast<std::size_t>(std::clamp(more, 1.0, room));
 }
 
+Relation relation_of(double log, const ContentionRules& rules) {
+  return log < std::log(rules.host_slowdown)     ? Relation::independent
+         : log < std::log(rules.device_slowdown) ? Relation::same_host
+                                                 : Relation::same_device;
+}
+
+/// Foreign work makes a rate smaller and never larger. So the faster halves show less of it: half
+/// of the few samples of a list may have met some, and they still say what is so.
+bool fastest_agree(Relation relation, std::span<const Slowdown> slowdowns,
+                   const ContentionRules& rules) {
+  double sum = 0;
+  for (const auto& each : slowdowns) sum += each.log_of_fastest;
+  return relation_of(sum / static_cast<double>(slowdowns.size()), rules) == relation;
+}
+
 /// What shares slows both, and a neighbour's work makes nobody faster: else foreign work was
 /// measured.
 bool plausible(Relation relation, const Verdict& verdict, std::span<const Slowdown> slowdowns,
                const ContentionRules& rules) {
   const auto [least, most] = std::ranges::minmax(slowdowns, {}, &Slowdown::log);
   switch (relation) {
-    case Relation::same_device:
-      return least.log >= std::log(rules.host_slowdown);
+    case Relation::same_device:  // three quarters of the way at least, by each
+      return least.log >= (std::log(rules.host_slowdown) + 3 * std::log(rules.device_slowdown)) / 4;
     case Relation::same_host:
-      return least.log >= 0;
+      return least.log >= std::log(rules.host_slowdown) / 2 &&
+             most.log < std::log(rules.device_slowdown);
     default:
       return verdict.slowdown * rules.host_slowdown > 1 &&
              most.log < std::log(rules.device_slowdown);
@@ -169,7 +193,8 @@ Verdict judge(const NodeRates& a, const NodeRates& b, const ContentionRules& rul
   const auto likeliest = out.confidence == out.independent   ? Relation::independent
                          : out.confidence == out.same_device ? Relation::same_device
                                                              : Relation::same_host;
-  if (out.confidence >= rules.confidence && plausible(likeliest, out, slowdowns, rules)) {
+  if (out.confidence >= rules.confidence && plausible(likeliest, out, slowdowns, rules) &&
+      fastest_agree(likeliest, slowdowns, rules)) {
     out.relation = likeliest;
     return out;
   }

@@ -16,6 +16,9 @@ struct ContentionRules {
   /// From here they share a device: two that take turns on one need twice as long, those that fill
   /// each other's gaps somewhat less; buses, memory and power of a machine seldom cost a quarter.
   double device_slowdown = 1.4;
+  /// Below it, sharing a machine must show in rates that were taken in turn: drift, heat above all,
+  /// makes a tenth too.
+  double drift_slowdown = 1.13;
   double confidence = 0.998;     // of a verdict; below it the relation is unknown
   std::size_t samples_min = 4;   // of each kind, before any verdict
   std::size_t samples_max = 32;  // of each kind that are kept; then "unknown" is the answer

@@ -7,6 +7,8 @@
 namespace sollol::locality {
 namespace {
 
+constexpr std::size_t fresh_min = 3;  // rates alone that came with a pair's
+
 Pair ordered(const std::string& a, const std::string& b) { return a < b ? Pair{a, b} : Pair{b, a}; }
 
 /// Which nodes were found to be together.
@@ -150,10 +152,20 @@ Verdict Measurements::verdict(const Pair& pair) const {
   const auto rates = [&](const std::string& node, const std::string& other) {
     const auto all = alone(node);
     const auto new_ones = fresh(node, pair);
-    const auto wanted = new_ones < rules_.samples_min ? all.size() : new_ones + rules_.samples_min;
+    const auto wanted = new_ones < fresh_min ? all.size() : new_ones + rules_.samples_min;
     return NodeRates{all.last(std::min(all.size(), wanted)), beside(node, other)};
   };
-  return judge(rates(pair.first, pair.second), rates(pair.second, pair.first), rules_);
+  Verdict out = judge(rates(pair.first, pair.second), rates(pair.second, pair.first), rules_);
+  // What lies near the bound may be drift: rates alone from before the pair's do not decide it.
+  const bool near = out.relation == Relation::same_host && out.slowdown < rules_.drift_slowdown;
+  const bool both =
+      !beside(pair.first, pair.second).empty() && !beside(pair.second, pair.first).empty();
+  const auto least_fresh = std::min(fresh(pair.first, pair), fresh(pair.second, pair));
+  if (near && both && least_fresh < fresh_min) {
+    out.relation = Relation::unknown;
+    out.more_samples = 1;
+  }
+  return out;
 }
 
 std::uint32_t Measurements::tokens_for(const std::string& node, Duration work) const {
