@@ -156,12 +156,17 @@ Verdict Measurements::verdict(const Pair& pair) const {
     return NodeRates{all.last(std::min(all.size(), wanted)), beside(node, other)};
   };
   Verdict out = judge(rates(pair.first, pair.second), rates(pair.second, pair.first), rules_);
+  // One side alone might be foreign work there.
+  const auto least =
+      std::min(beside(pair.first, pair.second).size(), beside(pair.second, pair.first).size());
+  if (out.relation != Relation::unknown && least < rules_.samples_min) {
+    out.relation = Relation::unknown;
+    out.more_samples = rules_.samples_min - least;
+  }
   // What lies near the bound may be drift: rates alone from before the pair's do not decide it.
   const bool near = out.relation == Relation::same_host && out.slowdown < rules_.drift_slowdown;
-  const bool both =
-      !beside(pair.first, pair.second).empty() && !beside(pair.second, pair.first).empty();
   const auto least_fresh = std::min(fresh(pair.first, pair), fresh(pair.second, pair));
-  if (near && both && least_fresh < fresh_min) {
+  if (near && least_fresh < fresh_min) {
     out.relation = Relation::unknown;
     out.more_samples = 1;
   }

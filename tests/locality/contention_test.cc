@@ -86,6 +86,12 @@ INSTANTIATE_TEST_SUITE_P(
                   {9, 9, 9, 9},
                   {9, 9, 9, 9},
                   Relation::unknown},
+        JudgeCase{"foreign_work_in_most_of_ones_few",  // they share a machine only
+                  {43.9, 44.3, 43, 44},
+                  {35, 17.9, 15.7, 16.6},
+                  {47.8, 47.1, 46.6, 43.6},
+                  {39.3, 39.2, 40, 38.1},
+                  Relation::unknown},
         JudgeCase{"wild",
                   {50, 20, 90, 10},
                   {30, 60, 10, 80},

@@ -98,6 +98,40 @@ TEST(NextProbe, GivesUpWhereNoBearableNumberDecides) {
   EXPECT_LE(spent, 4 * measurements.rules().samples_max);
 }
 
+TEST(TheMeasurements, OfOneNodeAloneSayNothingOfThePair) {
+  Measurements measurements;
+  const auto least = measurements.rules().samples_min;
+  for (std::size_t i = 0; i < least; ++i) {
+    for (const auto* node : {"a", "b"}) measurements.note_alone(node, 40);
+    measurements.note_beside("a", "b", 20);
+    if (i > 0) measurements.note_beside("b", "a", 20);
+  }
+  EXPECT_EQ(measurements.verdict({"a", "b"}).relation, Relation::unknown);
+  EXPECT_EQ(measurements.verdict({"a", "b"}).more_samples, 1u);
+  measurements.note_beside("b", "a", 20);
+  EXPECT_EQ(measurements.verdict({"a", "b"}).relation, Relation::same_device);
+}
+
+TEST(TheMeasurements, FromBeforeThePairsDoNotShowThatTheyShareAMachine) {
+  Measurements measurements;
+  for (int i = 0; i < 6; ++i) {
+    for (const auto* node : {"a", "b"}) measurements.note_alone(node, 40);
+  }
+  const auto beside = [&](double rate) {
+    for (int i = 0; i < 6; ++i) {
+      measurements.note_beside("a", "b", rate);
+      measurements.note_beside("b", "a", rate);
+    }
+  };
+  beside(40 / 1.09);  // it may have become warmer since
+  EXPECT_EQ(measurements.verdict({"a", "b"}).relation, Relation::unknown);
+  EXPECT_GT(measurements.verdict({"a", "b"}).more_samples, 0u);
+  for (int i = 0; i < 4; ++i) {
+    for (const auto* node : {"a", "b"}) measurements.note_alone(node, 40);
+  }
+  EXPECT_EQ(measurements.verdict({"a", "b"}).relation, Relation::same_host);
+}
+
 TEST(TheMeasurements, KeepTheLastAndForgetANode) {
   Measurements measurements({.samples_max = 2});
   for (const double rate : {1.0, 2.0, -1.0, 3.0}) measurements.note_alone("a", rate);
