@@ -130,6 +130,7 @@ struct DiscoverySettings {
   std::string auto_resolve_docker = "on";
   std::vector<std::string> sources = {discovery::source_names.begin(),
                                       discovery::source_names.end()};
+  std::string save = "off";
 };
 
 /// Measuring which nodes slow each other.

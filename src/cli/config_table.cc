@@ -270,6 +270,13 @@ std::vector<Setting> make_table() {
        "How long it may take, then it has failed.", 1, a_day_s},
       {"locality.measure_time_s", [](S& s) -> Field { return &s.locality.measure_time; },
        "Longest time of one `sollol nodes measure`.", 1, a_day_s},
+      {"discovery.save",
+       [](S& s) -> Field { return &s.discovery.save; },
+       "Writes what is found into the node file, marked as found, and takes it out again when "
+       "it is forgotten. What a person wrote there stays as it is.",
+       0,
+       0,
+       {"on", "off"}},
   };
 }
 

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "cli/command.h"
+#include "cli/config.h"
 #include "discovery/discover.h"
+#include "discovery/files.h"
 #include "net/listening.h"
 
 namespace sollol::cli {
@@ -36,6 +38,7 @@ struct Asked {
   bool as_json = false;
   bool verbose = false;
   std::vector<std::string> sources;
+  std::string save_to;  // a node file; empty: nowhere
 };
 
 std::string where(const DiscoveredNode& node) {
@@ -130,6 +133,19 @@ json::array to_json(const Discovery& found) {
   return nodes;
 }
 
+bool save(const Asked& asked, const std::vector<DiscoveredNode>& nodes) {
+  std::vector<discovery::NodeSpec> specs;
+  for (const DiscoveredNode& node : nodes) specs.push_back(discovery::to_node_spec(node));
+  const std::string path = discovery::expand_home(asked.save_to, ProcessEnvironment{});
+  const Result<std::size_t> saved = discovery::save_found(specs, path);
+  if (!saved) {
+    fmt::print(stderr, "sollol discover: {}\n", saved.error().detail);
+    return false;
+  }
+  if (!asked.as_json) fmt::print("saved in {}: {} new\n", path, *saved);
+  return true;
+}
+
 int run_discover(Asked asked) {
   asked.options.timeout = from_seconds(asked.timeout_s);
   if (!asked.sources.empty()) {
@@ -158,6 +174,7 @@ int run_discover(Asked asked) {
   } else {
     print_summary(asked, *found);
   }
+  if (!asked.save_to.empty() && !save(asked, found->nodes)) return exit_failed;
   return found->nodes.empty() ? exit_no_node : exit_done;
 }
 
@@ -197,6 +214,13 @@ void add_discover_command(CLI::App& root, Action& chosen) {
                    "all by default; repeat for more")
       ->type_name("SOURCE")
       ->allow_extra_args(false);
+  discover
+      ->add_option("--save", asked->save_to,
+                   "Add what is found to this node file, marked as found; what stands there stays "
+                   "as it is")
+      ->type_name("FILE")
+      ->expected(0, 1)
+      ->default_str(Settings{}.node_file);
   discover->add_flag("--verbose", asked->verbose, "Also name what is no Ollama");
   discover->add_flag("--json", asked->as_json, "Print the nodes as JSON");
   discover->callback([&chosen, asked] { chosen = [asked] { return run_discover(*asked); }; });

@@ -84,14 +84,25 @@ double number_of(const json::object& object, std::string_view key) {
   return value == nullptr || !value->is_number() ? 0 : value->to_number<double>();
 }
 
+constexpr double gigabyte = 1e9;
+
+/// "3 models of 12.0 GB, 4.1 GB loaded, GPU: yes"
+std::string capabilities_text(const json::object& told) {
+  const double models = number_of(told, "models");
+  return fmt::format("{} model{} of {:.1f} GB, {:.1f} GB loaded, GPU: {}", models,
+                     models == 1 ? "" : "s", number_of(told, "disk_bytes") / gigabyte,
+                     number_of(told, "loaded_bytes") / gigabyte, text_of(told, "gpu"));
+}
+
 int print_nodes(const json::object& answer) {
   const json::array& nodes = answer.at("nodes").as_array();
   if (nodes.empty()) {
     fmt::print("no nodes; add one with `sollol nodes add http://HOST:11434`\n");
     return exit_no_node;
   }
-  fmt::print("{:<20} {:<28} {:>8} {:<9} {:>7} {:>9} {:>7} {:>6}  {}\n", "NAME", "URL", "PRIORITY",
-             "STATE", "VERSION", "IN FLIGHT", "SERVED", "FAILED", "MODELS (* loaded)");
+  fmt::print("{:<20} {:<28} {:>8} {:<9} {:>7} {:>7} {:>7} {:>6} {:>9} {:>7} {:>6}  {}\n", "NAME",
+             "URL", "PRIORITY", "STATE", "VERSION", "GPU", "LOADED", "RTT ms", "IN FLIGHT",
+             "SERVED", "FAILED", "MODELS (* loaded)");
   for (const json::value& value : nodes) {
     const json::object& node = value.as_object();
     std::string models;
@@ -101,11 +112,14 @@ int print_nodes(const json::object& answer) {
                             model.at("loaded").as_bool() ? "*" : "");
     }
     const bool drained = text_of(node, "admin") != "enabled";
-    fmt::print("{:<20} {:<28} {:>8} {:<9} {:>7} {:>9} {:>7} {:>6}  {}\n", text_of(node, "name"),
-               text_of(node, "url"), number_of(node, "priority"),
+    const json::object& told = node.at("capabilities").as_object();
+    fmt::print("{:<20} {:<28} {:>8} {:<9} {:>7} {:>7} {:>7} {:>6.1f} {:>9} {:>7} {:>6}  {}\n",
+               text_of(node, "name"), text_of(node, "url"), number_of(node, "priority"),
                drained ? text_of(node, "admin") : text_of(node, "state"), text_of(node, "version"),
-               number_of(node, "in_flight"), number_of(node, "requests"),
-               number_of(node, "failures"), models);
+               text_of(told, "gpu"),
+               fmt::format("{:.1f} GB", number_of(told, "loaded_bytes") / gigabyte),
+               number_of(node, "round_trip_s") * 1000, number_of(node, "in_flight"),
+               number_of(node, "requests"), number_of(node, "failures"), models);
     if (const auto reason = text_of(node, "reason"); !reason.empty())
       fmt::print("{:<20} {}\n", "", reason);
   }
@@ -224,26 +238,48 @@ void add_nodes_command(CLI::App& root, Action& chosen) {
       });
 
   add_measure_word(*nodes, chosen, {asking, &asking->gateway}, {asking, &asking->as_json});
+  nodes->add_subcommand("save", "Write the nodes that were found or added into the node file")
+      ->callback([&chosen, asking] {
+        chosen = [asking] {
+          return ask(*asking, "POST", "/sollol/v1/nodes/save", {}, [](const json::object& answer) {
+            fmt::print("saved in {}: {} new\n", text_of(answer, "file"),
+                       number_of(answer, "added"));
+            return int{exit_done};
+          });
+        };
+      });
 
   struct Added {
-    std::string url, name;
+    std::string url, name, host, device;
     std::uint32_t priority = 0, slots = 0;
+    bool unprobed = false, save = false;
   };
   auto added = std::make_shared<Added>();
-  CLI::App* add = nodes->add_subcommand("add", "Add a node until the gateway stops");
+  CLI::App* add = nodes->add_subcommand("add", "Add a node; it is asked first what it can do");
   add->add_option("url", added->url, "http://HOST:11434")->required();
   add->add_option("--name", added->name, "What to call it; default: its host");
   add->add_option("--priority", added->priority, "Lower is preferred; default 0");
   add->add_option("--slots", added->slots, "Concurrent requests per model; default: learnt");
+  add->add_option("--host", added->host, "The machine it runs on: equal words, one machine");
+  add->add_option("--device", added->device, "The GPU it works with, a name of that machine's own");
+  add->add_flag("--no-probe", added->unprobed, "Add it even if it does not answer now");
+  add->add_flag("--save", added->save, "Also write it into the gateway's node file");
   add->callback([&chosen, asking, added] {
     chosen = [asking, added] {
       json::object body{{"url", added->url},
                         {"name", added->name},
                         {"priority", added->priority},
-                        {"slots", added->slots}};
+                        {"slots", added->slots},
+                        {"host", added->host},
+                        {"device", added->device},
+                        {"auto_probe", !added->unprobed},
+                        {"save", added->save}};
       return ask(*asking, "POST", "/sollol/v1/nodes", json::serialize(body),
                  [](const json::object& answer) {
                    fmt::print("added {} ({})\n", text_of(answer, "name"), text_of(answer, "url"));
+                   if (const auto* told = answer.if_contains("capabilities"))
+                     fmt::print("Ollama {}, {}\n", text_of(answer, "version"),
+                                capabilities_text(told->as_object()));
                    return int{exit_done};
                  });
     };

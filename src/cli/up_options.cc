@@ -135,6 +135,7 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.discovery.forget_after = settings.discovery.forget;
   options.discovery.scan.timeout = settings.discovery.timeout;
   options.discovery.scan.subnets = settings.discovery.subnets;
+  options.discovery.save = settings.discovery.save == "on";
   options.discovery.scan.exclude_localhost = settings.discovery.exclude_localhost == "on";
   options.discovery.scan.discover_all_nodes = settings.discovery.discover_all_nodes == "on";
   options.discovery.scan.auto_resolve_docker = settings.discovery.auto_resolve_docker == "on";
@@ -204,6 +205,8 @@ Result<Plan> make_plan(const Environment& environment, const LoadOptions& load,
   options->discovery.enabled = known->discover;
   for (const discovery::NodeSpec& node : known->written)
     options->discovery.known.push_back(gateway::to_node_info(node));
+  if (arguments.use_node_file && !loaded->settings.node_file.empty())
+    options->node_file = discovery::expand_home(loaded->settings.node_file, environment);
   options->state.file = state_path(loaded->settings, options->listen, environment);
   return Plan{std::move(*options),     std::move(known->nodes),    loaded->settings.log.level,
               std::move(loaded->file), std::move(known->warnings), std::move(known->mistakes)};

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
+#include <cassert>
 
 #include "discovery/container_engine.h"
+#include "discovery/node_file.h"
 #include "net/event.h"
 #include "net/tcp.h"
 
@@ -64,9 +66,10 @@ net::Task<Discovery> Look::run() {
     co_await std::move(pause);
   }
   const auto self = shared_from_this();
-  auto scanning = scan(context, scheduler, connector, plan, options,
-                       [self](Found found) { self->take(std::move(found)); },
-                       [self](const Address& at) { self->result.refused.push_back(at); });
+  auto scanning = scan(
+      context, scheduler, connector, plan, options,
+      [self](Found found) { self->take(std::move(found)); },
+      [self](const Address& at) { self->result.refused.push_back(at); });
   const ScanFigures scanned = co_await std::move(scanning);
   while (engines > 0 && !enough()) {
     auto waiting = changed.wait();
@@ -177,6 +180,41 @@ Result<Discovery> discover(const ScanOptions& options, const OnNode& on_node) {
   context.run();
   if (failure) std::rethrow_exception(failure);
   return result;
+}
+
+NodeSpec to_node_spec(const DiscoveredNode& node) {
+  auto spec = make_node({.host = node.address.ip, .port = node.address.port});
+  assert(spec.has_value());  // a literal address always is one
+  return *std::move(spec);
+}
+
+namespace {
+
+/// Writes what `add` adds. A file that is missing is made.
+template <class Add>
+Result<std::size_t> save(std::span<const NodeSpec> nodes, const std::string& path, Add add) {
+  if (path.empty())
+    return std::unexpected(bad_input("there is no node file to save to; set node_file"));
+  auto file = NodeFile::load(path);
+  if (!file && file.error().kind == ErrorKind::not_found) file = NodeFile::empty(path);
+  if (!file) return std::unexpected(file.error());
+  std::size_t added = 0;
+  for (const NodeSpec& node : nodes) added += add(*file, node) ? 1 : 0;
+  if (added == 0) return added;
+  const Result<void> saved = file->save();
+  if (!saved) return std::unexpected(saved.error());
+  return added;
+}
+
+}  // namespace
+
+Result<std::size_t> save_found(std::span<const NodeSpec> nodes, const std::string& path) {
+  return save(nodes, path,
+              [](NodeFile& file, const NodeSpec& node) { return file.add_found(node); });
+}
+
+Result<std::size_t> save_nodes(std::span<const NodeSpec> nodes, const std::string& path) {
+  return save(nodes, path, [](NodeFile& file, const NodeSpec& node) { return file.add(node); });
 }
 
 }  // namespace sollol::discovery

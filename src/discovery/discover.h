@@ -1,9 +1,12 @@
 #pragma once
 
 #include <functional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "discovery/node_collector.h"
+#include "discovery/node_spec.h"
 #include "discovery/scan.h"
 
 namespace sollol::discovery {
@@ -18,6 +21,16 @@ struct Discovery {
   std::vector<std::string> notes;  // what sources said that are not addresses, for people
   ScanFigures figures;
 };
+
+/// The node as a file or a cluster names it.
+NodeSpec to_node_spec(const DiscoveredNode& node);
+
+/// Adds the nodes to the node file at `path`, which is made when there is none; what stands there
+/// already stays as it is. How many are new. Error: the file cannot be read or written.
+Result<std::size_t> save_found(std::span<const NodeSpec> nodes, const std::string& path);
+
+/// The same for nodes that somebody named: they carry no mark, and no scan takes them away.
+Result<std::size_t> save_nodes(std::span<const NodeSpec> nodes, const std::string& path);
 
 /// Told of a node as it is found, and again with each other way to it.
 using OnNode = std::function<void(const DiscoveredNode&, NodeCollector::Outcome)>;

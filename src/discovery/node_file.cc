@@ -17,6 +17,7 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr std::string_view found_origin = "discovered";
 constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 
 json::value parse_span(const JsonSpan& span, std::string_view text) {
@@ -230,6 +231,30 @@ void NodeFile::put(const NodeSpec& node) {
     set("slots", fmt::format("{}", node.slots.value_or(0)));
   if (!node.physical_host.empty()) set("host", quoted(node.physical_host));
   if (!node.device.empty()) set("device", quoted(node.device));
+}
+
+bool NodeFile::add(const NodeSpec& node) {
+  if (std::ranges::find(keys_, address_key(node)) != keys_.end()) return false;
+  put(node);
+  return true;
+}
+
+bool NodeFile::add_found(const NodeSpec& node) {
+  if (!add(node)) return false;
+  const auto after = list().children.back().children.back().end;
+  replace(after, after, fmt::format(",\n      \"origin\": {}", quoted(found_origin)));
+  return true;
+}
+
+bool NodeFile::remove_found(const NodeSpec& node) {
+  const auto known = std::ranges::find(keys_, address_key(node));
+  if (known == keys_.end()) return false;
+  const auto index = static_cast<std::size_t>(known - keys_.begin());
+  const auto* origin = list().children[index].find("origin");
+  if (origin == nullptr || origin->in(text_) != quoted(found_origin)) return false;
+  text_ = without_item(text_, list(), index);
+  replace(0, 0, "");
+  return true;
 }
 
 bool NodeFile::remove(const NodeSpec& node) {

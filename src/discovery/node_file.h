@@ -13,6 +13,8 @@ namespace sollol::discovery {
 
 /// The node file, `{"nodes": [{"url", "name", "priority"}]}`: read, changed in place and saved.
 ///
+/// What a person wrote is never changed by what a scan found.
+///
 /// A change touches only the entry concerned: comments (`//`), the order and layout of everything,
 /// and fields that are not ours come back as they were, byte for byte. `slots`, `host` and `device`
 /// (the operator's word on the machine and the GPU) are understood beside the three fields above.
@@ -39,6 +41,16 @@ class NodeFile {
   /// Adds the node at the end, or gives the entry of the same address this name, priority and
   /// slots; a host and a device that are not said leave what is written there.
   void put(const NodeSpec& node);
+
+  /// Adds a node unless its address has an entry. Whether it was added.
+  bool add(const NodeSpec& node);
+
+  /// Adds a node that was found on the network, marked `"origin": "discovered"`. An entry of the
+  /// same address stays as it is, whoever wrote it. Whether it was added.
+  bool add_found(const NodeSpec& node);
+
+  /// Takes out the entry of this address if a scan had put it there. Whether there was one.
+  bool remove_found(const NodeSpec& node);
 
   /// Takes out every entry of this address. Whether there was one.
   [[nodiscard]] bool remove(const NodeSpec& node);

@@ -7,14 +7,14 @@
 
 #include "api/routes.h"
 #include "api/timestamp.h"
-#include "discovery/node_spec.h"
 #include "gateway/access.h"
 #include "gateway/admin_measure.h"
 #include "gateway/admission.h"
+#include "gateway/capabilities.h"
 #include "gateway/control.h"
 #include "gateway/inference.h"
 #include "gateway/metrics.h"
-#include "gateway/nodes.h"
+#include "gateway/node_request.h"
 #include "gateway/worker.h"
 #include "locality/explain.h"
 
@@ -56,6 +56,16 @@ std::string_view admin_text(cluster::Admin admin) {
   return "enabled";
 }
 
+void add_capabilities(json::object& out, const NodeListing& listing) {
+  const Capabilities found = capabilities_of(listing);
+  out["version"] = listing.version;
+  out["capabilities"] = json::object{{"models", listing.models.size()},
+                                     {"disk_bytes", found.disk_bytes},
+                                     {"loaded_bytes", found.loaded_bytes},
+                                     {"vram_bytes", found.vram_bytes},
+                                     {"gpu", name(found.gpu)}};
+}
+
 json::object node_json(const FleetView& view, std::size_t index,
                        const std::vector<Control::NodeHealthReport>& health) {
   const cluster::Node& node = view.cluster->nodes[index];
@@ -71,13 +81,15 @@ json::object node_json(const FleetView& view, std::size_t index,
                    {"origin", node.info.origin},
                    {"state", cluster::text(node.live->availability)},
                    {"admin", admin_text(node.live->admin)},
-                   {"version", view.listings[index]->version},
                    {"in_flight", node.live->in_flight.load()},
                    {"requests", node.live->requests.load()},
                    {"failures", node.live->failures.load()},
                    {"output_tokens", node.live->output_tokens.load()},
                    {"round_trip_s", node.live->round_trip_s.load()},
                    {"models", std::move(models)}};
+  if (!node.info.machine.empty()) out["host"] = node.info.machine;
+  if (!node.info.device.empty()) out["device"] = node.info.device;
+  add_capabilities(out, *view.listings[index]);
   for (const Control::NodeHealthReport& report : health) {
     if (report.node != node.id) continue;
     out["reason"] = report.reason;
@@ -210,39 +222,6 @@ net::Task<void> list_decisions(Connection& client) {
   co_await std::move(answering);
 }
 
-/// `{"url", "name"?, "priority"?, "slots"?}`; the error names the field.
-Result<cluster::NodeInfo> parse_node(std::string_view body) {
-  boost::system::error_code bad;
-  const json::value parsed = json::parse(body, bad);
-  if (bad || !parsed.is_object()) {
-    return std::unexpected(bad_input(R"(the body is not JSON; send {"url":"http://HOST:11434"})"));
-  }
-  const json::object& fields = parsed.as_object();
-  const auto* url = fields.if_contains("url");
-  if (url == nullptr || !url->is_string()) {
-    return std::unexpected(bad_input("url: missing; write it as http://HOST:11434"));
-  }
-  const auto spec = discovery::parse_node_url(std::string_view(url->as_string()));
-  if (!spec) return std::unexpected(spec.error());
-  cluster::NodeInfo info = to_node_info(*spec);
-  info.origin = origin_admin;
-  if (const auto* name = fields.if_contains("name");
-      name != nullptr && name->is_string() && !name->as_string().empty()) {
-    info.name = std::string(name->as_string());
-  }
-  for (const auto& [key, target] :
-       {std::pair{"priority", &info.tier}, std::pair{"slots", &info.slots}}) {
-    const auto* value = fields.if_contains(key);
-    if (value == nullptr) continue;
-    if (!value->is_int64() || value->as_int64() < 0 || value->as_int64() > 1'000'000) {
-      return std::unexpected(
-          bad_input(fmt::format("{}: must be a whole number of at least 0", key)));
-    }
-    *target = static_cast<std::uint32_t>(value->as_int64());
-  }
-  return info;
-}
-
 /// Why this caller may not add this node; nullopt: he may.
 std::optional<std::string> refuse_node(const Connection& client, const Request& request,
                                        const cluster::NodeInfo& info) {
@@ -265,26 +244,44 @@ net::Task<void> add_node(Connection& client) {
     co_await std::move(refusing);
     co_return;
   }
-  const Result<cluster::NodeInfo> info = parse_node(*body);
-  if (!info) {
-    auto answering = answer_error(client, 400, info.error().detail);
+  const Result<NodeRequest> asked = parse_node_request(*body);
+  if (!asked) {
+    auto answering = answer_error(client, 400, asked.error().detail);
     co_await std::move(answering);
     co_return;
   }
-  if (auto why = refuse_node(client, client.request(), *info)) {
+  if (auto why = refuse_node(client, client.request(), asked->info)) {
     auto answering = answer_error(client, 403, std::move(*why));
     co_await std::move(answering);
     co_return;
   }
   Control& control = client.worker().shared().control;
-  auto adding = asio::co_spawn(control.context(), control.add_node(*info), net::use_task);
-  const std::optional<Error> refused = co_await std::move(adding);
-  if (refused) {
-    auto answering = answer_error(client, 409, refused->detail);
+  auto adding = asio::co_spawn(control.context(), control.add_node(*asked), net::use_task);
+  const Result<NodeListing> added = co_await std::move(adding);
+  if (!added) {
+    const bool unreachable = added.error().origin == Origin::node;
+    auto answering = answer_error(client, unreachable ? 502 : 409, added.error().detail);
     co_await std::move(answering);
     co_return;
   }
-  auto answering = answer_json(client, json::object{{"name", info->name}, {"url", info->url}}, 201);
+  json::object told{{"name", asked->info.name}, {"url", asked->info.url}};
+  if (asked->probe == AutoProbe::on) add_capabilities(told, *added);
+  auto answering = answer_json(client, std::move(told), 201);
+  co_await std::move(answering);
+}
+
+/// Writes the nodes that were found or added at run time into the node file.
+net::Task<void> save_nodes(Connection& client) {
+  Control& control = client.worker().shared().control;
+  auto saving = asio::co_spawn(control.context(), control.save_nodes(), net::use_task);
+  const Result<Control::Saved> saved = co_await std::move(saving);
+  if (!saved) {
+    auto answering = answer_error(client, 500, saved.error().detail);
+    co_await std::move(answering);
+    co_return;
+  }
+  auto answering =
+      answer_json(client, json::object{{"file", saved->file}, {"added", saved->added}});
   co_await std::move(answering);
 }
 
@@ -342,6 +339,7 @@ net::Task<void> serve_own_route(Connection& client) {
   if (rest == "locality/measure" && get) return show_measurement(client);
   if (rest == "locality/measure" && request.method == "POST") return serve_measurement(client);
   if (rest == "nodes" && request.method == "POST") return add_node(client);
+  if (rest == "nodes/save" && request.method == "POST") return save_nodes(client);
   if (rest == "status" && get) return show_status(client);
   if (rest == "decisions" && get) return list_decisions(client);
   if (rest.starts_with("nodes/")) return change_node(client, std::string(rest.substr(6)));

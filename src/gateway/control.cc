@@ -119,14 +119,6 @@ net::Task<void> Control::refresh_node(NodeId node, std::shared_ptr<std::size_t> 
   --*running;
 }
 
-net::Task<std::optional<Error>> Control::add_node(cluster::NodeInfo info) {
-  const Result<NodeId> added = cluster_.add(std::move(info));
-  if (!added) co_return added.error();
-  start_probe(*added);
-  publish();
-  co_return std::nullopt;
-}
-
 net::Task<bool> Control::remove_node(NodeId node) {
   if (!probes_.contains(node)) co_return false;
   let_go(node);
@@ -360,16 +352,19 @@ net::Task<bool> Control::fetch_models(std::shared_ptr<Probe> probe) {
     spdlog::warn("node {}: /api/tags is not usable: {}", probe->info.name, models.error().detail);
     co_return false;
   }
+  take_models(*probe, std::move(*models));
+  co_return true;
+}
+
+void Control::take_models(Probe& probe, std::vector<api::ModelEntry> models) {
   std::vector<cluster::ModelRecord> records;
-  for (const api::ModelEntry& model : *models) {
+  for (const api::ModelEntry& model : models)
     records.push_back({model.key, model.name, model.digest, model.size_bytes, model.remote});
-  }
-  cluster_.set_models(probe->id, std::move(records));
-  update_listing(*probe, [&](NodeListing& listing) {
-    listing.models = std::move(*models);
+  cluster_.set_models(probe.id, std::move(records));
+  update_listing(probe, [&](NodeListing& listing) {
+    listing.models = std::move(models);
     listing.listed = true;
   });
-  co_return true;
 }
 
 net::Task<bool> Control::fetch_loaded(std::shared_ptr<Probe> probe) {
@@ -379,12 +374,15 @@ net::Task<bool> Control::fetch_loaded(std::shared_ptr<Probe> probe) {
   if (!reply || probe->gone) co_return false;
   auto loaded = api::parse_ps(reply->body, options_->probe.models_max);
   if (!loaded) co_return false;
-  std::vector<cluster::Cluster::LoadedRecord> records;
-  for (const api::LoadedModel& model : *loaded)
-    records.push_back({model.key, model.context_length});
-  cluster_.set_loaded(probe->id, records, asked);
-  update_listing(*probe, [&](NodeListing& listing) { listing.loaded = std::move(*loaded); });
+  take_loaded(*probe, std::move(*loaded), asked);
   co_return true;
+}
+
+void Control::take_loaded(Probe& probe, std::vector<api::LoadedModel> loaded, TimePoint asked) {
+  std::vector<cluster::Cluster::LoadedRecord> records;
+  for (const api::LoadedModel& model : loaded) records.push_back({model.key, model.context_length});
+  cluster_.set_loaded(probe.id, records, asked);
+  update_listing(probe, [&](NodeListing& listing) { listing.loaded = std::move(loaded); });
 }
 
 void Control::update_listing(Probe& probe, const std::function<void(NodeListing&)>& change) {

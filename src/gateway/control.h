@@ -29,11 +29,13 @@
 
 namespace sollol::gateway {
 
-/// The origin of a node that was added at run time: no configuration takes it away.
-inline constexpr std::string_view admin_origin = "admin";
-
 /// The origin of a node that was found on the network: it goes when it has been away for long.
 inline constexpr std::string_view discovered_origin = "discovered";
+
+struct NodeRequest;
+
+/// Whether a node is asked for what it can do before it is added.
+enum class AutoProbe : std::uint8_t { off, on };
 
 /// What a reload did to the nodes.
 struct NodeChanges {
@@ -80,8 +82,16 @@ class Control {
   /// Asks these nodes for their models and loaded models now; returns when all have answered or
   /// `limit` has passed.
   net::Task<void> refresh_nodes(std::vector<NodeId> nodes, Duration limit);
-  /// The error when the node cannot be added.
-  net::Task<std::optional<Error>> add_node(cluster::NodeInfo info);
+  /// Adds a node; what it tells of itself when it is probed first. Errors: of the node when it was
+  /// probed and is not there, else why it cannot be added or saved.
+  net::Task<Result<NodeListing>> add_node(NodeRequest request);
+  /// Adds the nodes that were found or added at run time to the node file. Error: there is none, or
+  /// it cannot be written.
+  struct Saved {
+    std::string file;
+    std::size_t added = 0;
+  };
+  net::Task<Result<Saved>> save_nodes();
   net::Task<bool> remove_node(NodeId node);
   net::Task<bool> set_admin(NodeId node, cluster::Admin admin);
   /// Takes up changed options: limits at once, nodes by what differs. A node that stays keeps what
@@ -137,6 +147,8 @@ class Control {
   void move_to(Probe& probe, const discovery::DiscoveredNode& found);
   void forget_lost_nodes();
   void use_known_nodes();
+  void save_found_nodes();
+  void forget_saved(const cluster::NodeInfo& info);
   void recall(NodeId node);
   net::Task<bool> resolve(std::shared_ptr<Probe> probe);
   net::Task<cluster::ProbeOutcome> probe_version(std::shared_ptr<Probe> probe);
@@ -148,6 +160,9 @@ class Control {
   net::Task<Result<net::HttpReply>> get(std::shared_ptr<Probe> probe, std::string path,
                                         TimePoint deadline);
   static cluster::ProbeOutcome connect_outcome(Probe& probe, const Error& error);
+  net::Task<Result<NodeListing>> ask(cluster::NodeInfo info);
+  void take_models(Probe& probe, std::vector<api::ModelEntry> models);
+  void take_loaded(Probe& probe, std::vector<api::LoadedModel> loaded, TimePoint asked);
   void start_probe(NodeId node);
   void let_go(NodeId node);
   bool change(Probe& probe, cluster::NodeInfo info);
@@ -188,6 +203,7 @@ class Control {
   bool looked_ = false;  // for nodes on the network
   TimePoint look_began_{};
   std::vector<discovery::DiscoveredNode> strangers_;  // each may be a node that moved
+  bool save_failed_ = false;                          // what has been logged of the node file
   std::vector<SavedNode> away_;  // known to an earlier process, and not to this one yet
   KeptFindings findings_;
   TrafficNotes traffic_notes_;

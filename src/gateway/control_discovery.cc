@@ -6,6 +6,7 @@
 
 #include "api/timestamp.h"
 #include "discovery/discover.h"
+#include "discovery/node_file.h"
 #include "gateway/control.h"
 #include "gateway/control_probe.h"
 #include "gateway/nodes.h"
@@ -102,6 +103,7 @@ net::Task<void> Control::look_for_nodes() {
   }
   if (probes_.empty()) use_known_nodes();
   forget_lost_nodes();
+  if (options->discovery.save) save_found_nodes();
   publish();
 }
 
@@ -182,6 +184,21 @@ net::Task<Control::Locality> Control::locality(std::size_t tasks) {
   co_return found;
 }
 
+/// Into the node file, what is not there yet. A file that cannot be written is told of once.
+void Control::save_found_nodes() {
+  std::vector<discovery::NodeSpec> found;
+  for (const auto& [id, probe] : probes_) {
+    if (probe->info.origin == discovered_origin && !probe->leaving)
+      found.push_back(to_node_spec(probe->info));
+  }
+  const Result<std::size_t> saved = discovery::save_found(found, options_->node_file);
+  if (!saved && !std::exchange(save_failed_, true))
+    spdlog::warn("discovery: what was found is not saved: {}", saved.error().detail);
+  if (saved) save_failed_ = false;
+  if (saved && *saved > 0)
+    spdlog::info("discovery: {} nodes saved in {}", *saved, options_->node_file);
+}
+
 /// The node file is what there is where nothing is found.
 void Control::use_known_nodes() {
   for (const cluster::NodeInfo& info : options_->discovery.known) {
@@ -192,6 +209,14 @@ void Control::use_known_nodes() {
     start_probe(*added);
   }
   publish();
+}
+
+/// Takes a node that is gone out of the node file, if a scan had put it there.
+void Control::forget_saved(const cluster::NodeInfo& info) {
+  auto file = discovery::NodeFile::load(options_->node_file);
+  if (!file || !file->remove_found(to_node_spec(info))) return;
+  const Result<void> saved = file->save();
+  if (!saved) spdlog::warn("discovery: {}", saved.error().detail);
 }
 
 /// What was found once and has not answered for long.
@@ -206,6 +231,7 @@ void Control::forget_lost_nodes() {
                  to_seconds(now - probe->seen_at));
     probe->leaving = true;
     cluster_.set_admin(id, cluster::Admin::draining);
+    if (options_->discovery.save) forget_saved(probe->info);
   }
 }
 

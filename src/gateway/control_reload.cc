@@ -88,6 +88,8 @@ void Control::restore(const SavedState& state) {
     if (!saved.name.empty()) info.name = saved.name;
     info.tier = saved.priority;
     info.slots = saved.slots;
+    info.machine = saved.machine;
+    info.device = saved.device;
     info.origin = admin_origin;
     NodeId known{~0u};
     for (const NodeId id : cluster_.nodes()) {
@@ -129,6 +131,8 @@ net::Task<SavedState> Control::saved_state() {
                            .name = info.name,
                            .priority = info.tier,
                            .slots = info.slots,
+                           .machine = info.machine,
+                           .device = info.device,
                            .added = info.origin == admin_origin,
                            .admin = cluster_.admin(id),
                            .models = cluster_.learnt(id)});

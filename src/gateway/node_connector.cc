@@ -8,7 +8,7 @@
 
 namespace sollol::gateway {
 
-bool added_over_http(const cluster::NodeInfo& info) noexcept { return info.origin == origin_admin; }
+bool added_over_http(const cluster::NodeInfo& info) noexcept { return info.origin == admin_origin; }
 
 net::Task<Result<std::unique_ptr<net::Stream>>> NodeConnector::connect(
     const cluster::NodeInfo& info, std::vector<Address> addresses, TimePoint deadline) {

@@ -13,7 +13,9 @@ namespace sollol::gateway {
 
 /// Whether a node was named by somebody over HTTP, and not by the operator's own configuration.
 bool added_over_http(const cluster::NodeInfo& info) noexcept;
-inline constexpr std::string_view origin_admin = "admin";
+
+/// The origin of a node that was added at run time: no configuration takes it away.
+inline constexpr std::string_view admin_origin = "admin";
 
 /// The one place where connections to nodes are made: it decides whether an address may be
 /// connected to, and whether TLS is spoken there.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "cluster/snapshot.h"
 #include "discovery/node_spec.h"
 
@@ -17,6 +19,21 @@ inline cluster::NodeInfo to_node_info(const discovery::NodeSpec& spec) {
           .machine = spec.physical_host,
           .device = spec.device,
           .origin = spec.origin};
+}
+
+/// The reverse, for the node file.
+inline discovery::NodeSpec to_node_spec(const cluster::NodeInfo& info) {
+  return {.name = info.name,
+          .url = info.url,
+          .scheme = cluster::uses_tls(info) ? "https" : "http",
+          .host = info.host,
+          .port = info.port,
+          .path_prefix = info.path_prefix,
+          .priority = info.tier,
+          .slots = info.slots > 0 ? std::optional(info.slots) : std::nullopt,
+          .physical_host = info.machine,
+          .device = info.device,
+          .origin = info.origin};
 }
 
 }  // namespace sollol::gateway

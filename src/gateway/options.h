@@ -95,6 +95,7 @@ struct DiscoveryOptions {
   discovery::ScanOptions scan;
   Duration interval = 60s;        // more or less a fifth
   Duration forget_after = 3600s;  // of a node that was found and is not there any more
+  bool save = false;              // what is found into the node file
   /// Nodes to be used when none is found at first, and what is to be known of those that are.
   std::vector<cluster::NodeInfo> known;
 };
@@ -163,6 +164,7 @@ struct Options {
   ProbeOptions probe;
   cluster::HealthOptions health;
   std::vector<cluster::NodeInfo> nodes;
+  std::string node_file;  // nodes are saved there; empty: nowhere
   std::vector<std::string> cors_origins;  // beside those that Ollama always allows
   AccessLog access_log = AccessLog::to_stderr;
   std::string access_log_file;

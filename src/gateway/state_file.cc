@@ -65,6 +65,8 @@ SavedNode parse_node(const json::object& object) {
                  .name = text_of(object, "name"),
                  .priority = count_of(object, "priority"),
                  .slots = count_of(object, "slots"),
+                 .machine = text_of(object, "host"),
+                 .device = text_of(object, "device"),
                  .models = {}};
   const auto* added = object.if_contains("added");
   node.added = added != nullptr && added->is_bool() && added->as_bool();
@@ -135,6 +137,8 @@ std::string state_text(const SavedState& state) {
                                  {"name", node.name},
                                  {"priority", node.priority},
                                  {"slots", node.slots},
+                                 {"host", node.machine},
+                                 {"device", node.device},
                                  {"added", node.added},
                                  {"admin", admin_text(node.admin)},
                                  {"models", std::move(models)}});

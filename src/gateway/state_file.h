@@ -17,6 +17,8 @@ struct SavedNode {
   std::string name;
   std::uint32_t priority = 0;
   std::uint32_t slots = 0;
+  std::string machine = {};  // the operator's words on where it runs
+  std::string device = {};
   bool added = false;  // at run time: no configuration names it
   cluster::Admin admin = cluster::Admin::enabled;
   std::vector<cluster::LearntModel> models;

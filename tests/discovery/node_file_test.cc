@@ -52,6 +52,32 @@ TEST(NodeFile, SavesWhatItLoadedByteForByte) {
   EXPECT_EQ(read_file(folder / "n.json").value(), established);
 }
 
+TEST(NodeFile, WhatAScanFoundIsMarkedAndNeverTouchesWhatAPersonWrote) {
+  auto file = NodeFile::parse(established, "f.json").value();
+  EXPECT_FALSE(file.add_found(node("http://10.0.0.5:11434")));
+  EXPECT_FALSE(file.remove_found(node("http://10.0.0.5:11434")));
+  EXPECT_EQ(file.text(), established);
+
+  ASSERT_TRUE(file.add_found(node("http://10.0.0.9:11434")));
+  const auto added = boost::json::parse(file.text(), {}, {.allow_comments = true});
+  EXPECT_EQ(added.at("nodes").at(2).at("origin"), "discovered");
+  EXPECT_FALSE(file.add_found(node("http://10.0.0.9:11434"))) << "once is enough";
+  EXPECT_EQ(file.nodes().size(), 3u);
+
+  ASSERT_TRUE(file.remove_found(node("http://10.0.0.9:11434")));
+  EXPECT_EQ(boost::json::parse(file.text(), {}, {.allow_comments = true}),
+            boost::json::parse(established, {}, {.allow_comments = true}));
+}
+
+TEST(NodeFile, ANodeThatSomebodyNamedIsAddedWithoutAMark) {
+  auto file = NodeFile::empty("f.json");
+  ASSERT_TRUE(file.add(node("http://10.0.0.9:11434,name=nine,host=rack")));
+  EXPECT_FALSE(file.text().contains("origin"));
+  EXPECT_FALSE(file.remove_found(node("http://10.0.0.9:11434")));
+  ASSERT_EQ(file.nodes().size(), 1u);
+  EXPECT_EQ(file.nodes()[0].physical_host, "rack");
+}
+
 TEST(NodeFile, TellsAMissingFileApart) {
   const TemporaryFolder folder;
   EXPECT_EQ(NodeFile::load(folder / "none.json").error().kind, ErrorKind::not_found);

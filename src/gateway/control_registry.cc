@@ -1,0 +1,100 @@
+// The part of the control thread that adds nodes by hand and writes the node file.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "api/listing.h"
+#include "discovery/discover.h"
+#include "gateway/control.h"
+#include "gateway/control_probe.h"
+#include "gateway/node_request.h"
+#include "gateway/nodes.h"
+
+namespace sollol::gateway {
+
+namespace {
+
+constexpr NodeId no_node{~0u};
+
+Error not_there(const cluster::NodeInfo& info, std::string_view why) {
+  return {ErrorKind::refused, Origin::node, Retry::later,
+          fmt::format("nothing that is a node answers at {}: {}; see that Ollama runs there and "
+                      "listens for others (OLLAMA_HOST=0.0.0.0), or add it without asking it",
+                      info.url, why)};
+}
+
+}  // namespace
+
+net::Task<Result<NodeListing>> Control::add_node(NodeRequest request) {
+  NodeListing told;
+  if (request.probe == AutoProbe::on) {
+    auto asking = ask(request.info);
+    Result<NodeListing> answer = co_await std::move(asking);
+    if (!answer) co_return std::unexpected(answer.error());
+    told = *std::move(answer);
+  }
+  const Result<NodeId> added = cluster_.add(request.info);
+  if (!added) co_return std::unexpected(added.error());
+  start_probe(*added);
+  if (request.probe == AutoProbe::on) {
+    Probe& probe = *probes_.at(*added);
+    update_listing(probe, [&](NodeListing& listing) { listing.version = told.version; });
+    take_models(probe, told.models);
+    take_loaded(probe, told.loaded, scheduler_.now());
+  }
+  publish();
+  if (request.save) {
+    const std::vector<discovery::NodeSpec> specs{to_node_spec(request.info)};
+    const Result<std::size_t> saved = discovery::save_nodes(specs, options_->node_file);
+    if (!saved) co_return std::unexpected(saved.error());
+  }
+  co_return told;
+}
+
+/// What a node that is not ours yet tells of itself.
+net::Task<Result<NodeListing>> Control::ask(cluster::NodeInfo info) {
+  const auto probe = std::make_shared<Probe>(no_node, std::move(info));
+  const TimePoint deadline = scheduler_.now() + options_->probe.ps_timeout;
+  auto resolving = net::resolve(context_, probe->info.host, probe->info.port);
+  auto resolved = co_await std::move(resolving);
+  if (!resolved) co_return std::unexpected(not_there(probe->info, resolved.error().detail));
+  probe->addresses = std::move(*resolved);
+  NodeListing told;
+  told.listed = true;
+  for (const std::string_view path : {"/api/version", "/api/tags", "/api/ps"}) {
+    auto getting = get(probe, std::string(path), deadline);
+    const auto reply = co_await std::move(getting);
+    if (!reply) co_return std::unexpected(not_there(probe->info, reply.error().detail));
+    const auto take = [&](auto parsed, auto& into) -> Result<void> {
+      if (!parsed) return std::unexpected(not_there(probe->info, parsed.error().detail));
+      into = *std::move(parsed);
+      return {};
+    };
+    const std::size_t most = options_->probe.models_max;
+    const Result<void> taken =
+        path == "/api/version" ? take(api::parse_version(reply->body), told.version)
+        : path == "/api/tags"  ? take(api::parse_tags(reply->body, most), told.models)
+                               : take(api::parse_ps(reply->body, most), told.loaded);
+    if (!taken) co_return std::unexpected(taken.error());
+  }
+  co_return told;
+}
+
+net::Task<Result<Control::Saved>> Control::save_nodes() {
+  Saved saved{.file = options_->node_file};
+  std::vector<discovery::NodeSpec> found;
+  std::vector<discovery::NodeSpec> named;
+  for (const auto& [id, probe] : probes_) {
+    if (probe->leaving) continue;
+    if (probe->info.origin == discovered_origin) found.push_back(to_node_spec(probe->info));
+    if (added_over_http(probe->info)) named.push_back(to_node_spec(probe->info));
+  }
+  for (const auto& [specs, save] :
+       {std::pair{&named, &discovery::save_nodes}, std::pair{&found, &discovery::save_found}}) {
+    const Result<std::size_t> added = save(*specs, saved.file);
+    if (!added) co_return std::unexpected(added.error());
+    saved.added += *added;
+  }
+  co_return saved;
+}
+
+}  // namespace sollol::gateway
