@@ -4,7 +4,7 @@
 function(sollol_library name)
   cmake_parse_arguments(ARG "ASIO" "" "SOURCES;LINKS" ${ARGN})
   add_library(sollol_${name} STATIC ${ARG_SOURCES})
-  target_include_directories(sollol_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  target_include_directories(sollol_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
   target_link_libraries(sollol_${name} PUBLIC ${ARG_LINKS})
   if(ARG_ASIO)
     sollol_use_asio(sollol_${name})

@@ -92,6 +92,8 @@ class Control {
     std::size_t added = 0;
   };
   net::Task<Result<Saved>> save_nodes();
+  /// Looks for nodes once and takes in what it finds; how many are new. Error: as discovery::look.
+  net::Task<Result<std::size_t>> find_nodes(discovery::ScanOptions how);
   net::Task<bool> remove_node(NodeId node);
   net::Task<bool> set_admin(NodeId node, cluster::Admin admin);
   /// Takes up changed options: limits at once, nodes by what differs. A node that stays keeps what

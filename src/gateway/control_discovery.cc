@@ -74,20 +74,32 @@ net::Task<void> Control::watch_network() {
   }
 }
 
-/// One look: what is new joins as it is found, unless it may be a node that has moved; what leads
-/// to a node that is known is kept with it.
+/// One look, and what follows from it for the nodes that are known.
 net::Task<void> Control::look_for_nodes() {
   const auto options = options_;
-  look_began_ = scheduler_.now();
-  strangers_.clear();
-  auto looking = discovery::look(
-      context_, scheduler_, connector_, options->discovery.scan,
-      [this](const DiscoveredNode& node, NodeCollector::Outcome) { take_found(node); });
-  const Result<discovery::Discovery> found = co_await std::move(looking);
+  auto finding = find_nodes(options->discovery.scan);
+  const Result<std::size_t> found = co_await std::move(finding);
   if (!found) {
     spdlog::warn("discovery: {}", found.error().detail);
     co_return;
   }
+  if (probes_.empty()) use_known_nodes();
+  forget_lost_nodes();
+  if (options->discovery.save) save_found_nodes();
+  publish();
+}
+
+/// What is new joins as it is found, unless it may be a node that has moved; what leads to a node
+/// that is known is kept with it.
+net::Task<Result<std::size_t>> Control::find_nodes(discovery::ScanOptions how) {
+  const std::size_t before = probes_.size();
+  look_began_ = scheduler_.now();
+  strangers_.clear();
+  auto looking = discovery::look(
+      context_, scheduler_, connector_, std::move(how),
+      [this](const DiscoveredNode& node, NodeCollector::Outcome) { take_found(node); });
+  const Result<discovery::Discovery> found = co_await std::move(looking);
+  if (!found) co_return std::unexpected(found.error());
   auto settling = settle_strangers();
   co_await std::move(settling);
   if (!std::exchange(looked_, true)) {
@@ -101,10 +113,8 @@ net::Task<void> Control::look_for_nodes() {
     spdlog::info("discovery: {} nodes in {:.2f} s, {} addresses tried", found->nodes.size(),
                  to_seconds(found->figures.took), found->figures.tried);
   }
-  if (probes_.empty()) use_known_nodes();
-  forget_lost_nodes();
-  if (options->discovery.save) save_found_nodes();
   publish();
+  co_return probes_.size() - std::min(before, probes_.size());
 }
 
 /// A node that was found: a new one joins, a known one is seen.

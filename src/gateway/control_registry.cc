@@ -8,6 +8,7 @@
 #include "gateway/control_probe.h"
 #include "gateway/node_request.h"
 #include "gateway/nodes.h"
+#include "net/network.h"
 
 namespace sollol::gateway {
 
@@ -35,7 +36,14 @@ net::Task<Result<NodeListing>> Control::add_node(NodeRequest request) {
   const Result<NodeId> added = cluster_.add(request.info);
   if (!added) co_return std::unexpected(added.error());
   start_probe(*added);
+  if (request.probe == AutoProbe::on || net::is_ip(request.info.host)) {
+    // Where it runs is known at once.
+    auto resolving = resolve(probes_.at(*added));
+    co_await std::move(resolving);
+  }
   if (request.probe == AutoProbe::on) {
+    if (!probes_.contains(*added))
+      co_return std::unexpected(bad_input(request.info.url + " was removed while it was added"));
     Probe& probe = *probes_.at(*added);
     update_listing(probe, [&](NodeListing& listing) { listing.version = told.version; });
     take_models(probe, told.models);

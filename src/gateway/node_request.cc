@@ -35,29 +35,46 @@ Result<void> read_switch(const json::object& fields, std::string_view key, bool&
   return {};
 }
 
-using Check = Result<std::string> (*)(std::string_view text, std::string_view field);
-
-/// A word; an empty one counts as not said.
-Result<void> read_word(const json::object& fields, std::string_view key, Check check,
-                       std::string& into) {
+Result<void> read_text(const json::object& fields, std::string_view key, std::string& into) {
   const auto* value = fields.if_contains(key);
   if (value == nullptr || value->is_null()) return {};
   if (!value->is_string())
     return std::unexpected(bad_input(fmt::format("{}: must be text in quotes", key)));
-  const std::string_view text = value->as_string();
-  if (text.empty()) return {};
-  auto checked = check(text, key);
+  into = std::string(value->as_string());
+  return {};
+}
+
+/// A word that was said, if it can be one.
+Result<void> take(Result<std::string> checked, std::string_view key, const std::string& said,
+                  std::string& into) {
+  if (said.empty()) return {};
   if (!checked)
     return std::unexpected(bad_input(fmt::format("{}: {}", key, checked.error().detail)));
   into = *std::move(checked);
   return {};
 }
 
-Result<std::string> check_name(std::string_view text, std::string_view) {
-  return discovery::parse_node_name(text);
-}
-
 }  // namespace
+
+Result<NodeRequest> make_node_request(const NodeWords& words) {
+  if (words.url.empty())
+    return std::unexpected(bad_input("url: missing; write it as http://HOST:11434"));
+  const auto spec = discovery::parse_node_url(words.url);
+  if (!spec) return std::unexpected(bad_input("url: " + spec.error().detail));
+  NodeRequest request{.info = to_node_info(*spec)};
+  cluster::NodeInfo& info = request.info;
+  info.origin = admin_origin;
+  info.tier = words.priority;
+  info.slots = words.slots;
+  for (const Result<void>& taken :
+       {take(discovery::parse_node_name(words.name), "name", words.name, info.name),
+        take(discovery::parse_node_label(words.host, "host"), "host", words.host, info.machine),
+        take(discovery::parse_node_label(words.device, "device"), "device", words.device,
+             info.device)}) {
+    if (!taken) return std::unexpected(taken.error());
+  }
+  return request;
+}
 
 Result<NodeRequest> parse_node_request(std::string_view body) {
   boost::system::error_code bad;
@@ -65,25 +82,20 @@ Result<NodeRequest> parse_node_request(std::string_view body) {
   if (bad || !parsed.is_object())
     return std::unexpected(bad_input(R"(the body is not JSON; send {"url":"http://HOST:11434"})"));
   const json::object& fields = parsed.as_object();
-  const auto* url = fields.if_contains("url");
-  if (url == nullptr || !url->is_string())
-    return std::unexpected(bad_input("url: missing; write it as http://HOST:11434"));
-  const auto spec = discovery::parse_node_url(std::string_view(url->as_string()));
-  if (!spec) return std::unexpected(bad_input("url: " + spec.error().detail));
-
-  NodeRequest request{.info = to_node_info(*spec)};
-  request.info.origin = admin_origin;
+  NodeWords words;
   bool probes = false;
+  bool saves = false;
   for (const Result<void>& read :
-       {read_word(fields, "name", check_name, request.info.name),
-        read_word(fields, "host", discovery::parse_node_label, request.info.machine),
-        read_word(fields, "device", discovery::parse_node_label, request.info.device),
-        read_count(fields, "priority", request.info.tier),
-        read_count(fields, "slots", request.info.slots), read_switch(fields, "auto_probe", probes),
-        read_switch(fields, "save", request.save)}) {
+       {read_text(fields, "url", words.url), read_text(fields, "name", words.name),
+        read_text(fields, "host", words.host), read_text(fields, "device", words.device),
+        read_count(fields, "priority", words.priority), read_count(fields, "slots", words.slots),
+        read_switch(fields, "auto_probe", probes), read_switch(fields, "save", saves)}) {
     if (!read) return std::unexpected(read.error());
   }
-  request.probe = probes ? AutoProbe::on : AutoProbe::off;
+  auto request = make_node_request(words);
+  if (!request) return request;
+  request->probe = probes ? AutoProbe::on : AutoProbe::off;
+  request->save = saves;
   return request;
 }
 

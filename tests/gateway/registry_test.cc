@@ -7,6 +7,7 @@
 #include "discovery/temporary_folder.h"
 #include "gateway/capabilities.h"
 #include "harness.h"
+#include "sollol/node_registry.h"
 
 namespace sollol::test {
 namespace {
@@ -73,6 +74,58 @@ TEST(Registry, WhetherAGpuDoesTheWorkIsToldByWhatIsLoaded) {
     EXPECT_EQ(gateway::capabilities_of(listing).gpu, want);
   }
   EXPECT_EQ(gateway::capabilities_of({}).gpu, unknown);
+}
+
+TEST(NodeRegistryLibrary, DoesWhatTheRoutesDo) {
+  TemporaryFolder folder;
+  sim::Fleet nodes(equal_nodes(2, {chat_model()}));
+  NodeRegistry registry;
+  EXPECT_TRUE(registry.list().empty());
+  EXPECT_FALSE(registry.should_use_parallel_execution(3));
+
+  const auto dead = registry.add({.url = "http://127.0.0.1:1"});
+  ASSERT_FALSE(dead.has_value());
+  EXPECT_TRUE(dead.error().unreachable) << dead.error().text;
+  const auto wrong = registry.add({.url = nodes.url("a"), .host = "a,b"});
+  ASSERT_FALSE(wrong.has_value());
+  EXPECT_TRUE(wrong.error().text.starts_with("host:")) << wrong.error().text;
+  EXPECT_FALSE(wrong.error().unreachable);
+
+  const auto first = registry.add({.url = nodes.url("a"), .name = "one", .host = "rack"});
+  ASSERT_TRUE(first.has_value()) << first.error().text;
+  ASSERT_EQ(first->models.size(), 1u);
+  EXPECT_FALSE(first->version.empty());
+  const auto again = registry.add({.url = nodes.url("a"), .name = "other"});
+  ASSERT_TRUE(again.has_value()) << again.error().text;
+  EXPECT_EQ(again->name, "one") << "a known address is the node that is there";
+  ASSERT_TRUE(registry.add({.url = nodes.url("b"), .host = "attic", .auto_probe = false}));
+  EXPECT_EQ(registry.count_unique_physical_hosts(), 2u) << registry.explain();
+  EXPECT_TRUE(registry.should_use_parallel_execution(3));
+  EXPECT_FALSE(registry.should_use_parallel_execution(1));
+
+  EXPECT_EQ(registry.save(folder / "n.json").value(), 2u);
+  EXPECT_EQ(registry.save(folder / "n.json").value(), 0u);
+  EXPECT_TRUE(registry.remove("one"));
+  EXPECT_FALSE(registry.remove("one"));
+  EXPECT_EQ(registry.load(folder / "n.json").value(), 1u);
+  EXPECT_EQ(registry.list().size(), 2u);
+  EXPECT_FALSE(registry.load(folder / "none.json").has_value());
+}
+
+TEST(NodeRegistryLibrary, DiscoversOnTheNetworksThatAreNamed) {
+  sim::FleetConfig config = equal_nodes(2, {chat_model()});
+  config.nodes[0].address = "127.0.21.1:0";
+  config.nodes.resize(1);
+  sim::Fleet nodes(std::move(config));
+  const std::string url = nodes.url("a");
+  const auto port = static_cast<std::uint16_t>(std::stoul(url.substr(url.rfind(':') + 1)));
+  NodeRegistry registry;
+  const DiscoverOptions how{.ports = {port}, .subnets = {"127.0.21.0/29"}};
+  EXPECT_EQ(registry.discover(how).value(), 1u);
+  EXPECT_EQ(registry.discover(how).value(), 0u);
+  ASSERT_EQ(registry.list().size(), 1u);
+  EXPECT_EQ(registry.list()[0].url, url);
+  EXPECT_FALSE(registry.discover({.subnets = {"8.8.8.0/24"}}).has_value());
 }
 
 }  // namespace
