@@ -25,6 +25,9 @@ Result<NodeId> Cluster::add(NodeInfo info) {
                              {},
                              {},
                              {},
+                             {},
+                             {},
+                             {},
                              {}});
   snapshot_ = nullptr;
   return id;
@@ -124,6 +127,55 @@ void Cluster::set_addresses(NodeId id, std::vector<Address> addresses) {
   if (it == entries_.end() || it->second.addresses == addresses) return;
   it->second.addresses = std::move(addresses);
   snapshot_ = nullptr;
+}
+
+void Cluster::set_places(const std::map<NodeId, NodePlace>& places) {
+  std::map<std::string, Group> by_machine;
+  std::map<std::pair<std::string, std::string>, Group> by_device;
+  std::vector<Group> machines;
+  std::vector<Group> devices;
+  bool changed = false;
+  for (auto& [id, entry] : entries_) {
+    const auto place = places.find(id);
+    const NodePlace now = place == places.end() ? NodePlace{} : place->second;
+    changed = changed || entry.place != now;
+    entry.place = now;
+    if (now.machine.empty()) {
+      machines.push_back({&entry});
+      devices.push_back({&entry});
+      continue;
+    }
+    by_machine[now.machine].push_back(&entry);
+    by_device[{now.machine, now.device}].push_back(&entry);
+  }
+  if (!changed) return;
+  for (auto& [device, nodes] : by_device) {
+    Group& machine = by_machine.at(device.first);
+    // A machine with a single device needs no second counter of the same requests.
+    if (nodes.size() == machine.size()) {
+      for (Entry* entry : machine) machines.push_back({entry});
+      machine.clear();
+    }
+    devices.push_back(std::move(nodes));
+  }
+  for (auto& [machine, nodes] : by_machine) machines.push_back(std::move(nodes));
+  share(devices, &Entry::device_load);
+  share(machines, &Entry::machine_load);
+  snapshot_ = nullptr;
+}
+
+/// Gives each group one counter: one that its nodes had, unless another group has it now.
+void Cluster::share(const std::vector<Group>& groups, LoadOf load) {
+  std::set<const SharedLoad*> taken;
+  for (const Group& group : groups) {
+    std::shared_ptr<SharedLoad> counter;
+    for (const Entry* entry : group) {
+      if (counter == nullptr && !taken.contains((entry->*load).get())) counter = entry->*load;
+    }
+    if (counter == nullptr) counter = std::make_shared<SharedLoad>();
+    taken.insert(counter.get());
+    for (Entry* entry : group) entry->*load = group.size() < 2 ? nullptr : counter;
+  }
 }
 
 void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
@@ -258,7 +310,8 @@ std::shared_ptr<const Snapshot> Cluster::snapshot() {
       model.replicas.push_back({built->nodes.size(), entry.replicas.at(record.key), record.digest,
                                 record.size_bytes, record.remote});
     }
-    built->nodes.push_back({id, entry.info, host_field(entry.info), entry.addresses, entry.live});
+    built->nodes.push_back({id, entry.info, host_field(entry.info), entry.addresses, entry.live,
+                            entry.place, entry.device_load, entry.machine_load});
   }
   snapshot_ = std::move(built);
   return snapshot_;

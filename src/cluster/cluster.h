@@ -53,6 +53,10 @@ class Cluster {
   void remember(NodeId id, std::vector<LearntModel> models);
   void set_admin(NodeId id, Admin admin);
   void set_addresses(NodeId id, std::vector<Address> addresses);
+  /// Where each node is; one that is not named is not known to share anything. Nodes that share a
+  /// machine or a device from now on count their requests together. A group keeps the counter of
+  /// one of its nodes where it had one. O(n log n).
+  void set_places(const std::map<NodeId, NodePlace>& places);
   /// What `/api/tags` said. Replicas keep their live state while the model stays.
   void set_models(NodeId id, std::vector<ModelRecord> models);
   /// What `/api/ps`, asked at `asked`, said. A model with work of ours in flight or done since
@@ -87,12 +91,20 @@ class Cluster {
     std::vector<ModelRecord> models;
     std::map<std::string, std::shared_ptr<ReplicaLive>, std::less<>> replicas;
     std::vector<LearntModel> remembered;
+    NodePlace place;
+    std::shared_ptr<SharedLoad> device_load;
+    std::shared_ptr<SharedLoad> machine_load;
   };
   struct KnownModel {
     ModelId id;
     std::shared_ptr<ModelLive> live;
   };
 
+  /// Nodes that share something, and where they keep its counter.
+  using Group = std::vector<Entry*>;
+  using LoadOf = std::shared_ptr<SharedLoad> Entry::*;
+
+  static void share(const std::vector<Group>& groups, LoadOf load);
   void publish(NodeId id, Entry& entry, TimePoint now);
   static void recall(Entry& entry, const ModelRecord& model, ReplicaLive& live);
   const KnownModel& known_model(const std::string& key);

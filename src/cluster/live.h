@@ -26,11 +26,21 @@ struct NodeLive {
   std::atomic<double> round_trip_s{0};  // smoothed, of liveness probes
   // Its requests are noted for judging which nodes slow each other: it may have such a neighbour.
   std::atomic<bool> watched{false};
+  // As the agent on its machine tells; without one, nothing is known against it.
+  std::atomic<bool> paused{false};         // the machine's owner works there: it takes nothing new
+  std::atomic<float> foreign_slowdown{1};  // times as long as without other programs' work
   // Since the gateway started.
   std::atomic<std::uint64_t> requests{0};
   std::atomic<std::uint64_t> settled{0};  // of them, those of which nothing more is to be noted
   std::atomic<std::uint64_t> failures{0};
   std::atomic<std::uint64_t> output_tokens{0};
+};
+
+/// Requests in flight at all nodes that share a machine or a device. A request counts where its
+/// snapshot says that the node is, from its dispatch to its end; so those that were sent before a
+/// new grouping are not among the new group's, unless that took the counter over.
+struct SharedLoad {
+  std::atomic<std::uint32_t> in_flight{0};
 };
 
 /// The changing state of one model on one node: the scheduling unit. Atomics for what a choice

@@ -45,12 +45,22 @@ struct ModelRecord {
   bool remote = false;  // a stub for a model of Ollama's cloud: nothing is ever loaded for it
 };
 
+/// Where a node is, as far as that is known.
+struct NodePlace {
+  std::string machine = {};  // for people; empty: not grouped yet
+  std::string device = {};   // within the machine; "unknown" where nothing tells
+  friend bool operator==(const NodePlace&, const NodePlace&) = default;
+};
+
 struct Node {
   NodeId id;
   NodeInfo info;
   std::string host_field;          // "host:port" for the Host header
   std::vector<Address> addresses;  // resolved, tried in order; empty: not resolved yet
   std::shared_ptr<NodeLive> live;
+  NodePlace place = {};
+  std::shared_ptr<SharedLoad> device_load = {};   // null: no other node is on its device
+  std::shared_ptr<SharedLoad> machine_load = {};  // null: none on another device of its machine
 };
 
 /// One model on one node.

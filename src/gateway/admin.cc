@@ -82,13 +82,14 @@ json::object node_json(const FleetView& view, std::size_t index,
                    {"state", cluster::text(node.live->availability)},
                    {"admin", admin_text(node.live->admin)},
                    {"in_flight", node.live->in_flight.load()},
+                   {"machine", node.place.machine},
+                   {"device", node.place.device},
                    {"requests", node.live->requests.load()},
                    {"failures", node.live->failures.load()},
                    {"output_tokens", node.live->output_tokens.load()},
                    {"round_trip_s", node.live->round_trip_s.load()},
                    {"models", std::move(models)}};
   if (!node.info.machine.empty()) out["host"] = node.info.machine;
-  if (!node.info.device.empty()) out["device"] = node.info.device;
   add_capabilities(out, *view.listings[index]);
   for (const Control::NodeHealthReport& report : health) {
     if (report.node != node.id) continue;

@@ -131,6 +131,7 @@ void Control::let_go(NodeId node) {
   it->second->gone = true;
   if (it->second->liveness) it->second->liveness->cancel();
   probes_.erase(it);
+  places_changed_ = true;
   cluster_.remove(node);
   if (node_gone_) node_gone_(node);
 }
@@ -154,6 +155,7 @@ net::Task<std::vector<Control::NodeHealthReport>> Control::health_report() {
 void Control::start_probe(NodeId node) {
   auto probe = std::make_shared<Probe>(node, *cluster_.info(node));
   probes_.emplace(node, probe);
+  places_changed_ = true;
   spawn(context_, "liveness probe", watch_liveness(probe));
   spawn(context_, "models probe", watch_models(probe));
   spawn(context_, "loaded probe", watch_loaded(probe));
@@ -181,6 +183,7 @@ net::Task<void> Control::tick() {
     }
     if (!finished.empty()) publish();
     judge_traffic(now);
+    group_nodes_if_due();
   }
 }
 
@@ -255,11 +258,12 @@ net::Task<bool> Control::resolve(std::shared_ptr<Probe> probe) {
   auto resolving = net::resolve(context_, probe->info.host, probe->info.port);
   auto resolved = co_await std::move(resolving);
   if (!resolved) co_return !probe->addresses.empty();
-  probe->addresses = std::move(*resolved);
+  const std::vector<Address> before = std::exchange(probe->addresses, std::move(*resolved));
   for (const Address& way : probe->info.alternatives) {
     if (std::ranges::find(probe->addresses, way) == probe->addresses.end())
       probe->addresses.push_back(way);
   }
+  if (probe->addresses != before) places_changed_ = true;
   probe->resolved_at = now;
   if (probe->gone) co_return false;
   cluster_.set_addresses(probe->id, probe->addresses);
@@ -361,6 +365,10 @@ void Control::take_models(Probe& probe, std::vector<api::ModelEntry> models) {
   for (const api::ModelEntry& model : models)
     records.push_back({model.key, model.name, model.digest, model.size_bytes, model.remote});
   cluster_.set_models(probe.id, std::move(records));
+  const auto same_entry = [](const api::ModelEntry& a, const api::ModelEntry& b) {
+    return a.digest == b.digest && a.modified_at == b.modified_at;
+  };
+  if (!std::ranges::equal(models, probe.listing->models, same_entry)) places_changed_ = true;
   update_listing(probe, [&](NodeListing& listing) {
     listing.models = std::move(models);
     listing.listed = true;

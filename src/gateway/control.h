@@ -22,6 +22,7 @@
 #include "gateway/view.h"
 #include "locality/advice.h"
 #include "locality/contention_plan.h"
+#include "locality/facts.h"
 #include "locality/grouping.h"
 #include "locality/traffic.h"
 #include "net/http_call.h"
@@ -151,6 +152,9 @@ class Control {
   void use_known_nodes();
   void save_found_nodes();
   void forget_saved(const cluster::NodeInfo& info);
+  /// Publishes which nodes share what, when something that tells it has changed. At most twice a
+  /// second, and less often where it takes long.
+  void group_nodes_if_due();
   void recall(NodeId node);
   net::Task<bool> resolve(std::shared_ptr<Probe> probe);
   net::Task<cluster::ProbeOutcome> probe_version(std::shared_ptr<Probe> probe);
@@ -172,6 +176,7 @@ class Control {
   void update_listing(Probe& probe, const std::function<void(NodeListing&)>& change);
   void publish();
   std::vector<locality::NodeFacts> facts() const;
+  std::vector<locality::Contention> contention();
   // control_findings.cc: what was measured, and for how long it counts
   NodeSign sign_of(const Probe& probe) const;
   std::vector<NamedFinding> findings_now();
@@ -206,6 +211,11 @@ class Control {
   TimePoint look_began_{};
   std::vector<discovery::DiscoveredNode> strangers_;  // each may be a node that moved
   bool save_failed_ = false;                          // what has been logged of the node file
+  bool places_changed_ = true;                        // something that tells where nodes are
+  TimePoint grouped_at_{};
+  Duration group_pause_{};
+  std::vector<locality::NodeFacts> grouped_facts_;
+  std::vector<locality::Contention> grouped_contention_;
   std::vector<SavedNode> away_;  // known to an earlier process, and not to this one yet
   KeptFindings findings_;
   TrafficNotes traffic_notes_;

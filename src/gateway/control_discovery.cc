@@ -4,13 +4,11 @@
 
 #include <algorithm>
 
-#include "api/timestamp.h"
 #include "discovery/discover.h"
 #include "discovery/node_file.h"
 #include "gateway/control.h"
 #include "gateway/control_probe.h"
 #include "gateway/nodes.h"
-#include "net/links.h"
 #include "net/network.h"
 
 namespace sollol::gateway {
@@ -29,33 +27,6 @@ bool leads_to(const DiscoveredNode& node, const std::vector<Address>& addresses)
   return std::ranges::any_of(addresses, [&](const Address& address) {
     return address == node.address || std::ranges::find(node.others, address) != node.others.end();
   });
-}
-
-/// What is known of where a node runs.
-locality::NodeFacts facts_of(const cluster::NodeInfo& info, const std::vector<Address>& addresses,
-                             const NodeListing& listing, const net::Links& links) {
-  locality::NodeFacts facts{.name = info.name,
-                            .port = info.port,
-                            .operator_host = info.machine,
-                            .operator_device = info.device};
-  for (const Address& address : addresses) {
-    facts.addresses.push_back(address.ip);
-    if (links.is_own(address.ip)) {
-      facts.on_this_machine = true;
-      continue;
-    }
-    if (const auto bridge = links.container_network(address.ip); !bridge.empty())
-      facts.container_network = bridge;
-    const auto known = std::ranges::find(links.neighbours, address.ip, &net::Neighbour::ip);
-    if (known != links.neighbours.end())
-      facts.neighbours.push_back({.mac = known->mac, .is_router = known->is_router});
-  }
-  for (const api::ModelEntry& model : listing.models) {
-    const auto modified = api::parse_timestamp(model.modified_at);
-    if (!model.remote && modified) facts.store.push_back({model.digest, *modified});
-  }
-  if (!net::is_ip(info.host)) facts.hostnames.push_back(info.host);
-  return facts;
 }
 
 }  // namespace
@@ -173,25 +144,6 @@ void Control::join(const DiscoveredNode& found) {
                found.version, found.models.size(),
                found.on_this_machine ? ", on this machine" : "");
   publish();
-}
-
-std::vector<locality::NodeFacts> Control::facts() const {
-  const Result<net::Links> links = net::read_links();
-  std::vector<locality::NodeFacts> facts;
-  for (const auto& [id, probe] : probes_)
-    facts.push_back(
-        facts_of(probe->info, probe->addresses, *probe->listing, links ? *links : net::Links{}));
-  return facts;
-}
-
-net::Task<Control::Locality> Control::locality(std::size_t tasks) {
-  Locality found{.grouping = {}, .advice = {}, .measured = findings_now()};
-  std::vector<locality::Contention> contention;
-  for (const auto& [a, b, finding] : found.measured)
-    contention.push_back({a, b, finding.relation, finding.confidence});
-  found.grouping = locality::group(facts(), contention);
-  found.advice = locality::advise(found.grouping, tasks);
-  co_return found;
 }
 
 /// Into the node file, what is not there yet. A file that cannot be written is told of once.

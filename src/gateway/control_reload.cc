@@ -73,6 +73,7 @@ bool Control::change(Probe& probe, cluster::NodeInfo info) {
     if (probe.liveness) probe.liveness->cancel();
     if (node_gone_) node_gone_(probe.id);
   }
+  places_changed_ = true;
   probe.info = info;
   probe.host_field = cluster::host_field(info);
   cluster_.update(probe.id, std::move(info));

@@ -14,15 +14,18 @@ namespace {
 /// Below this a "load" is the scheduler's own time, not a model coming off the disk.
 constexpr Duration load_min = 200ms;
 
-void learn_rates(cluster::ReplicaLive& replica, const api::Usage& usage) {
+/// Rates are kept as they would be without other programs' work there, since a choice counts that
+/// as it is then: `foreign` is how many times as long all takes with it.
+void learn_rates(cluster::ReplicaLive& replica, const api::Usage& usage, double foreign) {
   if (!usage.from_node_durations) return;
   if (usage.eval.count() > 0 && usage.output_tokens > 1) {
     cluster::smooth(replica.decode_tokens_per_s,
-                    static_cast<double>(usage.output_tokens) / to_seconds(usage.eval));
+                    foreign * static_cast<double>(usage.output_tokens) / to_seconds(usage.eval));
   }
   if (usage.prompt_eval.count() > 0 && usage.prompt_tokens > 0) {
-    cluster::smooth(replica.prefill_tokens_per_s,
-                    static_cast<double>(usage.prompt_tokens) / to_seconds(usage.prompt_eval));
+    cluster::smooth(
+        replica.prefill_tokens_per_s,
+        foreign * static_cast<double>(usage.prompt_tokens) / to_seconds(usage.prompt_eval));
   }
   if (usage.load > load_min) cluster::smooth(replica.load_s, to_seconds(usage.load));
 }
@@ -95,8 +98,9 @@ void learn(Worker& worker, const Slot& slot, const Verdict& verdict, Request& re
     replica->used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     if (verdict.kind == Verdict::Kind::relayed) {
       cluster::note_replica_success(*replica);
-      cluster::smooth(replica->service_s, to_seconds(verdict.took));
-      learn_rates(*replica, usage);
+      const double foreign = slot.node().live->foreign_slowdown.load(std::memory_order_relaxed);
+      cluster::smooth(replica->service_s, to_seconds(verdict.took) / foreign);
+      learn_rates(*replica, usage, foreign);
       learn_slots(slot, usage, now);
       if (verdict.longest_gap.count() > 0)
         cluster::note_gap(replica->longest_gap_s, to_seconds(verdict.longest_gap));

@@ -22,7 +22,17 @@ Candidate node_candidate(const cluster::Node& node, const Work& work) {
   }
   candidate.node_in_flight = node.live->in_flight.load(std::memory_order_relaxed);
   candidate.rtt_s = node.live->round_trip_s.load(std::memory_order_relaxed);
+  // Its own requests are among the device's. The counters move one after the other.
+  const auto beyond = [](const std::shared_ptr<cluster::SharedLoad>& load, std::uint32_t part) {
+    const std::uint32_t all = load == nullptr ? 0 : load->in_flight.load(std::memory_order_relaxed);
+    return all > part ? all - part : 0;
+  };
+  candidate.device_in_flight = beyond(node.device_load, candidate.node_in_flight);
+  candidate.machine_in_flight =
+      beyond(node.machine_load, candidate.node_in_flight + candidate.device_in_flight);
+  candidate.foreign_slowdown = node.live->foreign_slowdown.load(std::memory_order_relaxed);
   candidate.excluded =
+      node.live->paused.load(std::memory_order_relaxed) ||
       node.live->admin.load(std::memory_order_relaxed) != cluster::Admin::enabled ||
       std::ranges::find(work.excluded, node.id) != work.excluded.end() ||
       (work.pinned && *work.pinned != node.id);
@@ -130,6 +140,9 @@ void Slot::release() noexcept {
   if (admission == nullptr) return;
   alone_ = alone_ && node_->live->requests.load(std::memory_order_relaxed) == requests_at_dispatch_;
   node_->live->in_flight.fetch_sub(1, std::memory_order_relaxed);
+  for (cluster::SharedLoad* shared : {node_->device_load.get(), node_->machine_load.get()}) {
+    if (shared != nullptr) shared->in_flight.fetch_sub(1, std::memory_order_relaxed);
+  }
   if (replica_) replica_->in_flight.fetch_sub(1, std::memory_order_relaxed);
   admission->released(model_);
 }
@@ -215,6 +228,9 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
   }
   const bool alone = node.live->in_flight.fetch_add(1, std::memory_order_relaxed) == 0;
   const std::uint64_t requests = node.live->requests.fetch_add(1, std::memory_order_relaxed) + 1;
+  for (cluster::SharedLoad* shared : {node.device_load.get(), node.machine_load.get()}) {
+    if (shared != nullptr) shared->in_flight.fetch_add(1, std::memory_order_relaxed);
+  }
   Slot slot(admission_, work.view, node, work.model, std::move(replica));
   slot.in_flight_at_dispatch_ = in_flight + 1;
   slot.requests_at_dispatch_ = requests;

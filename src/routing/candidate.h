@@ -24,13 +24,16 @@ struct Candidate {
   std::uint32_t limit = 1;           // of those
   std::uint32_t node_in_flight = 0;  // requests of all models
   Warmth warmth = Warmth::cold;
+  std::uint32_t device_in_flight = 0;   // requests at other nodes of its device
+  std::uint32_t machine_in_flight = 0;  // at nodes on other devices of its machine
+  float foreign_slowdown = 1;           // times as long as without other programs' work there
   std::uint64_t size_bytes = 0;
   // Smoothed measurements; 0: unknown.
   double prefill_tokens_per_s = 0;
   double decode_tokens_per_s = 0;
   double load_s = 0;
   double loading_for_s = 0;  // how long a load of the model has been under way
-  double service_s = 0;  // of a whole request
+  double service_s = 0;      // of a whole request
   double rtt_s = 0;
 };
 

@@ -32,6 +32,12 @@ constexpr double decode_tokens_per_s_prior = 30;  // when not even the size is k
 constexpr double load_share_left = 0.1;
 /// Share of a request's time that one more neighbour in the same node costs it.
 constexpr double sharing_cost = 0.5;
+/// The same for one request of another node on the device: two take turns, and neither fills the
+/// other's batch.
+constexpr double device_sharing_cost = 1;
+/// And of a node on another device of the machine: memory, buses and power are shared (docs/
+/// locality.md has what is measured as that).
+constexpr double machine_sharing_cost = 0.05;
 /// One choice in 2^n is offered to a node on trial while healthy ones are free: told by the draw's
 /// topmost bits, which no policy uses.
 constexpr unsigned trial_lot_bits = 3;
@@ -122,8 +128,9 @@ std::pair<std::size_t, double> least(const Pool& pool, std::optional<NodeId> aft
   return {chosen, best};
 }
 
+/// Work at other nodes of its device counts: it takes the same device's time.
 double load_per_slot(const Candidate& c) {
-  return static_cast<double>(c.in_flight) / std::max(1u, c.limit);
+  return static_cast<double>(c.in_flight + c.device_in_flight) / std::max(1u, c.limit);
 }
 
 Choice pick_least_cost(const Pool& pool, const RequestShape& shape, std::optional<NodeId> after) {
@@ -193,6 +200,21 @@ std::optional<std::uint32_t> best_tier(std::span<const Candidate> candidates, Wa
   return tier;
 }
 
+/// What of its cost comes from neighbours and from other programs; empty: nothing.
+std::string slowed_text(const Candidate& c) {
+  std::string out;
+  if (c.device_in_flight > 0)
+    fmt::format_to(std::back_inserter(out), " (its device has {} requests of other nodes)",
+                   c.device_in_flight);
+  if (c.machine_in_flight > 0)
+    fmt::format_to(std::back_inserter(out), " (its machine's other devices have {} requests)",
+                   c.machine_in_flight);
+  if (c.foreign_slowdown > 1)
+    fmt::format_to(std::back_inserter(out), " (other programs make it {:.2f} times as slow)",
+                   c.foreign_slowdown);
+  return out;
+}
+
 Error nothing_to_choose(std::span<const Candidate> candidates) {
   std::array<unsigned, 7> by_state{};
   unsigned excluded = 0;
@@ -209,7 +231,7 @@ Error nothing_to_choose(std::span<const Candidate> candidates) {
   return {ErrorKind::no_candidate, Origin::gateway, Retry::later,
           fmt::format("no usable node: of {} that have the model, {} down, {} ejected after "
                       "failures, {} starting, {} "
-                      "tried already or taken out",
+                      "tried already, paused or taken out",
                       candidates.size(), by_state[std::to_underlying(Availability::down)],
                       by_state[std::to_underlying(Availability::ejected)] +
                           by_state[std::to_underlying(Availability::trial)],
@@ -295,8 +317,13 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
     cost.prefill_s = 0;
     cost.decode_s = priors.service_s;
   }
+  const double neighbours =
+      device_sharing_cost * c.device_in_flight + machine_sharing_cost * c.machine_in_flight;
+  const double foreign = c.foreign_slowdown;
+  cost.slowdown = (1 + neighbours) * foreign;
+  cost.prefill_s *= cost.slowdown;
   // Neighbours on the node share its memory bandwidth.
-  cost.decode_s *= 1 + sharing_cost * c.node_in_flight;
+  cost.decode_s *= (1 + sharing_cost * c.node_in_flight + neighbours) * foreign;
   if (c.warmth != Warmth::warm) {
     cost.load_s = c.load_s > 0 ? c.load_s : static_cast<double>(c.size_bytes) / load_bytes_per_s;
     // Who joins a load waits for the rest of it; of one that takes longer than expected, some.
@@ -306,7 +333,8 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
     if (c.warmth == Warmth::other_options)
       cost.load_s += c.in_flight * (cost.prefill_s + cost.decode_s);
   }
-  const double service = c.service_s > 0 ? c.service_s : cost.prefill_s + cost.decode_s;
+  const double service =
+      c.service_s > 0 ? c.service_s * cost.slowdown : cost.prefill_s + cost.decode_s;
   if (c.in_flight >= c.limit)
     cost.wait_s = service * (c.in_flight - c.limit + 1) / std::max(1u, c.limit);
   cost.network_s = c.rtt_s;
@@ -360,10 +388,10 @@ std::string explain(std::span<const Candidate> candidates, const RequestShape& s
     fmt::format_to(std::back_inserter(out),
                    "{} node {} tier {} {}/{} in flight: wait {:.3f} s + load {:.3f} s + prefill "
                    "{:.3f} s + decode "
-                   "{:.3f} s + network {:.4f} s = {:.3f} s{}{}\n",
+                   "{:.3f} s + network {:.4f} s = {:.3f} s{}{}{}\n",
                    i == choice.index ? '*' : ' ', c.node.value(), c.tier, c.in_flight, c.limit,
                    cost.wait_s, cost.load_s, cost.prefill_s, cost.decode_s, cost.network_s,
-                   cost.total(), cost.known ? "" : " (speed not known yet)",
+                   cost.total(), slowed_text(c), cost.known ? "" : " (speed not known yet)",
                    serving(c) && has_room(c) ? "" : " (not available)");
   }
   return out;

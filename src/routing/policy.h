@@ -15,7 +15,7 @@ namespace sollol::routing {
 enum class Policy : std::uint8_t {
   expected_completion,  // least expected time to the last token
   round_robin,          // the next node in turn
-  least_connections,    // least requests in flight for its limit
+  least_connections,    // least requests in flight at its device for its limit
   power_of_two,         // the better of two drawn at random
   random,
   priority,  // the first free node of the best tier, in the order of registration
@@ -55,7 +55,8 @@ struct Cost {
   double prefill_s = 0;
   double decode_s = 0;
   double network_s = 0;
-  bool known = false;  // from this node's own measurements
+  double slowdown = 1;  // of prefill and decode: by other nodes' work and other programs there
+  bool known = false;   // from this node's own measurements
   double total() const noexcept { return wait_s + load_s + prefill_s + decode_s + network_s; }
 };
 
@@ -69,7 +70,8 @@ struct Priors {
 Priors priors_of(std::span<const Candidate> candidates) noexcept;
 
 /// wait for a slot + load if cold + prompt tokens / prefill rate + expected tokens / decode rate at
-/// that concurrency + round trip (design §5). Pure; O(1).
+/// that concurrency + round trip (design §5). Prefill and decode take longer beside requests of
+/// other nodes on the same device or machine, and beside other programs. Pure; O(1).
 Cost expected_completion(const Candidate& candidate, const RequestShape& shape,
                          const Priors& priors) noexcept;
 

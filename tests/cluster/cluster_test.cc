@@ -321,5 +321,43 @@ TEST_F(TwoNodes, AProbeThatCouldNotBeSentSaysNothing) {
   EXPECT_EQ(live(b)->availability, Availability::down);
 }
 
+TEST_F(TwoNodes, ThatShareADeviceCountTogether) {
+  cluster.set_places({{a, {"desk", "gpu"}}, {b, {"desk", "gpu"}}});
+  const auto snapshot = cluster.snapshot();
+  ASSERT_NE(snapshot->nodes[0].device_load, nullptr);
+  EXPECT_EQ(snapshot->nodes[0].device_load, snapshot->nodes[1].device_load);
+  EXPECT_EQ(snapshot->nodes[0].machine_load, nullptr);  // the same requests: counted once
+  EXPECT_EQ(snapshot->nodes[1].place.machine, "desk");
+}
+
+TEST_F(TwoNodes, WithADeviceEachShareTheirMachineOnly) {
+  cluster.set_places({{a, {"desk", "gpu0"}}, {b, {"desk", "gpu1"}}});
+  const auto snapshot = cluster.snapshot();
+  EXPECT_EQ(snapshot->nodes[0].device_load, nullptr);
+  EXPECT_EQ(snapshot->nodes[1].device_load, nullptr);
+  ASSERT_NE(snapshot->nodes[0].machine_load, nullptr);
+  EXPECT_EQ(snapshot->nodes[0].machine_load, snapshot->nodes[1].machine_load);
+}
+
+TEST_F(TwoNodes, AGroupThatChangesKeepsItsCounterAndEndsWhenItsNodesPart) {
+  cluster.set_places({{a, {"desk", ""}}, {b, {"desk", ""}}});
+  const auto counter = cluster.snapshot()->nodes[0].device_load;
+  const NodeId c = cluster.add(info("c", 3)).value();
+  cluster.set_places({{a, {"other name", ""}}, {b, {"other name", ""}}, {c, {"other name", ""}}});
+  for (const Node& node : cluster.snapshot()->nodes) EXPECT_EQ(node.device_load, counter);
+  cluster.set_places({{a, {"other name", ""}}, {b, {"attic", ""}}});
+  for (const Node& node : cluster.snapshot()->nodes) {
+    EXPECT_EQ(node.device_load, nullptr);
+    EXPECT_EQ(node.machine_load, nullptr);
+  }
+}
+
+TEST_F(TwoNodes, PlacesThatAreTheSameChangeNoSnapshot) {
+  cluster.set_places({{a, {"desk", ""}}, {b, {"attic", ""}}});
+  const auto before = cluster.snapshot();
+  cluster.set_places({{a, {"desk", ""}}, {b, {"attic", ""}}});
+  EXPECT_EQ(cluster.snapshot(), before);
+}
+
 }  // namespace
 }  // namespace sollol::cluster

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <map>
 #include <set>
 
@@ -250,6 +251,38 @@ TEST(Loop, ARequestThatComesRoundIsCut) {
                "X-Sollol-Node: round\r\n");
   EXPECT_GE(pinned.status, 500);
   EXPECT_TRUE(pinned.body.contains("come round")) << pinned.body;
+}
+
+/// Two nodes on one machine and one on another, as the operator says.
+TEST(Routing, RequestsAtOnceGoToDifferentMachines) {
+  std::vector<sim::ModelSpec> models{chat_model()};
+  models[0].decode_tokens_per_s = 400;  // twenty times as fast here: long enough to overlap
+  sim::FleetConfig config = equal_nodes(3, models);
+  config.nodes[0].host = config.nodes[1].host = "desk";
+  config.nodes[2].host = "attic";
+  TestFleet fleet(std::move(config), [](gateway::Options& options) {
+    options.nodes[0].machine = options.nodes[1].machine = "desk";
+    options.nodes[2].machine = "attic";
+  });
+  ASSERT_TRUE(fleet.eventually([&] {
+    return fleet.node("a").contains("machine") && fleet.node("a").at("machine") == "desk";
+  }));
+  for (const char* node : {"a", "b", "c"}) {  // all warm, and their speeds known
+    const Answer warm =
+        fleet.ask("POST", "/api/generate", prompt, fmt::format("X-Sollol-Node: {}\r\n", node));
+    ASSERT_EQ(warm.status, 200) << warm.body;
+  }
+  const std::string longer =
+      R"({"model":"llama3.2","prompt":"Hello","stream":false,"options":{"num_predict":4000}})";
+  for (const char* busy : {"a", "b"}) {
+    auto first = std::async(std::launch::async, [&] {
+      return fleet.ask("POST", "/api/generate", longer, fmt::format("X-Sollol-Node: {}\r\n", busy));
+    });
+    ASSERT_TRUE(fleet.eventually([&] { return fleet.node(busy).at("in_flight") == 1; }));
+    const Answer second = fleet.ask("POST", "/api/generate", prompt, "X-Sollol-Explain: 1\r\n");
+    EXPECT_EQ(second.field("x-sollol-node"), "c");
+    EXPECT_EQ(first.get().status, 200);
+  }
 }
 
 }  // namespace

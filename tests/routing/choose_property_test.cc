@@ -27,6 +27,9 @@ rc::Gen<Candidate> any_candidate() {
     c.prefill_tokens_per_s = *rc::gen::element(0.0, 1.0, 5000.0);
     c.load_s = *rc::gen::element(0.0, 3.0);
     c.service_s = *rc::gen::element(0.0, 0.001, 600.0);
+    c.device_in_flight = *rc::gen::inRange(0u, 4u);
+    c.machine_in_flight = *rc::gen::inRange(0u, 4u);
+    c.foreign_slowdown = *rc::gen::element(1.0f, 1.5f, 5.0f);
     c.rtt_s = *rc::gen::element(0.0, 0.2);
     return c;
   });
@@ -132,6 +135,35 @@ RC_GTEST_PROP(AnyChoice, HasAFiniteCost, ()) {
     const double total = expected_completion(c, scene.shape, priors).total();
     RC_ASSERT(std::isfinite(total) && total >= 0);
   }
+}
+
+/// Of nodes that differ in nothing else, the one whose machine is quieter.
+RC_GTEST_PROP(ChooseProperty, TheQuieterOfEqualsIsTaken, ()) {
+  const auto policy = *rc::gen::element(Policy::expected_completion, Policy::least_connections);
+  Candidate busy = node_of_speed(1, *rc::gen::element(1.0, 50.0, 300.0));
+  busy.limit = *rc::gen::inRange(1u, 5u);
+  Candidate quiet = busy;
+  quiet.node = NodeId{2};
+  busy.device_in_flight = *rc::gen::inRange(1u, 100u);
+  busy.machine_in_flight = *rc::gen::inRange(0u, 100u);
+  std::vector<Candidate> candidates{busy, quiet};
+  if (*rc::gen::arbitrary<bool>()) std::swap(candidates[0], candidates[1]);
+  const auto choice = choose(policy, candidates, chat, TimePoint{},
+                             *rc::gen::arbitrary<std::uint64_t>(), NodeId{2});
+  RC_ASSERT(choice.has_value());
+  RC_ASSERT(choice->node == NodeId{2});
+}
+
+/// More work beside a node never makes it look cheaper.
+RC_GTEST_PROP(ChooseProperty, NeighboursNeverMakeANodeCheaper, ()) {
+  const Candidate c = *any_candidate();
+  Candidate busier = c;
+  busier.device_in_flight += *rc::gen::inRange(0u, 50u);
+  busier.machine_in_flight += *rc::gen::inRange(0u, 50u);
+  busier.foreign_slowdown *= *rc::gen::element(1.0f, 1.1f, 4.0f);
+  const Priors priors{.prefill_tokens_per_s = 1000, .decode_tokens_per_s = 50};
+  RC_ASSERT(expected_completion(busier, chat, priors).total() >=
+            expected_completion(c, chat, priors).total());
 }
 
 }  // namespace

@@ -118,5 +118,43 @@ TEST(Priors, AreGuessedFromTheSizeWhenNothingIsMeasured) {
   EXPECT_GT(priors_of(candidates).prefill_tokens_per_s, large);
 }
 
+TEST(ExpectedCompletion, WorkOnTheSameDeviceCostsMoreThanOnAnotherOfTheMachine) {
+  Candidate c = node_of_speed(1, 10);
+  const Cost alone = cost_of(c);
+  c.machine_in_flight = 1;
+  const Cost beside_machine = cost_of(c);
+  c.machine_in_flight = 0;
+  c.device_in_flight = 1;
+  const Cost beside_device = cost_of(c);
+  EXPECT_GT(beside_machine.total(), alone.total());
+  EXPECT_LT(beside_machine.total(), 1.1 * alone.total());
+  EXPECT_DOUBLE_EQ(beside_device.decode_s, 2 * alone.decode_s);  // they take turns
+  EXPECT_DOUBLE_EQ(beside_device.prefill_s, 2 * alone.prefill_s);
+}
+
+TEST(ExpectedCompletion, ForeignWorkMultipliesWhatANodeNeeds) {
+  Candidate c = node_of_speed(1, 10);
+  c.rtt_s = 0.5;
+  const Cost alone = cost_of(c);
+  c.foreign_slowdown = 2.5;
+  const Cost beside = cost_of(c);
+  EXPECT_DOUBLE_EQ(beside.decode_s, 2.5 * alone.decode_s);
+  EXPECT_DOUBLE_EQ(beside.prefill_s, 2.5 * alone.prefill_s);
+  EXPECT_DOUBLE_EQ(beside.network_s, alone.network_s);
+}
+
+TEST(ExpectedCompletion, IsExplainedWithWhatSlowsANode) {
+  std::vector<Candidate> candidates{node_of_speed(1, 10), node_of_speed(2, 10)};
+  candidates[0].device_in_flight = 3;
+  candidates[0].foreign_slowdown = 1.5;
+  const auto choice =
+      choose(Policy::expected_completion, candidates, chat, TimePoint{}, no_trial, std::nullopt);
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->node, NodeId{2});
+  const std::string text = explain(candidates, chat, Policy::expected_completion, *choice);
+  EXPECT_NE(text.find("its device has 3 requests of other nodes"), std::string::npos) << text;
+  EXPECT_NE(text.find("other programs make it 1.50 times as slow"), std::string::npos) << text;
+}
+
 }  // namespace
 }  // namespace sollol::routing
