@@ -7,7 +7,7 @@
 #include <charconv>
 
 #include "agent/gpus.h"
-#include "base/library.h"
+#include "agent/library.h"
 
 namespace sollol::agent {
 namespace {
