@@ -32,6 +32,24 @@ struct ClientReply {
 Result<ClientReply> fetch(const ClientRequest& request, Duration timeout,
                           const std::function<void(std::string_view)>& on_piece = {});
 
+/// Puts the pieces of an answer together to lines.
+class Lines {
+ public:
+  /// Hands over each line that this piece ends, without its end.
+  template <class Take>
+  void feed(std::string_view piece, Take&& take) {
+    pending_.append(piece);
+    for (std::size_t end = pending_.find('\n'); end != std::string::npos;
+         end = pending_.find('\n')) {
+      take(std::string_view(pending_).substr(0, end));
+      pending_.erase(0, end + 1);
+    }
+  }
+
+ private:
+  std::string pending_;
+};
+
 /// Where the gateway is: `--gateway`, else SOLLOL_GATEWAY, else OLLAMA_HOST, else
 /// http://127.0.0.1:11434.
 std::string gateway_url(const std::string& flag);

@@ -7,6 +7,7 @@
 #include "api/model_name.h"
 #include "cli/client.h"
 #include "cli/doctor_gather.h"
+#include "cli/json_fields.h"
 
 namespace sollol::cli {
 
@@ -15,16 +16,6 @@ namespace json = boost::json;
 namespace {
 
 using State = doctor::GatewayFact::State;
-
-std::string text_of(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
-}
-
-double number_of(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  return value == nullptr || !value->is_number() ? 0 : value->to_number<double>();
-}
 
 bool is_set(const json::object& object, std::string_view key) {
   const auto* value = object.if_contains(key);

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "cli/client.h"
+#include "cli/json_fields.h"
 
 namespace sollol::cli {
 
@@ -22,16 +23,6 @@ struct Arguments {
   bool load = false;
   std::uint32_t requests = 0, tokens = 0, time_s = 0;  // 0: as the gateway is configured
 };
-
-std::string text_of(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
-}
-
-double number_of(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  return value == nullptr || !value->is_number() ? 0 : value->to_number<double>();
-}
 
 std::string_view verdict_of(std::string_view relation) {
   if (relation == "same_device") return "share a device";
@@ -60,12 +51,7 @@ class Printer {
  public:
   explicit Printer(bool raw) : raw_(raw) {}
   void piece(std::string_view bytes) {
-    pending_.append(bytes);
-    for (std::size_t end = pending_.find('\n'); end != std::string::npos;
-         end = pending_.find('\n')) {
-      line(std::string_view(pending_).substr(0, end));
-      pending_.erase(0, end + 1);
-    }
+    lines_.feed(bytes, [this](std::string_view text) { line(text); });
     std::fflush(stdout);
   }
   bool done() const { return done_; }
@@ -119,7 +105,7 @@ class Printer {
   }
 
   bool raw_;
-  std::string pending_;
+  Lines lines_;
   bool done_ = false;
   bool known_ = false;
 };
@@ -132,16 +118,6 @@ std::string body_of(const Arguments& arguments) {
   if (arguments.tokens > 0) body["tokens"] = arguments.tokens;
   if (arguments.time_s > 0) body["time_s"] = arguments.time_s;
   return json::serialize(body);
-}
-
-/// The text of `{"error":…}`, else all of it.
-std::string error_of(const std::string& body) {
-  boost::system::error_code bad;
-  const json::value parsed = json::parse(body, bad);
-  if (!bad && parsed.is_object()) {
-    if (auto text = text_of(parsed.as_object(), "error"); !text.empty()) return text;
-  }
-  return body;
 }
 
 int run(const Arguments& arguments, const std::string& flag, bool as_json) {

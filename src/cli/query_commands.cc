@@ -7,6 +7,7 @@
 
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/json_fields.h"
 #include "cli/measure_command.h"
 
 namespace sollol::cli {
@@ -38,19 +39,6 @@ int complain(const std::string& gateway, const Error& error) {
   return exit_failed;
 }
 
-/// The text of an answer's `{"error":…}`, else all of it.
-std::string error_of(const std::string& body) {
-  boost::system::error_code bad;
-  const json::value parsed = json::parse(body, bad);
-  if (!bad && parsed.is_object()) {
-    if (const auto* error = parsed.as_object().if_contains("error");
-        error != nullptr && error->is_string()) {
-      return std::string(error->as_string());
-    }
-  }
-  return body;
-}
-
 /// Asks, complains about what goes wrong, and hands a good answer to `print`.
 template <class Print>
 int ask(const Asking& asking, std::string method, const std::string& path, std::string body,
@@ -71,17 +59,6 @@ int ask(const Asking& asking, std::string method, const std::string& path, std::
     return exit_done;
   }
   return print(json::parse(reply->body).as_object());
-}
-
-std::string_view text_of(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string_view(value->as_string())
-                                                : std::string_view{};
-}
-
-double number_of(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  return value == nullptr || !value->is_number() ? 0 : value->to_number<double>();
 }
 
 constexpr double gigabyte = 1e9;
@@ -149,12 +126,7 @@ class AnswerPrinter {
  public:
   explicit AnswerPrinter(bool raw) : raw_(raw) {}
   void piece(std::string_view bytes) {
-    pending_.append(bytes);
-    for (std::size_t end = pending_.find('\n'); end != std::string::npos;
-         end = pending_.find('\n')) {
-      line(std::string_view(pending_).substr(0, end));
-      pending_.erase(0, end + 1);
-    }
+    lines_.feed(bytes, [this](std::string_view text) { line(text); });
     std::fflush(stdout);
   }
   const std::string& error() const { return error_; }
@@ -173,7 +145,7 @@ class AnswerPrinter {
     done_ = done_ || (done != nullptr && done->is_bool() && done->as_bool());
   }
   bool raw_;
-  std::string pending_;
+  Lines lines_;
   std::string error_;
   bool done_ = false;
 };

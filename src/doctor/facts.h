@@ -51,7 +51,7 @@ struct NodeFact {
 struct EntryFact {
   enum class Answer : std::uint8_t { node, no_ollama, refused, silent, unresolved };
   std::string url{};
-  std::string where{};  // "node file /home/me/.synapticllamas_nodes.json", "OLLAMA_HOST"
+  std::string where{};  // "node file ~/.synapticllamas_nodes.json", "OLLAMA_HOST"
   std::vector<Address> addresses{};  // resolved
   Answer answer = Answer::node;
   bool on_this_machine = false;

@@ -176,7 +176,8 @@ class Control {
   void update_listing(Probe& probe, const std::function<void(NodeListing&)>& change);
   void publish();
   std::vector<locality::NodeFacts> facts() const;
-  std::vector<locality::Contention> contention();
+  /// The nodes of this origin that stay, as the node file takes them.
+  std::vector<discovery::NodeSpec> specs_of(std::string_view origin) const;
   // control_findings.cc: what was measured, and for how long it counts
   NodeSign sign_of(const Probe& probe) const;
   std::vector<NamedFinding> findings_now();

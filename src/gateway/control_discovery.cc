@@ -148,12 +148,8 @@ void Control::join(const DiscoveredNode& found) {
 
 /// Into the node file, what is not there yet. A file that cannot be written is told of once.
 void Control::save_found_nodes() {
-  std::vector<discovery::NodeSpec> found;
-  for (const auto& [id, probe] : probes_) {
-    if (probe->info.origin == discovered_origin && !probe->leaving)
-      found.push_back(to_node_spec(probe->info));
-  }
-  const Result<std::size_t> saved = discovery::save_found(found, options_->node_file);
+  const Result<std::size_t> saved =
+      discovery::save_found(specs_of(discovered_origin), options_->node_file);
   if (!saved && !std::exchange(save_failed_, true))
     spdlog::warn("discovery: what was found is not saved: {}", saved.error().detail);
   if (saved) save_failed_ = false;

@@ -47,28 +47,26 @@ locality::NodeFacts facts_of(const cluster::NodeInfo& info, const std::vector<Ad
   return facts;
 }
 
-}  // namespace
-
-std::vector<locality::NodeFacts> Control::facts() const {
-  const Result<net::Links> links = net::read_links();
-  std::vector<locality::NodeFacts> facts;
-  for (const auto& [id, probe] : probes_) {
-    facts.push_back(
-        facts_of(probe->info, probe->addresses, *probe->listing, links ? *links : net::Links{}));
-  }
-  return facts;
-}
-
-std::vector<locality::Contention> Control::contention() {
+std::vector<locality::Contention> contention_of(const std::vector<NamedFinding>& findings) {
   std::vector<locality::Contention> known;
-  for (const auto& [a, b, finding] : findings_now())
+  for (const auto& [a, b, finding] : findings)
     known.push_back({a, b, finding.relation, finding.confidence});
   return known;
 }
 
+}  // namespace
+
+std::vector<locality::NodeFacts> Control::facts() const {
+  const net::Links links = net::read_links().value_or(net::Links{});
+  std::vector<locality::NodeFacts> facts;
+  for (const auto& [id, probe] : probes_)
+    facts.push_back(facts_of(probe->info, probe->addresses, *probe->listing, links));
+  return facts;
+}
+
 net::Task<Control::Locality> Control::locality(std::size_t tasks) {
-  Locality found{
-      .grouping = locality::group(facts(), contention()), .advice = {}, .measured = findings_now()};
+  Locality found{.grouping = {}, .advice = {}, .measured = findings_now()};
+  found.grouping = locality::group(facts(), contention_of(found.measured));
   found.advice = locality::advise(found.grouping, tasks);
   co_return found;
 }
@@ -78,7 +76,7 @@ void Control::group_nodes_if_due() {
   if (now < grouped_at_ + group_pause_) return;
   if (!std::exchange(places_changed_, false) && now < grouped_at_ + group_interval_max) return;
   std::vector<locality::NodeFacts> seen = facts();
-  std::vector<locality::Contention> measured = contention();
+  std::vector<locality::Contention> measured = contention_of(findings_now());
   if (seen != grouped_facts_ || measured != grouped_contention_) {
     grouped_facts_ = std::move(seen);
     grouped_contention_ = std::move(measured);

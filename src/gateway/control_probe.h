@@ -8,6 +8,9 @@
 
 namespace sollol::gateway {
 
+/// No node has this id.
+inline constexpr NodeId no_node{~0u};
+
 /// What is probed of one node. Its loops hold it; `gone` ends them after the node was removed.
 struct Control::Probe {
   Probe(NodeId node, cluster::NodeInfo about)

@@ -14,8 +14,6 @@ namespace sollol::gateway {
 
 namespace {
 
-constexpr NodeId no_node{~0u};
-
 Error not_there(const cluster::NodeInfo& info, std::string_view why) {
   return {ErrorKind::refused, Origin::node, Retry::later,
           fmt::format("nothing that is a node answers at {}: {}; see that Ollama runs there and "
@@ -87,22 +85,21 @@ net::Task<Result<NodeListing>> Control::ask(cluster::NodeInfo info) {
   co_return told;
 }
 
-net::Task<Result<Control::Saved>> Control::save_nodes() {
-  Saved saved{.file = options_->node_file};
-  std::vector<discovery::NodeSpec> found;
-  std::vector<discovery::NodeSpec> named;
+std::vector<discovery::NodeSpec> Control::specs_of(std::string_view origin) const {
+  std::vector<discovery::NodeSpec> specs;
   for (const auto& [id, probe] : probes_) {
-    if (probe->leaving) continue;
-    if (probe->info.origin == discovered_origin) found.push_back(to_node_spec(probe->info));
-    if (added_over_http(probe->info)) named.push_back(to_node_spec(probe->info));
+    if (probe->info.origin == origin && !probe->leaving) specs.push_back(to_node_spec(probe->info));
   }
-  for (const auto& [specs, save] :
-       {std::pair{&named, &discovery::save_nodes}, std::pair{&found, &discovery::save_found}}) {
-    const Result<std::size_t> added = save(*specs, saved.file);
-    if (!added) co_return std::unexpected(added.error());
-    saved.added += *added;
-  }
-  co_return saved;
+  return specs;
+}
+
+net::Task<Result<Control::Saved>> Control::save_nodes() {
+  const std::string& file = options_->node_file;
+  const auto named = discovery::save_nodes(specs_of(admin_origin), file);
+  if (!named) co_return std::unexpected(named.error());
+  const auto found = discovery::save_found(specs_of(discovered_origin), file);
+  if (!found) co_return std::unexpected(found.error());
+  co_return Saved{.file = file, .added = *named + *found};
 }
 
 }  // namespace sollol::gateway

@@ -10,8 +10,6 @@ namespace sollol::gateway {
 
 namespace {
 
-constexpr NodeId no_node{~0u};
-
 bool same(const cluster::NodeInfo& a, const cluster::NodeInfo& b) {
   return a.name == b.name && a.url == b.url && a.path_prefix == b.path_prefix && a.tier == b.tier &&
          a.slots == b.slots && a.machine == b.machine && a.device == b.device &&
@@ -92,7 +90,7 @@ void Control::restore(const SavedState& state) {
     info.machine = saved.machine;
     info.device = saved.device;
     info.origin = admin_origin;
-    NodeId known{~0u};
+    NodeId known = no_node;
     for (const NodeId id : cluster_.nodes()) {
       if (same_address(*cluster_.info(id), info)) known = id;
     }
