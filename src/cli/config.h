@@ -144,6 +144,16 @@ struct LocalitySettings {
   Duration measure_time = 900s;
 };
 
+/// Asking the agents on the nodes' machines.
+struct AgentSettings {
+  std::uint64_t port = 11436;
+  std::string token_file = {};
+  Duration interval = 5s;
+  Duration timeout = 2s;
+  std::string pause_for_owner = "off";
+  Duration owner_idle = 300s;
+};
+
 /// Everything a user can set, with its default. config_table.h says what each means.
 struct Settings {
   std::string listen = "127.0.0.1:11434";
@@ -170,6 +180,7 @@ struct Settings {
   std::string auto_discover = "on";
   DiscoverySettings discovery = {};
   LocalitySettings locality = {};
+  AgentSettings agents = {};
   std::vector<discovery::NodeSpec> nodes = {};  // [[nodes]] of sollol.toml
 };
 

@@ -71,6 +71,32 @@ std::string capabilities_text(const json::object& told) {
                      number_of(told, "loaded_bytes") / gigabyte, text_of(told, "gpu"));
 }
 
+std::string state_text(const json::object& node) {
+  if (text_of(node, "admin") != "enabled") return text_of(node, "admin");
+  const json::value* paused = node.if_contains("paused");
+  const bool rests = paused != nullptr && paused->is_bool() && paused->as_bool();
+  return rests ? "paused" : text_of(node, "state");
+}
+
+/// "agent on box: RTX 4090, 3.1 of 24.0 GB free; other programs make it 2.0 times as slow"
+std::string agent_text(const json::object& node) {
+  const json::value* told = node.if_contains("agent");
+  if (told == nullptr) return {};
+  const json::object& agent = told->as_object();
+  std::string text = fmt::format("agent on {}", text_of(agent, "hostname"));
+  std::string_view before = ": ";
+  for (const json::value& value : agent.at("gpus").as_array()) {
+    const json::object& gpu = value.as_object();
+    text += fmt::format("{}{}, {:.1f} of {:.1f} GB free", before, text_of(gpu, "name"),
+                        number_of(gpu, "memory_free") / gigabyte,
+                        number_of(gpu, "memory_total") / gigabyte);
+    before = "; ";
+  }
+  if (const double slowdown = number_of(node, "foreign_slowdown"); slowdown > 1.05)
+    text += fmt::format("; other programs make it {:.1f} times as slow", slowdown);
+  return text;
+}
+
 int print_nodes(const json::object& answer) {
   const json::array& nodes = answer.at("nodes").as_array();
   if (nodes.empty()) {
@@ -88,17 +114,16 @@ int print_nodes(const json::object& answer) {
       models += fmt::format("{}{}{}", models.empty() ? "" : ", ", text_of(model, "name"),
                             model.at("loaded").as_bool() ? "*" : "");
     }
-    const bool drained = text_of(node, "admin") != "enabled";
     const json::object& told = node.at("capabilities").as_object();
     fmt::print("{:<20} {:<28} {:>8} {:<9} {:>7} {:>7} {:>7} {:>6.1f} {:>9} {:>7} {:>6}  {}\n",
                text_of(node, "name"), text_of(node, "url"), number_of(node, "priority"),
-               drained ? text_of(node, "admin") : text_of(node, "state"), text_of(node, "version"),
-               text_of(told, "gpu"),
+               state_text(node), text_of(node, "version"), text_of(told, "gpu"),
                fmt::format("{:.1f} GB", number_of(told, "loaded_bytes") / gigabyte),
                number_of(node, "round_trip_s") * 1000, number_of(node, "in_flight"),
                number_of(node, "requests"), number_of(node, "failures"), models);
     if (const auto reason = text_of(node, "reason"); !reason.empty())
       fmt::print("{:<20} {}\n", "", reason);
+    if (const auto agent = agent_text(node); !agent.empty()) fmt::print("{:<20} {}\n", "", agent);
   }
   return exit_done;
 }

@@ -131,6 +131,13 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
       .work = settings.locality.measure_work,
       .request_timeout = settings.locality.measure_timeout,
       .time_max = settings.locality.measure_time};
+  options.agents = {
+      .port = static_cast<std::uint16_t>(settings.agents.port),
+      .token_file = discovery::expand_home(settings.agents.token_file, ProcessEnvironment()),
+      .interval = settings.agents.interval,
+      .timeout = settings.agents.timeout,
+      .pause_for_owner = settings.agents.pause_for_owner == "on",
+      .owner_idle = settings.agents.owner_idle};
   options.discovery.interval = settings.discovery.interval;
   options.discovery.forget_after = settings.discovery.forget;
   options.discovery.scan.timeout = settings.discovery.timeout;

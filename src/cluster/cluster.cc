@@ -244,6 +244,13 @@ void Cluster::note_round_trip(NodeId id, Duration round_trip) {
   if (it != entries_.end()) smooth(it->second.live->round_trip_s, to_seconds(round_trip));
 }
 
+void Cluster::set_foreign(NodeId id, const Foreign& foreign) {
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return;
+  it->second.live->paused = foreign.paused;
+  it->second.live->foreign_slowdown = static_cast<float>(foreign.slowdown);
+}
+
 void Cluster::tick(TimePoint now) {
   for (auto& [id, entry] : entries_) publish(id, entry, now);
 }

@@ -67,6 +67,12 @@ class Cluster {
   void update_health(NodeId id, TimePoint now, const std::function<void(NodeHealth&)>& change);
   /// A trial request that told nothing: the next request is the trial.
   void free_trial(NodeId id);
+  /// What others do on the node's machine, as its agent tells.
+  struct Foreign {
+    bool paused = false;  // its owner works there: it takes nothing new
+    double slowdown = 1;  // times as long as without other programs' work
+  };
+  void set_foreign(NodeId id, const Foreign& foreign);
   void note_round_trip(NodeId id, Duration round_trip);
   /// Lets time pass for every node: ejections end, silence becomes death.
   void tick(TimePoint now);

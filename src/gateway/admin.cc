@@ -66,6 +66,33 @@ void add_capabilities(json::object& out, const NodeListing& listing) {
                                      {"gpu", name(found.gpu)}};
 }
 
+/// What the agent on the node's machine tells: of its GPUs those that the node may use.
+json::object agent_json(const AgentSight& sight) {
+  const agent::AgentReport& report = sight.report;
+  const locality::AgentFacts facts = facts_of(sight);
+  json::array gpus;
+  for (const agent::Gpu& gpu : report.gpus) {
+    const bool its = sight.node == nullptr ||
+                     std::ranges::find(facts.gpu_uuids, gpu.uuid) != facts.gpu_uuids.end();
+    if (!its) continue;
+    json::object out{{"uuid", gpu.uuid},
+                     {"name", gpu.name},
+                     {"memory_total", gpu.memory_total},
+                     {"memory_free", gpu.memory_free}};
+    if (gpu.utilisation) out["utilisation"] = *gpu.utilisation;
+    if (gpu.foreign_memory) out["foreign_memory"] = *gpu.foreign_memory;
+    if (gpu.foreign_utilisation) out["foreign_utilisation"] = *gpu.foreign_utilisation;
+    gpus.push_back(std::move(out));
+  }
+  json::object owner;
+  if (report.owner.in_use) owner["in_use"] = *report.owner.in_use;
+  if (report.owner.idle_s) owner["idle_s"] = *report.owner.idle_s;
+  return {{"hostname", report.machine.hostname},
+          {"memory_available", report.machine.memory_available},
+          {"gpus", std::move(gpus)},
+          {"owner", std::move(owner)}};
+}
+
 json::object node_json(const FleetView& view, std::size_t index,
                        const std::vector<Control::NodeHealthReport>& health) {
   const cluster::Node& node = view.cluster->nodes[index];
@@ -90,6 +117,9 @@ json::object node_json(const FleetView& view, std::size_t index,
                    {"round_trip_s", node.live->round_trip_s.load()},
                    {"models", std::move(models)}};
   if (!node.info.machine.empty()) out["host"] = node.info.machine;
+  out["paused"] = node.live->paused.load();
+  out["foreign_slowdown"] = node.live->foreign_slowdown.load();
+  if (const auto& sight = view.listings[index]->agent) out["agent"] = agent_json(*sight);
   add_capabilities(out, *view.listings[index]);
   for (const Control::NodeHealthReport& report : health) {
     if (report.node != node.id) continue;

@@ -27,6 +27,7 @@ constexpr Duration refresh_shared_for = 500ms;
 Control::Control(const OptionsSource& options, ViewSource& views, Credentials& credentials)
     : options_(options.get()),
       views_(views),
+      credentials_(credentials),
       work_(asio::make_work_guard(context_)),
       scheduler_(context_),
       connector_(context_, scheduler_),
@@ -159,6 +160,7 @@ void Control::start_probe(NodeId node) {
   spawn(context_, "liveness probe", watch_liveness(probe));
   spawn(context_, "models probe", watch_models(probe));
   spawn(context_, "loaded probe", watch_loaded(probe));
+  spawn(context_, "agent", watch_agent(probe));
 }
 
 net::Task<void> Control::tick() {

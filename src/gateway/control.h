@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "cluster/cluster.h"
 #include "discovery/node_collector.h"
+#include "gateway/agent_sight.h"
 #include "gateway/kept_findings.h"
 #include "gateway/measure.h"
 #include "gateway/node_connector.h"
@@ -26,6 +27,7 @@
 #include "locality/grouping.h"
 #include "locality/traffic.h"
 #include "net/http_call.h"
+#include "net/links.h"
 #include "net/tcp.h"
 
 namespace sollol::gateway {
@@ -184,6 +186,11 @@ class Control {
   void judge_traffic(TimePoint now);
   bool measuring_now() const;
   void watch_traffic(TimePoint now);
+  // control_agents.cc
+  net::Task<void> watch_agent(std::shared_ptr<Probe> probe);
+  net::Task<bool> ask_agent(std::shared_ptr<Probe> probe);
+  void take_sight(Probe& probe, std::shared_ptr<const AgentSight> sight);
+  Nearness nearness_of(std::string_view ip);
   // control_measure.cc
   net::Task<void> measure(std::shared_ptr<Measurement> run);
   net::Task<void> measure_pairs(std::shared_ptr<Measurement> run);
@@ -198,6 +205,7 @@ class Control {
 
   std::shared_ptr<const Options> options_;
   ViewSource& views_;
+  Credentials& credentials_;
   net::Context context_;
   net::asio::executor_work_guard<net::asio::io_context::executor_type> work_;
   net::AsioScheduler scheduler_;
@@ -218,6 +226,8 @@ class Control {
   std::vector<locality::NodeFacts> grouped_facts_;
   std::vector<locality::Contention> grouped_contention_;
   std::vector<SavedNode> away_;  // known to an earlier process, and not to this one yet
+  net::Links links_;             // of this machine, read at
+  TimePoint links_at_{};
   KeptFindings findings_;
   TrafficNotes traffic_notes_;
   locality::TrafficJudge traffic_judge_;

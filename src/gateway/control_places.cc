@@ -43,6 +43,7 @@ locality::NodeFacts facts_of(const cluster::NodeInfo& info, const std::vector<Ad
     const auto modified = api::parse_timestamp(model.modified_at);
     if (!model.remote && modified) facts.store.push_back({model.digest, *modified});
   }
+  if (listing.agent != nullptr) facts.agent = facts_of(*listing.agent);
   if (!net::is_ip(info.host)) facts.hostnames.push_back(info.host);
   return facts;
 }

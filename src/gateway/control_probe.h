@@ -24,6 +24,7 @@ struct Control::Probe {
   std::unique_ptr<net::Stream> liveness;  // kept between probes
   TimePoint pending_since{};              // of a liveness probe under way; zero: none
   std::string connect_problem;            // what has been logged of why it is not trusted
+  std::string agent_problem;              // and of the agent on its machine
   TimePoint seen_at{};                    // of a node that was found: last found, or answering
   std::string mac;                        // of a node that was found; empty: not known
   bool models_under_way = false;

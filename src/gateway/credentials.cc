@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "agent/server.h"
 #include "discovery/files.h"
 
 namespace sollol::gateway {
@@ -32,6 +33,16 @@ Result<std::shared_ptr<const KeyRing>> load_keys(const std::string& file, const 
   return std::make_shared<const KeyRing>(std::move(*records), before);
 }
 
+/// The agents' token, from the file that agents read too.
+Result<std::string> load_agent_token(const std::string& file) {
+  if (file.empty()) return std::string();
+  const auto text = discovery::read_file(file);
+  if (!text) return std::unexpected(bad_input("agents.token_file: " + text.error().detail));
+  auto token = agent::parse_token(*text);
+  if (!token) return std::unexpected(bad_input("agents.token_file: " + token.error().detail));
+  return token;
+}
+
 }  // namespace
 
 Result<void> Credentials::load(const Options& options) {
@@ -45,6 +56,9 @@ Result<void> Credentials::load(const Options& options) {
   if (!trust) return std::unexpected(trust.error());
   auto keys = load_keys(options.access.keys_file, keys_.get().get());
   if (!keys) return std::unexpected(keys.error());
+  auto token = load_agent_token(options.agents.token_file);
+  if (!token) return std::unexpected(token.error());
+  agent_token_.publish(std::make_shared<const std::string>(*std::move(token)));
   keys_.publish(std::move(*keys));
   const std::scoped_lock lock(mutex_);
   identity_ = std::move(*identity);

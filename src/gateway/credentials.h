@@ -26,12 +26,15 @@ class Credentials {
   std::shared_ptr<const net::TlsContext> identity() const;
   /// The keys in force; null: none is asked for.
   const Published<KeyRing>& keys() const noexcept { return keys_; }
+  /// What agents are shown; empty: none. Never null.
+  std::shared_ptr<const std::string> agent_token() const { return agent_token_.get(); }
   /// What https nodes are checked against. The system's certificates are read when they are first
   /// needed, so that a gateway without https nodes does not hold them.
   Result<std::shared_ptr<const net::TlsContext>> trust();
 
  private:
   Published<KeyRing> keys_{nullptr};
+  Published<std::string> agent_token_{std::make_shared<const std::string>()};
   mutable std::mutex mutex_;  // guards what follows
   std::shared_ptr<const net::TlsContext> identity_;
   std::shared_ptr<const net::TlsContext> trust_;

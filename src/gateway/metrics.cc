@@ -211,6 +211,11 @@ class Gather {
                                  MetricType::Counter);
     MetricFamily rtt = family("sollol_node_round_trip_seconds",
                               "Smoothed round trip of liveness probes.", MetricType::Gauge);
+    MetricFamily paused = family(
+        "sollol_node_paused", "1 while the owner works at the node's machine.", MetricType::Gauge);
+    MetricFamily foreign =
+        family("sollol_node_foreign_slowdown",
+               "Times as long as without other programs' work on the machine.", MetricType::Gauge);
     for (const cluster::Node& node : worker_.view()->cluster->nodes) {
       const auto add = [&](MetricFamily& out, double value) {
         ClientMetric metric = labelled({{"node", node.info.name}});
@@ -223,8 +228,10 @@ class Gather {
       add(failed, static_cast<double>(node.live->failures));
       add(tokens, static_cast<double>(node.live->output_tokens));
       add(rtt, node.live->round_trip_s);
+      add(paused, node.live->paused ? 1 : 0);
+      add(foreign, node.live->foreign_slowdown);
     }
-    for (MetricFamily* out : {&up, &in_flight, &sent, &failed, &tokens, &rtt})
+    for (MetricFamily* out : {&up, &in_flight, &sent, &failed, &tokens, &rtt, &paused, &foreign})
       families_.push_back(std::move(*out));
   }
 

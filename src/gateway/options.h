@@ -112,6 +112,16 @@ struct LocalityOptions {
   Duration time_max = 900s;
 };
 
+/// Asking the agents on the nodes' machines (docs/agent.md).
+struct AgentOptions {
+  std::uint16_t port = 11436;  // 0: they are not asked
+  std::string token_file;      // empty: only agents on this machine are asked, without a token
+  Duration interval = 5s;
+  Duration timeout = 2s;
+  bool pause_for_owner = false;  // a node whose owner works at the machine takes nothing new
+  Duration owner_idle = 300s;    // without input for so long, they are away
+};
+
 /// Where what was learnt and what was changed at run time outlives the process.
 struct StateOptions {
   std::string file;  // empty: nowhere
@@ -164,7 +174,7 @@ struct Options {
   ProbeOptions probe;
   cluster::HealthOptions health;
   std::vector<cluster::NodeInfo> nodes;
-  std::string node_file;  // nodes are saved there; empty: nowhere
+  std::string node_file;                  // nodes are saved there; empty: nowhere
   std::vector<std::string> cors_origins;  // beside those that Ollama always allows
   AccessLog access_log = AccessLog::to_stderr;
   std::string access_log_file;
@@ -176,6 +186,7 @@ struct Options {
   StateOptions state;
   DiscoveryOptions discovery;
   LocalityOptions locality;
+  AgentOptions agents;
 };
 
 /// The options in force, published whole by a reload. A request takes one version at its start.

@@ -6,6 +6,7 @@
 
 #include "api/listing.h"
 #include "cluster/snapshot.h"
+#include "gateway/agent_sight.h"
 #include "gateway/published.h"
 
 namespace sollol::gateway {
@@ -16,7 +17,8 @@ struct NodeListing {
   std::string version;
   std::vector<api::ModelEntry> models;
   std::vector<api::LoadedModel> loaded;
-  bool listed = false;  // `/api/tags` has answered since the node was added
+  bool listed = false;                      // `/api/tags` has answered since the node was added
+  std::shared_ptr<const AgentSight> agent;  // null: none on its machine, or none that tells of it
 };
 
 /// One immutable view of the fleet, taken once per request.
