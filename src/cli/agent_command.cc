@@ -31,8 +31,8 @@ struct AgentArguments {
 
 constexpr std::string_view footer = R"(
 Run it on the machines of your nodes: it tells who asks which nodes share the machine, which GPU each
-works with and what else uses them. It is optional, and gateways do not ask it yet: they use what
-they can see from outside. Who asks must show the token; one for all machines will do.
+works with and what else uses them. It is optional: without it a gateway uses what it can see from
+outside. Who asks must show the token (setting agents.token_file); one for all machines will do.
 
 Examples:
   sollol agent --once                            what this machine would tell, for you

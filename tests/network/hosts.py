@@ -27,21 +27,38 @@ def enter():
 
 
 class Host:
-    """One machine: a network namespace, and what runs in it."""
+    """One machine: a network namespace, and what runs in it. With `preparation`, a shell command, it has mounts,
+    processes and a name of its own too, and runs that first."""
 
-    def __init__(self):
-        self.keeper = subprocess.Popen(["unshare", "-n", "sleep", "infinity"])
+    def __init__(self, preparation=None):
+        whole = ["-m", "-u", "-p", "--fork", "--kill-child", "--mount-proc"] if preparation else []
+        self.keeper = subprocess.Popen(["unshare", "-n", *whole, "sleep", "infinity"])
         ours = os.readlink("/proc/self/ns/net")
         limit = time.monotonic() + 10
         while os.readlink(f"/proc/{self.keeper.pid}/ns/net") == ours:
             if time.monotonic() > limit:
                 raise RuntimeError("no namespace was made")
             time.sleep(0.005)
+        self.entry = ["-n"]
+        if preparation:
+            namespaces = f"/proc/{self.keeper.pid}/ns"
+            self.entry = ["-n", "-u", "-m", f"--pid={namespaces}/pid_for_children"]
         self.processes = []
+        if preparation:
+            self.prepare(preparation, limit)
         self.run("ip", "link", "set", "lo", "up")
 
+    def prepare(self, preparation, limit):
+        """Waits for the first process of the new table, then runs the command there."""
+        while self.run("test", "-e", "/proc/1/comm", check=False).returncode != 0 or \
+                self.run("cat", "/proc/1/comm").stdout != "sleep\n":
+            if time.monotonic() > limit:
+                raise RuntimeError("no process table was made")
+            time.sleep(0.005)
+        self.run("sh", "-c", preparation)
+
     def command(self, *words):
-        return ["nsenter", "-t", str(self.keeper.pid), "-n", *words]
+        return ["nsenter", "-t", str(self.keeper.pid), *self.entry, *words]
 
     def run(self, *words, check=True):
         return subprocess.run(self.command(*words), check=check, capture_output=True, text=True)
