@@ -100,6 +100,7 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
                                                         : gateway::LoadOptions::Owner::request;
   options.load.timeout = settings.load.timeout;
   options.stream.heartbeat = settings.stream.heartbeat;
+  options.stream.gather = settings.stream.gather;
   options.resume = {.enabled = settings.stream.resume == "on",
                     .body_max = settings.stream.resume_body_bytes,
                     .text_max = settings.stream.resume_text_bytes};

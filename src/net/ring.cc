@@ -23,6 +23,10 @@ constexpr unsigned buffer_size = 4096;
 constexpr int buffer_group = 1;
 constexpr int rounds_max = 32;  // then whatever else the thread has to do has its turn
 
+// Pieces are gathered while so many come in the longest time that one may wait for others.
+constexpr double gathered_min = 16;
+constexpr Duration rate_window = std::chrono::milliseconds(4);
+
 constexpr std::uint64_t kind_mask = 3;  // clients are aligned to more than that
 
 using Descriptor = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
@@ -51,6 +55,10 @@ struct Ring::Impl {
   std::vector<std::shared_ptr<Client>> to_call;
   std::vector<std::shared_ptr<Client>> calling;
   bool running = false;
+  bool gathering = false;
+  unsigned pieces = 0;  // since
+  TimePoint rate_since{};
+  Duration gather_longest{};
   bool scheduled = false;
   bool awaiting = false;
 
@@ -173,6 +181,8 @@ void Ring::cancel(Client& client, Kind kind) {
   begin(client, Kind::cancel, entry);
 }
 
+void Ring::note_piece() noexcept { ++impl_->pieces; }
+
 void Ring::call_soon(std::shared_ptr<Client> client) {
   impl_->to_call.push_back(std::move(client));
   schedule();
@@ -181,7 +191,7 @@ void Ring::call_soon(std::shared_ptr<Client> client) {
 /// Makes sure that the loop runs once whatever is being done now is done.
 void Ring::schedule() {
   Impl& impl = *impl_;
-  if (impl.running || std::exchange(impl.scheduled, true)) return;
+  if (impl.running || impl.gathering || std::exchange(impl.scheduled, true)) return;
   asio::post(impl.executor, [this] {
     if (stopped_) return;
     impl_->scheduled = false;
@@ -201,17 +211,14 @@ void Ring::await_events() {
 
 void Ring::run() {
   Impl& impl = *impl_;
-  if (impl.running) return;
+  if (impl.running || impl.gathering) return;
   impl.running = true;
   io_uring_cq_eventfd_toggle(&impl.ring, false);
   int rounds = 0;
   do {
     do {
       io_uring_submit_and_get_events(&impl.ring);
-      collect();
-      std::swap(impl.calling, impl.to_call);
-      for (const auto& client : impl.calling) client->called();
-      impl.calling.clear();
+      hand_out();
     } while (++rounds < rounds_max && impl.more_to_do());
     io_uring_cq_eventfd_toggle(&impl.ring, true);
     // What came between the last look and this is not told any more, nor is what follows it. The
@@ -220,8 +227,51 @@ void Ring::run() {
     std::atomic_thread_fence(std::memory_order_seq_cst);
   } while (rounds < rounds_max && impl.more_to_do());
   impl.running = false;
+  judge_rate();
+  if (impl.gathering) {
+    io_uring_cq_eventfd_toggle(&impl.ring, false);
+    return;
+  }
   if (impl.more_to_do()) schedule();
   await_events();
+}
+
+bool Ring::gather(Duration longest) {
+  Impl& impl = *impl_;
+  impl.gather_longest = longest;
+  if (!impl.gathering || stopped_) return false;
+  impl.running = true;
+  __kernel_timespec limit{.tv_sec = 0, .tv_nsec = longest.count()};
+  io_uring_cqe* first = nullptr;
+  io_uring_submit_and_wait_timeout(&impl.ring, &first, completions, &limit, nullptr);
+  hand_out();
+  for (int round = 1; round < rounds_max && impl.more_to_do(); ++round) {
+    io_uring_submit_and_get_events(&impl.ring);
+    hand_out();
+  }
+  impl.running = false;
+  judge_rate();
+  if (!impl.gathering) run();
+  return true;
+}
+
+void Ring::judge_rate() {
+  Impl& impl = *impl_;
+  const TimePoint now = Clock::now();
+  const Duration passed = now - impl.rate_since;
+  if (passed < rate_window) return;
+  const double expected = impl.pieces * to_seconds(impl.gather_longest) / to_seconds(passed);
+  impl.gathering = expected >= gathered_min;
+  impl.pieces = 0;
+  impl.rate_since = now;
+}
+
+void Ring::hand_out() {
+  Impl& impl = *impl_;
+  collect();
+  std::swap(impl.calling, impl.to_call);
+  for (const auto& client : impl.calling) client->called();
+  impl.calling.clear();
 }
 
 /// Hands out what has completed.

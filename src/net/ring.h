@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "net/task.h"
 
 namespace sollol::net {
@@ -58,6 +59,13 @@ class Ring {
   void await_writable(Client& client, int descriptor);
   /// Ends the client's operation of that kind early, with -ECANCELED.
   void cancel(Client& client, Kind kind);
+  /// Counts a piece of a stream that has come.
+  void note_piece() noexcept;
+  /// While pieces of streams come thick and fast, waits up to `longest` for as many as come, hands
+  /// them out together and returns true; the caller then does what else its loop has to do, and
+  /// calls again. Otherwise false at once. A waking costs as much as a piece: where that many come,
+  /// one for each is most of the work.
+  bool gather(Duration longest);
   /// Calls `client.called()` from the loop.
   void call_soon(std::shared_ptr<Client> client);
   /// The thread has ended: streams that are destroyed from here on just close. To be called before
@@ -75,6 +83,8 @@ class Ring {
   void begin(Client& client, Kind kind, void* entry);
   void* next_entry();
   void run();
+  void hand_out();
+  void judge_rate();
   void collect();
   void schedule();
   void await_events();

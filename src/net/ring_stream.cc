@@ -38,7 +38,10 @@ class RingCore final : public Ring::Client, public std::enable_shared_from_this<
   void close();
   void reset();
   std::string peer_address() const;
-  void expect_pieces() { delay_acknowledgements(descriptor_); }
+  void expect_pieces() {
+    pieces_ = true;
+    delay_acknowledgements(descriptor_);
+  }
 
  private:
   void completed(Ring::Kind kind, int result, std::string_view bytes, bool more) override;
@@ -84,6 +87,7 @@ class RingCore final : public Ring::Client, public std::enable_shared_from_this<
   bool receiving_ = false;
   bool pausing_ = false;  // a cancel is under way since nobody reads
   bool ended_ = false;
+  bool pieces_ = false;  // a stream of small pieces comes in
   // Sending.
   std::string sending_;  // under way
   std::size_t sending_at_ = 0;
@@ -136,6 +140,7 @@ IoResult RingCore::write(std::span<const std::string_view> slices) {
   for (const std::string_view slice : slices) wanted += slice.size();
   if (!sending_now_ && wanted > copied_max) return write_at_once(slices);
   if (!writable()) return {IoResult::Status::would_block, 0};
+  pieces_ = false;  // the next request
   std::string& into = sending_now_ ? next_ : sending_;
   if (!sending_now_) into.clear();
   const std::size_t room = sending_now_ ? unsent_max - next_.size() : wanted;
@@ -221,6 +226,7 @@ void RingCore::received(int result, std::string_view bytes, bool more) {
   if (!more) receiving_ = pausing_ = false;
   if (closed_) return;
   if (result > 0) {
+    if (pieces_) ring_.note_piece();
     if (unread_.empty()) {
       fresh_ = bytes;
       waits_.wake(Direction::read, Wake::ready);

@@ -28,7 +28,8 @@ Sample sample(const Setting& setting) {
   }
   if (std::holds_alternative<std::string*>(field)) return {"other", "\"other\""};
   if (std::holds_alternative<std::vector<std::string>*>(field)) return {"a, b", "[\"a\", \"b\"]"};
-  const auto number = fmt::format("{:.0f}", std::max(1.0, setting.min) + 2);  // no default
+  const double other = std::min(std::max(1.0, setting.min) + 2, setting.max);  // no default
+  const auto number = fmt::format("{}", other);
   return {number, number};
 }
 

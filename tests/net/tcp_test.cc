@@ -319,6 +319,75 @@ INSTANTIATE_TEST_SUITE_P(Ring, TcpPair,
                                                        : std::vector<Loop::Sockets>{}));
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TcpPair);
 
+/// Streams of small pieces that a ring's clients read as they come.
+struct Pieces {
+  explicit Pieces(Loop& on) : loop(on) {
+    for (int i = 0; i < 32; ++i) pairs.push_back(make_pair(loop));
+    for (Pair& pair : pairs) {
+      pair.client->expect_pieces();
+      read(*pair.client);
+    }
+  }
+  void read(Stream& client) {
+    client.on_ready(Direction::read, loop.soon(), [this, &client](Wake) {
+      std::array<char, 64> into{};
+      for (IoResult got = client.read(into); got.status == Status::ok; got = client.read(into))
+        received += got.bytes;
+      read(client);
+    });
+  }
+  void write() {
+    for (Pair& pair : pairs) {
+      const std::string_view piece = "token";
+      ASSERT_EQ(pair.server->write({&piece, 1}).status, Status::ok);
+      written += piece.size();
+    }
+  }
+  /// One round of a worker's loop.
+  bool turn() {
+    const bool gathered = loop.ring->gather(20ms);
+    loop.context.restart();
+    loop.context.poll();
+    return gathered;
+  }
+
+  Loop& loop;
+  std::vector<Pair> pairs;
+  std::size_t written = 0;
+  std::size_t received = 0;
+};
+
+TEST(Ring, GathersWhatComesThickAndFastAndLosesNothing) {
+  if (!ring_here()) GTEST_SKIP() << "no io_uring here";
+  Loop loop{Loop::Sockets::ring};
+  Pieces pieces{loop};
+  EXPECT_FALSE(loop.ring->gather(20ms)) << "nothing has come";
+  unsigned gathered = 0;
+  for (const TimePoint limit = loop.soon(); gathered < 10 && loop.scheduler.now() < limit;) {
+    pieces.write();
+    gathered += pieces.turn() ? 1 : 0;
+  }
+  EXPECT_EQ(gathered, 10u);
+  while (pieces.turn()) {
+  }
+  EXPECT_EQ(pieces.received, pieces.written) << "whoever gathers no more has handed out all";
+  pieces.write();
+  loop.run_until([&] { return pieces.received == pieces.written; });
+}
+
+TEST(Ring, GathersNothingWhenToldSo) {
+  if (!ring_here()) GTEST_SKIP() << "no io_uring here";
+  Loop loop{Loop::Sockets::ring};
+  Pieces pieces{loop};
+  for (int i = 0; i < 200; ++i) {
+    pieces.write();
+    EXPECT_FALSE(loop.ring->gather(0ms));
+    loop.context.restart();
+    loop.context.poll();
+  }
+  loop.run_until([&] { return pieces.received == pieces.written; });
+}
+
 /// A port that was free a moment ago, with nothing listening on it.
 Address closed_port(Loop& loop) {
   auto listener = TcpListener::open(loop.context, {"127.0.0.1", 0});
