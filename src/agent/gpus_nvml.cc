@@ -7,7 +7,7 @@
 #include <span>
 
 #include "agent/gpus.h"
-#include "agent/library.h"
+#include "base/library.h"
 
 namespace sollol::agent {
 namespace {

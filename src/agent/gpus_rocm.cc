@@ -7,7 +7,7 @@
 #include <charconv>
 
 #include "agent/gpus.h"
-#include "agent/library.h"
+#include "base/library.h"
 
 namespace sollol::agent {
 namespace {

@@ -15,6 +15,7 @@
 #include "cli/systemd.h"
 #include "discovery/files.h"
 #include "net/address.h"
+#include "net/mdns.h"
 #include "net/tcp.h"
 
 namespace sollol::cli {
@@ -26,6 +27,7 @@ struct AgentArguments {
   std::uint64_t connections = 32;
   bool once = false;
   bool as_json = false;
+  bool announce = true;
   agent::GpuLibraries libraries = {};
 };
 
@@ -89,6 +91,15 @@ int serve_agent(const AgentArguments& arguments) {
     const bool usage = server.error().kind == ErrorKind::bad_input;
     return fail(server.error().detail, usage ? exit_wrong_usage : exit_failed);
   }
+  std::unique_ptr<net::Mdns> mdns;
+  if (arguments.announce && !net::is_loopback(*at)) {
+    std::string why;
+    mdns =
+        net::Mdns::open({.announce = net::Announcement{.service = net::agent_service,
+                                                       .port = (*server)->address().port,
+                                                       .name = "agent on " + net::own_host_name()}},
+                        why);
+  }
   const ServiceManager manager{ProcessEnvironment()};
   net::asio::signal_set signals(context, SIGINT, SIGTERM);
   signals.async_wait([&](const boost::system::error_code& problem, int) {
@@ -125,6 +136,9 @@ void add_agent_command(CLI::App& root, Action& chosen) {
       ->check(CLI::Range(1, 1024))
       ->type_name("N")
       ->capture_default_str();
+  command->add_flag("--announce,!--no-announce", arguments->announce,
+                    "Tell the machine's links of the agent by mDNS, where Avahi runs, so that "
+                    "gateways look here; on unless told otherwise");
   command->add_flag("--once", arguments->once, "Print the report and exit");
   command->add_flag("--json", arguments->as_json, "Print the report as JSON and exit");
   command

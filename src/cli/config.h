@@ -132,6 +132,7 @@ struct DiscoverySettings {
   std::vector<std::string> sources = {discovery::source_names.begin(),
                                       discovery::source_names.end()};
   std::string save = "off";
+  std::string announce = "on";
 };
 
 /// Measuring which nodes slow each other.

@@ -274,6 +274,13 @@ std::vector<Setting> make_table() {
        "How long it may take, then it has failed.", 1, a_day_s},
       {"locality.measure_time_s", [](S& s) -> Field { return &s.locality.measure_time; },
        "Longest time of one `sollol nodes measure`.", 1, a_day_s},
+      {"discovery.announce",
+       [](S& s) -> Field { return &s.discovery.announce; },
+       "Whether the gateway tells its links of itself by mDNS, where Avahi runs and it listens "
+       "beyond this machine.",
+       0,
+       0,
+       {"on", "off"}},
       {"agents.port", [](S& s) -> Field { return &s.agents.port; },
        "Where `sollol agent` listens on the nodes' machines. 0: agents are not asked.", 0, 65535},
       {"agents.token_file", [](S& s) -> Field { return &s.agents.token_file; },

@@ -12,6 +12,7 @@
 #include "discovery/discover.h"
 #include "discovery/files.h"
 #include "net/listening.h"
+#include "net/mdns.h"
 
 namespace sollol::cli {
 
@@ -157,6 +158,12 @@ int run_discover(Asked asked) {
     asked.options.sources = *sources;
   }
   net::raise_descriptor_limit();
+  std::unique_ptr<net::Mdns> mdns;
+  if (asked.options.sources.has(discovery::Source::mdns)) {
+    std::string why;
+    mdns = net::Mdns::open({.announce = {}, .browse = true}, why);
+    if (mdns != nullptr) asked.options.announced = [&mdns] { return mdns->found(); };
+  }
   const TimePoint began = Clock::now();
   bool headed = asked.as_json;
   const auto found = discovery::discover(

@@ -143,6 +143,7 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.discovery.forget_after = settings.discovery.forget;
   options.discovery.scan.timeout = settings.discovery.timeout;
   options.discovery.scan.subnets = settings.discovery.subnets;
+  options.discovery.announce = settings.discovery.announce == "on";
   options.discovery.save = settings.discovery.save == "on";
   options.discovery.scan.exclude_localhost = settings.discovery.exclude_localhost == "on";
   options.discovery.scan.discover_all_nodes = settings.discovery.discover_all_nodes == "on";

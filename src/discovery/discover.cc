@@ -9,6 +9,7 @@
 #include "discovery/container_engine.h"
 #include "discovery/node_file.h"
 #include "net/event.h"
+#include "net/network.h"
 #include "net/tcp.h"
 
 namespace sollol::discovery {
@@ -51,6 +52,8 @@ struct Look : std::enable_shared_from_this<Look> {
   net::Task<Discovery> run();
   void ask_engines();
   net::Task<void> ask_engine(std::string socket);
+  net::Task<void> try_announced();
+  net::Task<void> try_more(ScanPlan more, Source source);
   net::Task<void> try_ways(std::vector<ContainerWay> ways);
   void take(Found found);
   bool enough() const { return !options.discover_all_nodes && !collector.nodes().empty(); }
@@ -71,6 +74,8 @@ net::Task<Discovery> Look::run() {
       [self](Found found) { self->take(std::move(found)); },
       [self](const Address& at) { self->result.refused.push_back(at); });
   const ScanFigures scanned = co_await std::move(scanning);
+  auto trying = try_announced();
+  co_await std::move(trying);
   while (engines > 0 && !enough()) {
     auto waiting = changed.wait();
     co_await std::move(waiting);
@@ -129,11 +134,39 @@ net::Task<void> Look::try_ways(std::vector<ContainerWay> ways) {
                          std::ranges::find(options.ports, way.address.port) != options.ports.end();
     if (!scanned) more.named.push_back(way.address);
   }
+  auto trying = try_more(std::move(more), Source::engine);
+  co_await std::move(trying);
+}
+
+/// Whoever announces himself is tried where a scan might look too: at private addresses, and, where
+/// subnets are named, in these alone.
+net::Task<void> Look::try_announced() {
+  if (!options.announced || !options.sources.has(Source::mdns)) co_return;
+  ScanPlan more;
+  for (const Address& at : options.announced()) {
+    const bool allowed =
+        net::is_private(at.ip) && (options.subnets.empty() || plan.contains(at.ip));
+    if (!allowed || links.is_own(at.ip)) continue;
+    std::vector<std::uint16_t> ports{at.port};
+    if (at.port == 0) ports = options.ports;
+    for (const std::uint16_t port : ports) {
+      const Address way{at.ip, port};
+      const bool scanned =
+          plan.contains(at.ip) && std::ranges::find(options.ports, port) != options.ports.end();
+      if (!scanned && std::ranges::find(more.named, way) == more.named.end())
+        more.named.push_back(way);
+    }
+  }
+  auto trying = try_more(std::move(more), Source::mdns);
+  co_await std::move(trying);
+}
+
+net::Task<void> Look::try_more(ScanPlan more, Source source) {
   if (more.named.empty() || enough()) co_return;
   const auto self = shared_from_this();
   auto scanning =
-      scan(context, scheduler, connector, std::move(more), options, [self](Found found) {
-        found.source = Source::engine;
+      scan(context, scheduler, connector, std::move(more), options, [self, source](Found found) {
+        found.source = source;
         self->take(std::move(found));
       });
   const ScanFigures figures = co_await std::move(scanning);

@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
 
+#include "base/address.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "discovery/node_spec.h"
@@ -24,6 +26,9 @@ struct ScanOptions {
   bool discover_all_nodes = true;    // false: the first is enough
   bool auto_resolve_docker = true;   // ask container engines where their containers are reached
   Sources sources;                   // who may name addresses; engines only with the line above
+  /// Who has announced himself, asked when the scan is through; port 0: the ports above. None: not
+  /// asked.
+  std::function<std::vector<Address>()> announced;
   std::vector<std::string> engine_sockets;  // empty: those of `engine_sockets` (container_engine.h)
   std::size_t addresses_max = 1000;         // tried at once
   unsigned connects_per_s = 4000;           // beyond a first burst

@@ -20,11 +20,12 @@ enum class Source : std::uint8_t {
   subnets,     // the networks of its interfaces
   containers,  // the container networks among them
   engine,      // the containers that Docker or Podman tells of
+  mdns,        // agents and gateways that announce themselves
 };
 
-inline constexpr std::array<std::string_view, 8> source_names = {
-    "ollama_host", "node_file", "config",     "localhost",
-    "neighbours",  "subnets",   "containers", "engine"};
+inline constexpr std::array<std::string_view, 9> source_names = {
+    "ollama_host", "node_file",  "config", "localhost", "neighbours",
+    "subnets",     "containers", "engine", "mdns"};
 
 constexpr std::string_view text(Source source) {
   return source_names[static_cast<std::size_t>(source)];

@@ -61,6 +61,7 @@ void Control::start(NodeDown node_down, Changed changed, NodeGone node_gone) {
   changed_ = std::move(changed);
   for (const NodeId node : cluster_.nodes()) start_probe(node);
   publish();
+  join_mdns();
   spawn(context_, "tick", tick());
   spawn(context_, "discovery", watch_network());
   thread_ = std::thread([this] { context_.run(); });

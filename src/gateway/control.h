@@ -28,6 +28,7 @@
 #include "locality/traffic.h"
 #include "net/http_call.h"
 #include "net/links.h"
+#include "net/mdns.h"
 #include "net/tcp.h"
 
 namespace sollol::gateway {
@@ -141,6 +142,7 @@ class Control {
   net::Task<void> watch_loaded(std::shared_ptr<Probe> probe);
   net::Task<void> tick();
   net::Task<void> watch_network();
+  void join_mdns();
   net::Task<void> look_for_nodes();
   void take_found(const discovery::DiscoveredNode& found);
   void join(const discovery::DiscoveredNode& found);
@@ -217,6 +219,7 @@ class Control {
   TimePoint last_refresh_{};
   SeededRandom random_{entropy_seed()};
   bool looked_ = false;  // for nodes on the network
+  std::unique_ptr<net::Mdns> mdns_;
   TimePoint look_began_{};
   std::vector<discovery::DiscoveredNode> strangers_;  // each may be a node that moved
   bool save_failed_ = false;                          // what has been logged of the node file

@@ -7,6 +7,7 @@
 #include "gateway/agent_sight.h"
 #include "gateway/control.h"
 #include "gateway/control_probe.h"
+#include "net/address.h"
 #include "net/network.h"
 
 namespace sollol::gateway {
@@ -16,8 +17,6 @@ namespace {
 constexpr Duration links_stay = 5s;         // our own addresses and bridges seldom change
 constexpr Duration absent_pause_max = 30s;  // between questions to an agent that is not there
 constexpr int intervals_to_stale = 3;       // without an answer, what was told no longer counts
-
-bool is_loopback(std::string_view ip) { return ip == "::1" || ip.starts_with("127."); }
 
 }  // namespace
 
@@ -99,7 +98,7 @@ void Control::take_sight(Probe& probe, std::shared_ptr<const AgentSight> sight) 
 }
 
 Nearness Control::nearness_of(std::string_view ip) {
-  if (is_loopback(ip)) return Nearness::loopback;
+  if (net::is_loopback(Address{std::string(ip), 0})) return Nearness::loopback;
   const TimePoint now = scheduler_.now();
   if (links_at_ == TimePoint{} || now - links_at_ > links_stay) {
     links_ = net::read_links().value_or(net::Links{});

@@ -9,6 +9,7 @@
 #include "gateway/control.h"
 #include "gateway/control_probe.h"
 #include "gateway/nodes.h"
+#include "net/address.h"
 #include "net/network.h"
 
 namespace sollol::gateway {
@@ -30,6 +31,23 @@ bool leads_to(const DiscoveredNode& node, const std::vector<Address>& addresses)
 }
 
 }  // namespace
+
+/// Tells the link of this gateway, and hears who else is there, as far as either is wanted.
+void Control::join_mdns() {
+  const DiscoveryOptions& discovery = options_->discovery;
+  net::MdnsOptions wanted;
+  const bool local = net::is_loopback(options_->listen);
+  if (discovery.announce && !local) {
+    wanted.announce = {.service = net::gateway_service,
+                       .port = options_->listen.port,
+                       .name = "SOLLOL on " + net::own_host_name()};
+  }
+  wanted.browse = discovery.enabled && discovery.scan.sources.has(discovery::Source::mdns);
+  if (!wanted.announce && !wanted.browse) return;
+  std::string why;
+  mdns_ = net::Mdns::open(std::move(wanted), why);
+  if (mdns_ == nullptr) spdlog::debug("mDNS: {}", why);
+}
 
 net::Task<void> Control::watch_network() {
   while (true) {
@@ -65,6 +83,7 @@ net::Task<void> Control::look_for_nodes() {
 net::Task<Result<std::size_t>> Control::find_nodes(discovery::ScanOptions how) {
   const std::size_t before = probes_.size();
   look_began_ = scheduler_.now();
+  if (mdns_ != nullptr) how.announced = [this] { return mdns_->found(); };
   strangers_.clear();
   auto looking = discovery::look(
       context_, scheduler_, connector_, std::move(how),

@@ -96,6 +96,7 @@ struct DiscoveryOptions {
   Duration interval = 60s;        // more or less a fifth
   Duration forget_after = 3600s;  // of a node that was found and is not there any more
   bool save = false;              // what is found into the node file
+  bool announce = false;          // ourselves, where others than this machine can reach us
   /// Nodes to be used when none is found at first, and what is to be known of those that are.
   std::vector<cluster::NodeInfo> known;
 };

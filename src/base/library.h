@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-namespace sollol::agent {
+namespace sollol {
 
 /// A shared library that is loaded while the program runs.
 ///
@@ -38,4 +38,4 @@ class Library {
   std::string problem_;
 };
 
-}  // namespace sollol::agent
+}  // namespace sollol
