@@ -133,6 +133,8 @@ struct DiscoverySettings {
                                       discovery::source_names.end()};
   std::string save = "off";
   std::string announce = "on";
+  Duration wake_interval = 30s;
+  Duration wake_time = 60s;
 };
 
 /// Measuring which nodes slow each other.

@@ -256,6 +256,13 @@ std::vector<Setting> make_table() {
        {"on", "off"}},
       {"discovery.sources", [](S& s) -> Field { return &s.discovery.sources; },
        "Who may name nodes, or addresses to look at; what is left out of the list is not heard."},
+      {"discovery.wake_interval_s", [](S& s) -> Field { return &s.discovery.wake_interval; },
+       "Least time between two magic packets to one node with `wake = true`.", 1, a_day_s},
+      {"discovery.wake_time_s", [](S& s) -> Field { return &s.discovery.wake_time; },
+       "How long such a node may take from a magic packet to its first answer: a request that "
+       "another node takes sooner wakes none, and one that does not come in time is let be for ten "
+       "times as long.",
+       1, a_day_s},
       {"locality.passive",
        [](S& s) -> Field { return &s.locality.passive; },
        "Whether normal traffic shows which nodes slow each other, without a request more.",

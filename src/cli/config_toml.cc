@@ -6,11 +6,13 @@
 
 #include "cli/config.h"
 #include "cli/config_table.h"
+#include "net/wake.h"
 
 namespace sollol::cli {
 namespace {
 
-constexpr std::string_view node_keys[] = {"url", "name", "priority", "slots", "host", "device"};
+constexpr std::string_view node_keys[] = {"url",  "name",   "priority", "slots",
+                                          "host", "device", "mac",      "wake"};
 
 /// Collects mistakes with their lines; toml++ keeps tables sorted by key, people read by line.
 class Mistakes {
@@ -117,6 +119,25 @@ void read_label(const toml::table& entry, std::string_view field, std::string_vi
     mistakes.add(node->source(), fmt::format("{}.{}", key, field), label.error().detail);
 }
 
+/// How the node's machine is woken.
+void read_wake(const toml::table& entry, std::string_view key, discovery::NodeSpec& spec,
+               Mistakes& mistakes) {
+  if (const auto* node = entry.get("mac")) {
+    auto mac = net::parse_mac(node->value_or(std::string_view{}));
+    if (!mac) return mistakes.add(node->source(), fmt::format("{}.mac", key), mac.error().detail);
+    spec.mac = *std::move(mac);
+  }
+  const auto* wake = entry.get("wake");
+  if (wake == nullptr) return;
+  if (!wake->is_boolean()) {
+    return mistakes.add(wake->source(), fmt::format("{}.wake", key),
+                        fmt::format("expected true or false, got {}", kind_of(*wake)));
+  }
+  spec.wake = wake->value_or(false);
+  const auto checked = discovery::check_wake(spec);
+  if (!checked) mistakes.add(wake->source(), key, checked.error().detail);
+}
+
 void read_node_table(Settings& settings, const toml::table& entry, std::string_view key,
                      Mistakes& mistakes) {
   for (const auto& [name, node] : entry) {
@@ -143,6 +164,7 @@ void read_node_table(Settings& settings, const toml::table& entry, std::string_v
   if (const auto slots = read_count(entry, "slots", key, mistakes); slots > 0) spec->slots = slots;
   read_label(entry, "host", key, spec->physical_host, mistakes);
   read_label(entry, "device", key, spec->device, mistakes);
+  read_wake(entry, key, *spec, mistakes);
   spec->origin = "sollol.toml";
   settings.nodes.push_back(*std::move(spec));
 }
@@ -168,7 +190,7 @@ void read_nodes(Settings& settings, const toml::node& node, Mistakes& mistakes) 
       if (spec) settings.nodes.back().origin = "sollol.toml";
     } else {
       mistakes.add(entry.source(), key,
-                   "expected a table with url, name, priority, slots, host, device");
+                   "expected a table with url, name, priority, slots, host, device, mac, wake");
     }
   }
 }

@@ -124,6 +124,8 @@ int print_nodes(const json::object& answer) {
     if (const auto reason = text_of(node, "reason"); !reason.empty())
       fmt::print("{:<20} {}\n", "", reason);
     if (const auto agent = agent_text(node); !agent.empty()) fmt::print("{:<20} {}\n", "", agent);
+    if (const double wakes = number_of(node, "wakes"); wakes > 0)
+      fmt::print("{:<20} {} magic packet{} sent to wake it\n", "", wakes, wakes == 1 ? "" : "s");
   }
   return exit_done;
 }

@@ -241,7 +241,8 @@ void add_up_command(CLI::App& root, Action& chosen) {
   auto arguments = std::make_shared<UpArguments>();
   auto config = std::make_shared<std::string>();
   up->add_option("--node", arguments->nodes,
-                 "A node: URL[,name=NAME][,priority=N][,slots=N][,host=MACHINE][,device=GPU]; "
+                 "A node: URL[,name=NAME][,priority=N][,slots=N][,host=MACHINE][,device=GPU]"
+                 "[,mac=MAC][,wake=true]; "
                  "repeat for more. Lower priority "
                  "is preferred")
       ->type_name("URL")

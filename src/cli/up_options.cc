@@ -144,6 +144,8 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.discovery.scan.timeout = settings.discovery.timeout;
   options.discovery.scan.subnets = settings.discovery.subnets;
   options.discovery.announce = settings.discovery.announce == "on";
+  options.discovery.wake = {.interval = settings.discovery.wake_interval,
+                            .time = settings.discovery.wake_time};
   options.discovery.save = settings.discovery.save == "on";
   options.discovery.scan.exclude_localhost = settings.discovery.exclude_localhost == "on";
   options.discovery.scan.discover_all_nodes = settings.discovery.discover_all_nodes == "on";

@@ -251,6 +251,14 @@ void Cluster::set_foreign(NodeId id, const Foreign& foreign) {
   it->second.live->foreign_slowdown = static_cast<float>(foreign.slowdown);
 }
 
+void Cluster::set_wakeable(NodeId id, bool wakeable) {
+  if (const auto it = entries_.find(id); it != entries_.end()) it->second.live->wakeable = wakeable;
+}
+
+void Cluster::note_wake(NodeId id) {
+  if (const auto it = entries_.find(id); it != entries_.end()) ++it->second.live->wakes;
+}
+
 void Cluster::tick(TimePoint now) {
   for (auto& [id, entry] : entries_) publish(id, entry, now);
 }

@@ -74,6 +74,9 @@ class Cluster {
   };
   void set_foreign(NodeId id, const Foreign& foreign);
   void note_round_trip(NodeId id, Duration round_trip);
+  /// Whether the node is woken when it is down and wanted; that a magic packet was sent to it.
+  void set_wakeable(NodeId id, bool wakeable);
+  void note_wake(NodeId id);
   /// Lets time pass for every node: ejections end, silence becomes death.
   void tick(TimePoint now);
 

@@ -55,6 +55,10 @@ void NodeHealth::on_probe(ProbeOutcome outcome, TimePoint) {
       reach_ = Reach::refused;
       reason_ = "connection refused or unreachable";
       break;
+    case ProbeOutcome::unreached:
+      reach_ = Reach::refused;
+      reason_ = "does not accept a connection";
+      break;
     case ProbeOutcome::silent:
       // Connected and silent: booting, unless it was answering a moment ago.
       reach_ = reach_ == Reach::answering || reach_ == Reach::late || reach_ == Reach::silent

@@ -34,8 +34,9 @@ std::string_view text(Availability availability) noexcept;
 
 enum class ProbeOutcome : std::uint8_t {
   ok,
-  refused,  // or unreachable
-  silent,   // connected, no answer in time
+  refused,    // or unreachable
+  unreached,  // no connection in time: asleep, off or cut off
+  silent,     // connected, no answer in time
   bad_reply,
   untrusted,  // its certificate is not to be trusted
   forbidden,  // its address is not among those that may be connected to

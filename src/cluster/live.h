@@ -29,7 +29,10 @@ struct NodeLive {
   // As the agent on its machine tells; without one, nothing is known against it.
   std::atomic<bool> paused{false};         // the machine's owner works there: it takes nothing new
   std::atomic<float> foreign_slowdown{1};  // times as long as without other programs' work
+  // Down, it is asleep: a magic packet wakes it. Not while it did not come in spite of some.
+  std::atomic<bool> wakeable{false};
   // Since the gateway started.
+  std::atomic<std::uint64_t> wakes{0};  // magic packets sent
   std::atomic<std::uint64_t> requests{0};
   std::atomic<std::uint64_t> settled{0};  // of them, those of which nothing more is to be noted
   std::atomic<std::uint64_t> failures{0};

@@ -21,11 +21,12 @@ struct NodeInfo {
   std::string url;   // canonical, as shown to people
   std::string host;  // of the url: goes into the Host field
   std::uint16_t port = 11434;
-  std::string path_prefix;   // "" or "/prefix"
-  std::uint32_t tier = 0;    // `priority` in files and flags: lower is tried first
-  std::uint32_t slots = 0;   // concurrent requests per model; 0: learn
-  std::string machine = {};  // the operator's word on where it runs: `host` in files and flags
-  std::string device = {};   // and on which of that machine's devices
+  std::string path_prefix;    // "" or "/prefix"
+  std::uint32_t tier = 0;     // `priority` in files and flags: lower is tried first
+  std::uint32_t slots = 0;    // concurrent requests per model; 0: learn
+  std::string machine = {};   // the operator's word on where it runs: `host` in files and flags
+  std::string device = {};    // and on which of that machine's devices
+  std::string wake_mac = {};  // a magic packet to it wakes the machine; empty: nothing does
   std::vector<Address> alternatives = {};  // more ways to it, tried after the addresses of `host`
   std::string origin;  // where it came from: "flag", "node file", "OLLAMA_HOST" …
 };

@@ -104,6 +104,11 @@ void WaitQueue::for_each_in_order(ModelId model, std::size_t most,
   }
 }
 
+std::size_t WaitQueue::waiting(ModelId model) const {
+  const auto lane = lanes_.find(model);
+  return lane == lanes_.end() ? 0 : lane->second.waiting;
+}
+
 std::vector<ModelId> WaitQueue::models_waiting() const {
   std::vector<ModelId> models;
   for (const auto& [model, lane] : lanes_) models.push_back(model);

@@ -60,6 +60,8 @@ class WaitQueue {
 
   std::size_t size() const noexcept { return items_.size(); }
   std::vector<ModelId> models_waiting() const;
+  /// Requests that wait for the model.
+  std::size_t waiting(ModelId model) const;
 
  private:
   struct Turn {

@@ -11,6 +11,7 @@
 
 #include "discovery/files.h"
 #include "discovery/text.h"
+#include "net/wake.h"
 
 namespace sollol::discovery {
 namespace {
@@ -54,6 +55,8 @@ std::string entry_text(const NodeSpec& node) {
   if (!node.physical_host.empty())
     text += fmt::format(",\n      \"host\": {}", quoted(node.physical_host));
   if (!node.device.empty()) text += fmt::format(",\n      \"device\": {}", quoted(node.device));
+  if (!node.mac.empty()) text += fmt::format(",\n      \"mac\": {}", quoted(node.mac));
+  if (node.wake) text += ",\n      \"wake\": true";
   return text + "\n    }";
 }
 
@@ -162,8 +165,7 @@ Result<void> NodeFile::read() {
 
 Result<NodeSpec> NodeFile::read_entry(const JsonSpan& entry, std::string_view where) const {
   const auto fail = [&](const JsonSpan& at, std::string_view field, std::string_view why) {
-    return std::unexpected(bad_input(fmt::format("node file {}, line {}: {}{}: {}", path_,
-                                                 line_at(text_, at.begin), where, field, why)));
+    return std::unexpected(mistake(at, fmt::format("{}{}", where, field), why));
   };
   if (text_[entry.begin] != '{')
     return fail(entry, "", R"(expected an object like {"url": "http://host:11434"})");
@@ -204,8 +206,39 @@ Result<NodeSpec> NodeFile::read_entry(const JsonSpan& entry, std::string_view wh
     return std::unexpected(host.error());
   if (const auto device = read_label("device", node->device); !device)
     return std::unexpected(device.error());
+  if (const auto wakes = read_wake(entry, where, *node); !wakes)
+    return std::unexpected(wakes.error());
   node->origin = "node file " + path_;
   return node;
+}
+
+/// How the machine is woken.
+Result<void> NodeFile::read_wake(const JsonSpan& entry, std::string_view where,
+                                 NodeSpec& node) const {
+  const auto fail = [&](const JsonSpan& at, std::string_view field, std::string_view why) {
+    return std::unexpected(mistake(at, fmt::format("{}.{}", where, field), why));
+  };
+  if (const auto* mac = entry.find("mac"); is_said(mac, text_)) {
+    const auto text = to_text(parse_span(*mac, text_));
+    if (!text) return fail(*mac, "mac", text.error().detail);
+    auto parsed = net::parse_mac(*text);
+    if (!parsed) return fail(*mac, "mac", parsed.error().detail);
+    node.mac = *std::move(parsed);
+  }
+  const auto* wake = entry.find("wake");
+  if (wake == nullptr || wake->in(text_) == "null") return {};
+  const auto value = parse_span(*wake, text_);
+  if (!value.is_bool())
+    return fail(*wake, "wake", fmt::format("expected true or false, got {}", kind_of(value)));
+  node.wake = value.get_bool();
+  const auto checked = check_wake(node);
+  if (!checked) return std::unexpected(mistake(*wake, where, checked.error().detail));
+  return {};
+}
+
+Error NodeFile::mistake(const JsonSpan& at, std::string_view field, std::string_view why) const {
+  return bad_input(
+      fmt::format("node file {}, line {}: {}: {}", path_, line_at(text_, at.begin), field, why));
 }
 
 void NodeFile::put(const NodeSpec& node) {
@@ -231,6 +264,8 @@ void NodeFile::put(const NodeSpec& node) {
     set("slots", fmt::format("{}", node.slots.value_or(0)));
   if (!node.physical_host.empty()) set("host", quoted(node.physical_host));
   if (!node.device.empty()) set("device", quoted(node.device));
+  if (!node.mac.empty()) set("mac", quoted(node.mac));
+  if (node.wake) set("wake", "true");
 }
 
 bool NodeFile::add(const NodeSpec& node) {

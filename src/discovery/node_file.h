@@ -16,8 +16,9 @@ namespace sollol::discovery {
 /// What a person wrote is never changed by what a scan found.
 ///
 /// A change touches only the entry concerned: comments (`//`), the order and layout of everything,
-/// and fields that are not ours come back as they were, byte for byte. `slots`, `host` and `device`
-/// (the operator's word on the machine and the GPU) are understood beside the three fields above.
+/// and fields that are not ours come back as they were, byte for byte. `slots`, `host`, `device`
+/// (the operator's word on the machine and the GPU), `mac` and `wake` are understood beside the
+/// three fields above.
 class NodeFile {
  public:
   /// An entry that cannot be used is left out of nodes() and explained in warnings(); it stays in
@@ -39,7 +40,7 @@ class NodeFile {
   const std::string& text() const { return text_; }
 
   /// Adds the node at the end, or gives the entry of the same address this name, priority and
-  /// slots; a host and a device that are not said leave what is written there.
+  /// slots; a host, a device and a MAC address that are not said leave what is written there.
   void put(const NodeSpec& node);
 
   /// Adds a node unless its address has an entry. Whether it was added.
@@ -63,6 +64,8 @@ class NodeFile {
   NodeFile(std::string text, std::string path) : text_(std::move(text)), path_(std::move(path)) {}
   Result<void> read();
   Result<NodeSpec> read_entry(const JsonSpan& entry, std::string_view where) const;
+  Result<void> read_wake(const JsonSpan& entry, std::string_view where, NodeSpec& node) const;
+  Error mistake(const JsonSpan& at, std::string_view field, std::string_view why) const;
   const JsonSpan& list() const { return *root_.find("nodes"); }
   void replace(std::size_t begin, std::size_t end, std::string_view with);
 

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "discovery/text.h"
+#include "net/wake.h"
 
 namespace sollol::discovery {
 namespace {
@@ -100,9 +101,17 @@ Result<void> apply_option(NodeSpec& node, std::string_view option, std::string_v
     auto label = parse_node_label(value, key);
     if (!label) return refuse(flag, label.error().detail);
     (key == "host" ? node.physical_host : node.device) = *std::move(label);
+  } else if (key == "mac") {
+    auto mac = net::parse_mac(value);
+    if (!mac) return refuse(flag, "mac: " + mac.error().detail);
+    node.mac = *std::move(mac);
+  } else if (key == "wake") {
+    if (value != "true" && value != "false")
+      return refuse(flag, fmt::format("wake must be true or false, got \"{}\"", value));
+    node.wake = value == "true";
   } else {
     return refuse(flag, fmt::format("unknown option \"{}\"; write URL,name=NAME,priority=N,slots=N,"
-                                    "host=MACHINE,device=DEVICE",
+                                    "host=MACHINE,device=DEVICE,mac=MAC,wake=true",
                                     key));
   }
   return {};
@@ -181,7 +190,14 @@ Result<NodeSpec> parse_node_flag(std::string_view text) {
     const auto applied = apply_option(*node, option, text);
     if (!applied) return std::unexpected(applied.error());
   }
+  if (const auto wakes = check_wake(*node); !wakes) return refuse(text, wakes.error().detail);
   return node;
+}
+
+Result<void> check_wake(const NodeSpec& node) {
+  if (!node.wake || !node.mac.empty()) return {};
+  return std::unexpected(
+      bad_input("wake: needs the address of the machine's card; give mac, like aa:bb:cc:dd:ee:ff"));
 }
 
 Result<std::string> parse_node_name(std::string_view text) {

@@ -25,7 +25,9 @@ struct NodeSpec {
   std::optional<std::uint32_t> slots = {};  // concurrent requests per model; none: learnt
   std::string physical_host = {};  // the operator's word on the machine it runs on; empty: not said
   std::string device = {};         // and on the device that it works with: equal words, one thing
-  std::string origin = {};         // who named it: "flag", "node file <path>", "sollol.toml", ...
+  std::string mac = {};     // of its machine's card, as net::parse_mac gives it; empty: not said
+  bool wake = false;        // a magic packet to it wakes the machine when it sleeps
+  std::string origin = {};  // who named it: "flag", "node file <path>", "sollol.toml", ...
   friend bool operator==(const NodeSpec&, const NodeSpec&) = default;
 };
 
@@ -54,7 +56,8 @@ Result<NodeSpec> make_node(NodeAddress address);
 Result<NodeSpec> parse_node_url(std::string_view text, MissingPort missing = MissingPort::ollama);
 
 /// Parses the value of `--node`:
-/// `URL[,name=NAME][,priority=N][,slots=N][,host=MACHINE][,device=DEVICE]`. The origin is "flag".
+/// `URL[,name=NAME][,priority=N][,slots=N][,host=MACHINE][,device=DEVICE][,mac=MAC][,wake=true]`.
+/// The origin is "flag".
 Result<NodeSpec> parse_node_flag(std::string_view text);
 
 /// The name when it can stand in a header, a flag and a metric: 1 to 128 bytes of UTF-8, no control
@@ -63,6 +66,9 @@ Result<std::string> parse_node_name(std::string_view text);
 
 /// The same for another word about a node; `field` is what an error calls it: "host", "device".
 Result<std::string> parse_node_label(std::string_view text, std::string_view field);
+
+/// Whether it says how to wake what is to be woken. Error: bad_input, naming `wake` and the mend.
+Result<void> check_wake(const NodeSpec& node);
 
 /// What two descriptions of one node have in common: host:port and prefix, `localhost` counting as
 /// 127.0.0.1.

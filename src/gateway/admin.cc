@@ -113,6 +113,7 @@ json::object node_json(const FleetView& view, std::size_t index,
                    {"device", node.place.device},
                    {"requests", node.live->requests.load()},
                    {"failures", node.live->failures.load()},
+                   {"wakes", node.live->wakes.load()},
                    {"output_tokens", node.live->output_tokens.load()},
                    {"round_trip_s", node.live->round_trip_s.load()},
                    {"models", std::move(models)}};
@@ -120,6 +121,7 @@ json::object node_json(const FleetView& view, std::size_t index,
   out["paused"] = node.live->paused.load();
   out["foreign_slowdown"] = node.live->foreign_slowdown.load();
   if (const auto& sight = view.listings[index]->agent) out["agent"] = agent_json(*sight);
+  if (!node.info.wake_mac.empty()) out["wake_mac"] = node.info.wake_mac;
   add_capabilities(out, *view.listings[index]);
   for (const Control::NodeHealthReport& report : health) {
     if (report.node != node.id) continue;

@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 
 #include "gateway/worker.h"
+#include "routing/wake.h"
 
 namespace sollol::gateway {
 
@@ -23,6 +24,7 @@ constexpr std::size_t looked_at_max = 16;
 struct Admission::Waiter {
   Work& work;
   Worker& worker;
+  TimePoint began;
   std::optional<Result<Slot>> result;
   std::move_only_function<void()> resume;
 };
@@ -84,7 +86,7 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
   Worker& worker = client.worker();
   const TimePoint began = worker.scheduler().now();
   const TimePoint deadline = began + client.options().queue.wait_max;
-  Waiter waiter{work, worker, {}, {}};
+  Waiter waiter{work, worker, began, {}, {}};
   const std::string model = work.model->name;  // others renew `work` while it is queued
   std::optional<cluster::Ticket> ticket;
 
@@ -173,6 +175,28 @@ void Admission::serve_waiting(ModelId model) {
       progressed = true;
     }
   }
+}
+
+std::vector<NodeId> Admission::wanted_asleep(Duration wake_time) {
+  std::vector<NodeId> wanted;
+  if (waiting() == 0) return wanted;
+  const TimePoint now = clock_.now();
+  const auto view = views_.get();
+  const std::scoped_lock lock(mutex_);
+  for (const ModelId model : queue_.models_waiting()) {
+    const std::size_t requests = queue_.waiting(model);
+    queue_.for_each_in_order(model, looked_at_max, [&](cluster::Ticket ticket) {
+      Waiter& waiter = *waiters_.at(ticket);
+      if (!waiter.work.renew(view)) return true;
+      Placement::candidates_of(waiter.work, scratch_, now);
+      const auto chosen =
+          routing::choose_to_wake(scratch_, waiter.work.shape,
+                                  {.requests = requests, .longest = now - waiter.began}, wake_time);
+      if (chosen) wanted.push_back(scratch_[*chosen].node);
+      return !chosen;
+    });
+  }
+  return wanted;
 }
 
 /// Hands the result to the waiter, which is out of the queue already. The lock is held.

@@ -34,6 +34,8 @@ class Admission {
 
   /// Any thread: something changed that may let waiters go.
   void kick();
+  /// Any thread: nodes that requests in the queue should have woken, which takes `wake_time`.
+  std::vector<NodeId> wanted_asleep(Duration wake_time);
   std::uint32_t waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
   const Placement& placement() const noexcept { return placement_; }
 

@@ -64,6 +64,7 @@ void Control::start(NodeDown node_down, Changed changed, NodeGone node_gone) {
   join_mdns();
   spawn(context_, "tick", tick());
   spawn(context_, "discovery", watch_network());
+  spawn(context_, "sleepers", watch_sleepers());
   thread_ = std::thread([this] { context_.run(); });
 }
 
@@ -277,7 +278,7 @@ net::Task<bool> Control::resolve(std::shared_ptr<Probe> probe) {
 ProbeOutcome Control::connect_outcome(Probe& probe, const Error& error) {
   switch (error.kind) {
     case ErrorKind::timeout:
-      return ProbeOutcome::silent;
+      return ProbeOutcome::unreached;
     case ErrorKind::overloaded:
       return ProbeOutcome::not_asked;
     case ErrorKind::untrusted:

@@ -122,6 +122,10 @@ class Control {
   net::Task<Locality> locality(std::size_t tasks);
   /// Before `start`: how many requests wait for a place. Asked on the control thread.
   void count_queued(std::function<std::uint32_t()> queued) { queued_ = std::move(queued); }
+  /// Before `start`: which sleeping nodes requests in the queue should have woken, when that takes
+  /// so long. Asked on the control thread.
+  using WantedAsleep = std::function<std::vector<NodeId>(Duration wake_time)>;
+  void find_wanted(WantedAsleep wanted) { wanted_asleep_ = std::move(wanted); }
   /// Begins to measure which of the suspected nodes slow each other; it goes on by itself, and
   /// `measuring` tells how far it is. Error: overloaded, when requests are under way or a
   /// measurement is; bad_input, when the model's name is none.
@@ -193,6 +197,10 @@ class Control {
   net::Task<bool> ask_agent(std::shared_ptr<Probe> probe);
   void take_sight(Probe& probe, std::shared_ptr<const AgentSight> sight);
   Nearness nearness_of(std::string_view ip);
+  // control_wake.cc: nodes that sleep
+  net::Task<void> watch_sleepers();
+  void judge_sleeper(Probe& probe);
+  void wake(Probe& probe);
   // control_measure.cc
   net::Task<void> measure(std::shared_ptr<Measurement> run);
   net::Task<void> measure_pairs(std::shared_ptr<Measurement> run);
@@ -241,6 +249,7 @@ class Control {
   } traffic_;
   std::shared_ptr<Measurement> measurement_;  // under way, or the last
   std::function<std::uint32_t()> queued_;
+  WantedAsleep wanted_asleep_;
   NodeDown node_down_;
   Changed changed_;
   NodeGone node_gone_;

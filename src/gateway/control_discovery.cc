@@ -72,7 +72,7 @@ net::Task<void> Control::look_for_nodes() {
     spdlog::warn("discovery: {}", found.error().detail);
     co_return;
   }
-  if (probes_.empty()) use_known_nodes();
+  use_known_nodes();
   forget_lost_nodes();
   if (options->discovery.save) save_found_nodes();
   publish();
@@ -143,6 +143,7 @@ void Control::join(const DiscoveredNode& found) {
     info.slots = written.slots;
     info.machine = written.machine;
     info.device = written.device;
+    info.wake_mac = written.wake_mac;
   }
   info.alternatives = found.others;
   // The node that once was at this address may have moved and kept the name.
@@ -176,12 +177,20 @@ void Control::save_found_nodes() {
     spdlog::info("discovery: {} nodes saved in {}", *saved, options_->node_file);
 }
 
-/// The node file is what there is where nothing is found.
+/// The node file is what there is where nothing is found; a machine that sleeps is never found.
 void Control::use_known_nodes() {
+  const bool none = probes_.empty();
   for (const cluster::NodeInfo& info : options_->discovery.known) {
+    if (!none && info.wake_mac.empty()) continue;
+    const bool another_way = std::ranges::any_of(probes_, [&](const auto& item) {
+      return std::ranges::find(item.second->info.alternatives, Address{info.host, info.port}) !=
+             item.second->info.alternatives.end();
+    });
+    if (another_way) continue;
     const Result<NodeId> added = cluster_.add(info);
     if (!added) continue;
-    spdlog::info("discovery: none found; {} is of the {}", info.url, info.origin);
+    spdlog::info("discovery: {}; {} is of the {}", none ? "none found" : "perhaps asleep", info.url,
+                 info.origin);
     recall(*added);
     start_probe(*added);
   }
@@ -201,6 +210,7 @@ void Control::forget_lost_nodes() {
   const TimePoint now = scheduler_.now();
   for (auto& [id, probe] : probes_) {
     if (probe->info.origin != discovered_origin || probe->leaving) continue;
+    if (!probe->info.wake_mac.empty()) continue;  // it may sleep for long
     const cluster::NodeHealth* health = cluster_.health(id);
     if (health->availability(now) != Availability::down) probe->seen_at = now;
     if (now - probe->seen_at < options_->discovery.forget_after) continue;

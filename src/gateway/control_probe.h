@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "cluster/wake.h"
 #include "gateway/control.h"
 
 namespace sollol::gateway {
@@ -27,6 +28,8 @@ struct Control::Probe {
   std::string agent_problem;              // and of the agent on its machine
   TimePoint seen_at{};                    // of a node that was found: last found, or answering
   std::string mac;                        // of a node that was found; empty: not known
+  cluster::WakeCalls wake_calls;          // of a node that can be woken
+  bool given_up = false;                  // it did not come: has been logged
   bool models_under_way = false;
   bool gone = false;
   bool leaving = false;  // no longer configured: goes when nothing of ours runs there

@@ -1,6 +1,7 @@
 // The part of the control thread that takes up changed options, and what an earlier process knew.
 #include <spdlog/spdlog.h>
 
+#include "api/model_name.h"
 #include "gateway/control.h"
 #include "gateway/control_probe.h"
 #include "gateway/nodes.h"
@@ -13,7 +14,20 @@ namespace {
 bool same(const cluster::NodeInfo& a, const cluster::NodeInfo& b) {
   return a.name == b.name && a.url == b.url && a.path_prefix == b.path_prefix && a.tier == b.tier &&
          a.slots == b.slots && a.machine == b.machine && a.device == b.device &&
-         a.origin == b.origin;
+         a.wake_mac == b.wake_mac && a.origin == b.origin;
+}
+
+/// What an earlier process knew of a node. One that is perhaps asleep lists no models before it is
+/// woken for one: those that it had are taken as listed until then.
+void take_up(cluster::Cluster& cluster, NodeId node, const SavedNode& saved) {
+  cluster.set_admin(node, saved.admin);
+  cluster.remember(node, saved.models);
+  if (cluster.info(node)->wake_mac.empty()) return;
+  std::vector<cluster::ModelRecord> had;
+  for (const cluster::LearntModel& model : saved.models)
+    had.push_back(
+        {.key = model.key, .name = api::canonical_name(model.key), .digest = model.digest});
+  cluster.set_models(node, std::move(had));
 }
 
 bool same_address(const cluster::NodeInfo& a, const cluster::NodeInfo& b) {
@@ -106,8 +120,7 @@ void Control::restore(const SavedState& state) {
       }
       known = *added;
     }
-    cluster_.set_admin(known, saved.admin);
-    cluster_.remember(known, saved.models);
+    take_up(cluster_, known, saved);
   }
 }
 
@@ -115,8 +128,7 @@ void Control::restore(const SavedState& state) {
 void Control::recall(NodeId node) {
   const auto found = std::ranges::find(away_, cluster_.info(node)->url, &SavedNode::url);
   if (found == away_.end()) return;
-  cluster_.set_admin(node, found->admin);
-  cluster_.remember(node, std::move(found->models));
+  take_up(cluster_, node, *found);
   away_.erase(found);
 }
 

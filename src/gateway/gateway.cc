@@ -82,6 +82,8 @@ Result<void> Gateway::prepare() {
   impl.state = std::make_unique<StateKeeper>(impl.published, *impl.control);
   impl.state->restore();
   impl.control->count_queued([&impl] { return impl.admission->waiting(); });
+  impl.control->find_wanted(
+      [&impl](Duration wake_time) { return impl.admission->wanted_asleep(wake_time); });
   impl.control->start(
       on_pools(&UpstreamPool::node_down), [&impl] { impl.admission->kick(); },
       on_pools(&UpstreamPool::forget));

@@ -216,6 +216,8 @@ class Gather {
     MetricFamily foreign =
         family("sollol_node_foreign_slowdown",
                "Times as long as without other programs' work on the machine.", MetricType::Gauge);
+    MetricFamily wakes =
+        family("sollol_node_wakes_total", "Magic packets sent to the node.", MetricType::Counter);
     for (const cluster::Node& node : worker_.view()->cluster->nodes) {
       const auto add = [&](MetricFamily& out, double value) {
         ClientMetric metric = labelled({{"node", node.info.name}});
@@ -230,8 +232,10 @@ class Gather {
       add(rtt, node.live->round_trip_s);
       add(paused, node.live->paused ? 1 : 0);
       add(foreign, node.live->foreign_slowdown);
+      if (!node.info.wake_mac.empty()) add(wakes, static_cast<double>(node.live->wakes));
     }
-    for (MetricFamily* out : {&up, &in_flight, &sent, &failed, &tokens, &rtt, &paused, &foreign})
+    for (MetricFamily* out :
+         {&up, &in_flight, &sent, &failed, &tokens, &rtt, &paused, &foreign, &wakes})
       families_.push_back(std::move(*out));
   }
 

@@ -18,6 +18,7 @@ inline cluster::NodeInfo to_node_info(const discovery::NodeSpec& spec) {
           .slots = spec.slots.value_or(0),
           .machine = spec.physical_host,
           .device = spec.device,
+          .wake_mac = spec.wake ? spec.mac : std::string(),
           .origin = spec.origin};
 }
 
@@ -33,6 +34,8 @@ inline discovery::NodeSpec to_node_spec(const cluster::NodeInfo& info) {
           .slots = info.slots > 0 ? std::optional(info.slots) : std::nullopt,
           .physical_host = info.machine,
           .device = info.device,
+          .mac = info.wake_mac,
+          .wake = !info.wake_mac.empty(),
           .origin = info.origin};
 }
 

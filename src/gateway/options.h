@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "cluster/health.h"
 #include "cluster/snapshot.h"
+#include "cluster/wake.h"
 #include "discovery/scan_plan.h"
 #include "gateway/published.h"
 #include "http/head.h"
@@ -95,6 +96,7 @@ struct DiscoveryOptions {
   discovery::ScanOptions scan;
   Duration interval = 60s;        // more or less a fifth
   Duration forget_after = 3600s;  // of a node that was found and is not there any more
+  cluster::WakeOptions wake;      // machines that sleep
   bool save = false;              // what is found into the node file
   bool announce = false;          // ourselves, where others than this machine can reach us
   /// Nodes to be used when none is found at first, and what is to be known of those that are.

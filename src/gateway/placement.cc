@@ -31,6 +31,7 @@ Candidate node_candidate(const cluster::Node& node, const Work& work) {
   candidate.machine_in_flight =
       beyond(node.machine_load, candidate.node_in_flight + candidate.device_in_flight);
   candidate.foreign_slowdown = node.live->foreign_slowdown.load(std::memory_order_relaxed);
+  candidate.wakeable = node.live->wakeable.load(std::memory_order_relaxed);
   candidate.excluded =
       node.live->paused.load(std::memory_order_relaxed) ||
       node.live->admin.load(std::memory_order_relaxed) != cluster::Admin::enabled ||

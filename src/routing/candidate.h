@@ -20,6 +20,7 @@ struct Candidate {
   std::uint32_t tier = 0;
   cluster::Availability availability = cluster::Availability::unknown;
   bool excluded = false;             // tried already for this request, or taken out by an operator
+  bool wakeable = false;             // while it is down, a magic packet wakes it
   std::uint32_t in_flight = 0;       // requests of this model sent here and not finished
   std::uint32_t limit = 1;           // of those
   std::uint32_t node_in_flight = 0;  // requests of all models
@@ -36,6 +37,17 @@ struct Candidate {
   double service_s = 0;      // of a whole request
   double rtt_s = 0;
 };
+
+/// Whether it takes requests, when it has room.
+inline bool can_serve(const Candidate& c) noexcept {
+  return !c.excluded && (c.availability == cluster::Availability::healthy ||
+                         c.availability == cluster::Availability::trial);
+}
+
+/// Whether it would take requests, were it woken.
+inline bool asleep(const Candidate& c) noexcept {
+  return !c.excluded && c.wakeable && c.availability == cluster::Availability::down;
+}
 
 /// A request as the policy sees it.
 struct RequestShape {

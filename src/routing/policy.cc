@@ -54,10 +54,6 @@ constexpr std::array<PolicyName, 6> policy_names{
      {Policy::random, "random"},
      {Policy::priority, "priority"}}};
 
-bool serving(const Candidate& c) {
-  return !c.excluded &&
-         (c.availability == Availability::healthy || c.availability == Availability::trial);
-}
 bool last_resort(const Candidate& c) {
   return !c.excluded &&
          (c.availability == Availability::suspect || c.availability == Availability::unknown);
@@ -222,11 +218,15 @@ Error nothing_to_choose(std::span<const Candidate> candidates) {
     c.excluded ? ++excluded : ++by_state[std::to_underlying(c.availability)];
   }
   const bool full = std::ranges::any_of(
-      candidates, [](const Candidate& c) { return serving(c) || last_resort(c); });
+      candidates, [](const Candidate& c) { return can_serve(c) || last_resort(c); });
   if (full) {
     return {ErrorKind::overloaded, Origin::gateway, Retry::later,
             fmt::format("all {} nodes that could serve are at their limit",
                         candidates.size() - excluded)};
+  }
+  if (std::ranges::any_of(candidates, asleep)) {
+    return {ErrorKind::overloaded, Origin::gateway, Retry::later,
+            "the nodes that could serve are asleep, and waking is not done in a moment"};
   }
   return {ErrorKind::no_candidate, Origin::gateway, Retry::later,
           fmt::format("no usable node: of {} that have the model, {} down, {} ejected after "
@@ -344,12 +344,12 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
 Result<Choice> choose(Policy policy, std::span<const Candidate> candidates,
                       const RequestShape& shape, TimePoint, std::uint64_t draw,
                       std::optional<NodeId> after) {
-  const auto free = [](const Candidate& c) { return serving(c) && has_room(c); };
+  const auto free = [](const Candidate& c) { return can_serve(c) && has_room(c); };
   const auto tier = best_tier(candidates, free);
   if (!tier) {
     // A place at a good node comes free sooner than a doubtful one gets well, and a node that fails
     // fast always has room.
-    if (std::ranges::any_of(candidates, serving))
+    if (std::ranges::any_of(candidates, can_serve))
       return std::unexpected(nothing_to_choose(candidates));
     const auto resort =
         best_tier(candidates, [](const Candidate& c) { return last_resort(c) && has_room(c); });
@@ -369,7 +369,7 @@ Result<Choice> choose(Policy policy, std::span<const Candidate> candidates,
     return choice;
   }
   Choice choice = pick(policy, healthy, shape, draw, after);
-  const auto best_serving = best_tier(candidates, serving);
+  const auto best_serving = best_tier(candidates, can_serve);
   if (best_serving && *best_serving < *tier) {
     choice.reason = Reason::spilled;
   } else if (count == 1) {
@@ -392,7 +392,7 @@ std::string explain(std::span<const Candidate> candidates, const RequestShape& s
                    i == choice.index ? '*' : ' ', c.node.value(), c.tier, c.in_flight, c.limit,
                    cost.wait_s, cost.load_s, cost.prefill_s, cost.decode_s, cost.network_s,
                    cost.total(), slowed_text(c), cost.known ? "" : " (speed not known yet)",
-                   serving(c) && has_room(c) ? "" : " (not available)");
+                   can_serve(c) && has_room(c) ? "" : " (not available)");
   }
   return out;
 }

@@ -85,7 +85,8 @@ Cost expected_completion(const Candidate& candidate, const RequestShape& shape,
 ///
 /// The best tier with a free node (healthy or on trial, below its limit) is used, then the next;
 /// late and never probed nodes only when no tier has a healthy one, free or not. Errors: overloaded
-/// when all that could serve are at their limit (wait), no_candidate when none could, with why.
+/// when all that could serve are at their limit or asleep (wait), no_candidate when none could,
+/// with why.
 Result<Choice> choose(Policy policy, std::span<const Candidate> candidates,
                       const RequestShape& shape, TimePoint now, std::uint64_t draw,
                       std::optional<NodeId> after);

@@ -95,6 +95,8 @@ priority = 1
 slots = 4
 host = "box"
 device = "GPU-1f2e"
+mac = "02-00-5E-10-00-0F"
+wake = true
 [[nodes]]
 url = "b"
 )");
@@ -111,6 +113,8 @@ url = "b"
   EXPECT_EQ(settings->nodes[0].slots, 4u);
   EXPECT_EQ(settings->nodes[0].physical_host, "box");
   EXPECT_EQ(settings->nodes[0].device, "GPU-1f2e");
+  EXPECT_EQ(settings->nodes[0].mac, "02:00:5e:10:00:0f");
+  EXPECT_TRUE(settings->nodes[0].wake);
   EXPECT_EQ(settings->nodes[1].origin, "sollol.toml");
 }
 
@@ -174,6 +178,13 @@ INSTANTIATE_TEST_SUITE_P(
                     "s.toml, line 3: nodes[0].prority: unknown key; did you mean priority?"},
         MistakeCase{"node_priority", "[[nodes]]\nurl = \"a\"\npriority = -1",
                     "s.toml, line 3: nodes[0].priority: expected a whole number from 0"},
+        MistakeCase{"node_mac", "[[nodes]]\nurl = \"a\"\nmac = \"02:00\"",
+                    "s.toml, line 3: nodes[0].mac: \"02:00\" is no MAC address; write aa:bb"},
+        MistakeCase{"node_wake", "[[nodes]]\nurl = \"a\"\nwake = \"yes\"",
+                    "s.toml, line 3: nodes[0].wake: expected true or false, got text"},
+        MistakeCase{
+            "node_wake_without_mac", "[[nodes]]\nurl = \"a\"\nwake = true",
+            "s.toml, line 3: nodes[0]: wake: needs the address of the machine's card; give mac"},
         MistakeCase{"nodes_no_list", "nodes = 7", "s.toml, line 1: nodes: expected a list"},
         MistakeCase{"no_toml", "a = \nb", "s.toml, line 1: "}),
     [](const auto& row) { return std::string(row.param.name); });

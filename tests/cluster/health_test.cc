@@ -51,6 +51,8 @@ std::vector<HealthCase> health_table() {
       {"request_refused", {{0s, ok}, {1s, RequestOutcome::refused}}, 1s, down},
       {"first_good_probe_undoes_a_refusal", {{0s, ok}, {1s, no}, {2s, ok}}, 2s, healthy},
       {"not_ollama", {{0s, ProbeOutcome::bad_reply}}, 0s, down},
+      {"unreached_from_the_start", {{2s, ProbeOutcome::unreached}}, 2s, down},
+      {"unreached_then_booting", {{2s, ProbeOutcome::unreached}, {4s, mute}}, 4s, starting},
       {"silent_from_the_start", {{2s, mute}}, 2s, starting},
       {"silent_after_refusals", {{0s, no}, {2s, mute}}, 2s, starting},
       {"stays_starting", {{2s, mute}, {4s, mute}}, 4s, starting},

@@ -100,6 +100,42 @@ TEST(NodeFile, ReadsAndWritesTheMachineAndTheDevice) {
   EXPECT_EQ(file.nodes()[2].device, "GPU-8");
 }
 
+TEST(NodeFile, ReadsAndWritesHowAMachineIsWoken) {
+  auto file = NodeFile::parse(R"({"nodes": [
+    {"url": "10.0.0.5", "mac": "02-00-5E-10-00-0F", "wake": true},
+    {"url": "10.0.0.6", "mac": "02:00:5e:10:00:10", "wake": false}]})",
+                              "f.json")
+                  .value();
+  EXPECT_TRUE(file.warnings().empty());
+  EXPECT_EQ(file.nodes()[0].mac, "02:00:5e:10:00:0f");
+  EXPECT_TRUE(file.nodes()[0].wake);
+  EXPECT_FALSE(file.nodes()[1].wake);
+  file.put(node("10.0.0.6,mac=02:00:5e:10:00:11,wake=true"));
+  file.put(node("10.0.0.7,mac=02:00:5e:10:00:12,wake=true"));
+  EXPECT_EQ(file.nodes()[1].mac, "02:00:5e:10:00:11");
+  EXPECT_TRUE(file.nodes()[1].wake);
+  EXPECT_EQ(file.nodes()[2].mac, "02:00:5e:10:00:12");
+  EXPECT_TRUE(file.nodes()[2].wake);
+}
+
+TEST(NodeFile, SaysWhatIsWrongWithHowAMachineIsWoken) {
+  const auto file = NodeFile::parse(R"({"nodes": [
+    {"url": "a", "wake": true},
+    {"url": "b", "mac": "02:00", "wake": true},
+    {"url": "c", "mac": "02:00:5e:10:00:0f", "wake": "yes"}, {"url": "d"}]})",
+                                    "f")
+                        .value();
+  ASSERT_EQ(file.nodes().size(), 1u);
+  ASSERT_EQ(file.warnings().size(), 3u);
+  EXPECT_TRUE(file.warnings()[0].contains("line 2: nodes[0]: wake: needs the address"))
+      << file.warnings()[0];
+  EXPECT_TRUE(file.warnings()[1].contains("line 3: nodes[1].mac: \"02:00\" is no MAC address"))
+      << file.warnings()[1];
+  EXPECT_TRUE(
+      file.warnings()[2].contains("line 4: nodes[2].wake: expected true or false, got text"))
+      << file.warnings()[2];
+}
+
 TEST(NodeFile, PutWithoutAMachineKeepsTheOneThatWasWritten) {
   auto file =
       NodeFile::parse(R"({"nodes": [{"url": "10.0.0.5", "host": "box", "device": "GPU-1"}]})", "f")

@@ -121,6 +121,14 @@ TEST(ParseNodeFlag, TakesTheWordOnMachineAndDevice) {
   EXPECT_EQ(node->device, "GPU-1f2e");
 }
 
+TEST(ParseNodeFlag, TakesHowTheMachineIsWoken) {
+  const auto node = parse_node_flag("gpu,wake=true,mac=02-00-5E-10-00-0F");
+  ASSERT_TRUE(node.has_value()) << node.error().detail;
+  EXPECT_EQ(node->mac, "02:00:5e:10:00:0f");
+  EXPECT_TRUE(node->wake);
+  EXPECT_FALSE(parse_node_flag("gpu,mac=02:00:5e:10:00:0f")->wake);
+}
+
 TEST(ParseNodeFlag, SlotsZeroMeansLearnt) {
   const auto node = parse_node_flag("gpu,slots=0");
   ASSERT_TRUE(node.has_value());
@@ -145,6 +153,9 @@ INSTANTIATE_TEST_SUITE_P(
                     FlagErrorCase{"slots_word", "gpu,slots=", "slots must be"},
                     FlagErrorCase{"empty_host", "gpu,host= ", "host is empty"},
                     FlagErrorCase{"empty_device", "gpu,device=", "device is empty"},
+                    FlagErrorCase{"wake_without_mac", "gpu,wake=true", "wake: needs the address"},
+                    FlagErrorCase{"wake_word", "gpu,wake=on", "wake must be true or false"},
+                    FlagErrorCase{"mac", "gpu,mac=02:00", "mac: \"02:00\" is no MAC address"},
                     FlagErrorCase{"unknown", "gpu,weight=3", "unknown option \"weight\""},
                     FlagErrorCase{"comma_at_the_end", "gpu,", "unknown option"},
                     FlagErrorCase{"empty_name", "gpu,name=", "name is empty"},

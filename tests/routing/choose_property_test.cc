@@ -18,6 +18,7 @@ rc::Gen<Candidate> any_candidate() {
     c.tier = *rc::gen::inRange(0u, 3u);
     c.availability = static_cast<Availability>(*rc::gen::inRange(0, 7));
     c.excluded = *rc::gen::inRange(0, 5) == 0;
+    c.wakeable = *rc::gen::arbitrary<bool>();
     c.limit = *rc::gen::inRange(1u, 4u);
     c.in_flight = *rc::gen::inRange(0u, c.limit + 2);
     c.node_in_flight = c.in_flight + *rc::gen::inRange(0u, 3u);
@@ -69,6 +70,9 @@ bool doubtful(const Candidate& c) {
   return !c.excluded &&
          (c.availability == Availability::suspect || c.availability == Availability::unknown);
 }
+bool sleeps(const Candidate& c) {
+  return !c.excluded && c.wakeable && c.availability == Availability::down;
+}
 bool has_room(const Candidate& c) { return c.in_flight < c.limit; }
 
 RC_GTEST_PROP(AnyChoice, IsNeverExcludedOverItsLimitOrUnusable, ()) {
@@ -97,8 +101,8 @@ RC_GTEST_PROP(AnyChoice, IsMadeWheneverAHealthyNodeIsFree, ()) {
   const auto got = scene.chosen();
   const bool free = std::ranges::any_of(scene.candidates,
                                         [](const auto& c) { return serving(c) && has_room(c); });
-  const bool waits = std::ranges::any_of(scene.candidates,
-                                         [](const auto& c) { return serving(c) || doubtful(c); });
+  const bool waits = std::ranges::any_of(
+      scene.candidates, [](const auto& c) { return serving(c) || doubtful(c) || sleeps(c); });
   RC_ASSERT(!free || got.has_value());
   if (!got) RC_ASSERT((got.error().kind == ErrorKind::overloaded) == waits);
 }
