@@ -57,8 +57,8 @@ std::string port_taken(const Address& at, const Error& error) {
       "  1. let the gateway have another port:   sollol up --listen 127.0.0.1:11435 --node "
       "http://{0}\n"
       "     and point clients there:             export OLLAMA_HOST=127.0.0.1:11435\n"
-      "  2. move that Ollama:                    OLLAMA_HOST=127.0.0.1:11436 ollama serve\n"
-      "     and name it as a node:               sollol up --node http://127.0.0.1:11436",
+      "  2. move that Ollama:                    OLLAMA_HOST=127.0.0.1:11437 ollama serve\n"
+      "     and name it as a node:               sollol up --node http://127.0.0.1:11437",
       to_string(at));
 }
 
