@@ -24,7 +24,7 @@ constexpr int buffer_group = 1;
 constexpr int rounds_max = 32;  // then whatever else the thread has to do has its turn
 
 // Pieces are gathered while so many come in the longest time that one may wait for others.
-constexpr double gathered_min = 16;
+constexpr double gathered_min = 8;
 constexpr Duration rate_window = std::chrono::milliseconds(4);
 
 constexpr std::uint64_t kind_mask = 3;  // clients are aligned to more than that
