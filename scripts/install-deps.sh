@@ -6,7 +6,7 @@ set -euo pipefail
 build=(clang-19 lld-19 libclang-rt-19-dev cmake ninja-build pkg-config ccache
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libsimdjson-dev libzstd-dev libspdlog-dev libfmt-dev
   libcli11-dev libtomlplusplus-dev libyaml-cpp-dev prometheus-cpp-dev libssl-dev
-  liburing-dev libmimalloc-dev libnl-route-3-dev libavahi-client-dev)
+  liburing-dev libmimalloc-dev libnl-route-3-dev)
 test=(libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev python3 python3-venv nodejs npm curl iproute2 procps
   avahi-daemon dbus libavahi-client3)
 

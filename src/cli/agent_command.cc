@@ -11,6 +11,7 @@
 #include "agent/report.h"
 #include "agent/server.h"
 #include "base/environment.h"
+#include "base/version.h"
 #include "cli/command.h"
 #include "cli/systemd.h"
 #include "discovery/files.h"
@@ -92,13 +93,18 @@ int serve_agent(const AgentArguments& arguments) {
     return fail(server.error().detail, usage ? exit_wrong_usage : exit_failed);
   }
   std::unique_ptr<net::Mdns> mdns;
+  const auto tell = [](const std::string& what) { fmt::print(stderr, "sollol agent: {}\n", what); };
   if (arguments.announce && !net::is_loopback(*at)) {
     std::string why;
-    mdns =
-        net::Mdns::open({.announce = net::Announcement{.service = net::agent_service,
-                                                       .port = (*server)->address().port,
-                                                       .name = "agent on " + net::own_host_name()}},
-                        why);
+    mdns = net::Mdns::open(
+        {.announce = net::Announcement{.service = net::agent_service,
+                                       .port = (*server)->address().port,
+                                       .name = "agent on " + net::own_host_name(),
+                                       .texts = {fmt::format("version={}", version),
+                                                 fmt::format("path={}", agent::report_path)}},
+         .told = tell},
+        why);
+    if (mdns == nullptr) tell("not announced: " + why);
   }
   const ServiceManager manager{ProcessEnvironment()};
   net::asio::signal_set signals(context, SIGINT, SIGTERM);

@@ -158,24 +158,29 @@ int run_discover(Asked asked) {
     asked.options.sources = *sources;
   }
   net::raise_descriptor_limit();
+  std::string deaf;  // why nobody who announces himself is heard
   std::unique_ptr<net::Mdns> mdns;
   if (asked.options.sources.has(discovery::Source::mdns)) {
-    std::string why;
-    mdns = net::Mdns::open({.announce = {}, .browse = true}, why);
-    if (mdns != nullptr) asked.options.announced = [&mdns] { return mdns->found(); };
+    mdns = net::Mdns::open({.browse = true}, deaf);
+    if (mdns != nullptr) {
+      asked.options.announced = [&mdns] {
+        return discovery::Announced{.addresses = mdns->found(), .settled = mdns->settled()};
+      };
+    }
   }
   const TimePoint began = Clock::now();
   bool headed = asked.as_json;
-  const auto found = discovery::discover(
-      asked.options, [&](const DiscoveredNode& node, NodeCollector::Outcome outcome) {
-        if (outcome == NodeCollector::Outcome::known) return;
-        if (!std::exchange(headed, true)) print_heading();
-        if (!asked.as_json) print_row(node, Clock::now() - began);
-      });
+  auto found = discovery::discover(asked.options,
+                                   [&](const DiscoveredNode& node, NodeCollector::Outcome outcome) {
+                                     if (outcome == NodeCollector::Outcome::known) return;
+                                     if (!std::exchange(headed, true)) print_heading();
+                                     if (!asked.as_json) print_row(node, Clock::now() - began);
+                                   });
   if (!found) {
     fmt::print(stderr, "sollol discover: {}\n", found.error().detail);
     return found.error().kind == ErrorKind::bad_input ? exit_wrong_usage : exit_failed;
   }
+  if (!deaf.empty()) found->notes.push_back("mDNS: " + deaf);
   if (asked.as_json) {
     fmt::print("{}\n", json::serialize(to_json(*found)));
   } else {
@@ -216,9 +221,10 @@ void add_discover_command(CLI::App& root, Action& chosen) {
                      "Ask Docker and Podman, where their sockets can be read, at which addresses "
                      "their containers are reached; on by default");
   discover
-      ->add_option("--source", asked->sources,
-                   "Who may name addresses: localhost, neighbours, subnets, containers, engine; "
-                   "all by default; repeat for more")
+      ->add_option(
+          "--source", asked->sources,
+          "Who may name addresses: localhost, neighbours, subnets, containers, engine, mdns; "
+          "all by default; repeat for more")
       ->type_name("SOURCE")
       ->allow_extra_args(false);
   discover

@@ -21,6 +21,7 @@ namespace {
 /// An engine that answers at once is heard before the scan begins, so that no container is shown
 /// twice.
 constexpr Duration engine_head_start = std::chrono::milliseconds(50);
+constexpr Duration announced_asked_every = std::chrono::milliseconds(5);
 constexpr Duration engine_asked_every = std::chrono::milliseconds(1);
 
 /// One look under way; its parts hold it.
@@ -47,12 +48,14 @@ struct Look : std::enable_shared_from_this<Look> {
   ScanPlan plan;
   Discovery result;
   std::size_t engines = 0;  // asked, and what they name not tried yet
+  TimePoint began{};
   std::size_t unheard = 0;  // engines that have not answered
 
   net::Task<Discovery> run();
   void ask_engines();
   net::Task<void> ask_engine(std::string socket);
   net::Task<void> try_announced();
+  bool may_try(const std::string& ip) const;
   net::Task<void> try_more(ScanPlan more, Source source);
   net::Task<void> try_ways(std::vector<ContainerWay> ways);
   void take(Found found);
@@ -60,7 +63,7 @@ struct Look : std::enable_shared_from_this<Look> {
 };
 
 net::Task<Discovery> Look::run() {
-  const TimePoint began = scheduler.now();
+  began = scheduler.now();
   result.ranges = plan.ranges;
   result.skipped = plan.skipped;
   ask_engines();
@@ -138,15 +141,27 @@ net::Task<void> Look::try_ways(std::vector<ContainerWay> ways) {
   co_await std::move(trying);
 }
 
-/// Whoever announces himself is tried where a scan might look too: at private addresses, and, where
-/// subnets are named, in these alone.
+/// Whether an address that somebody announces may be tried: a private one of a machine on a link of
+/// ours, and, where subnets are named, in these alone.
+bool Look::may_try(const std::string& ip) const {
+  if (!net::is_private(ip) || links.is_own(ip)) return false;
+  if (!options.subnets.empty()) return plan.contains(ip);
+  const std::optional<unsigned> index = net::direct_interface(ip);
+  const net::Interface* interface = index ? links.interface(*index) : nullptr;
+  return interface != nullptr && interface->kind != net::Interface::Kind::point_to_point;
+}
+
 net::Task<void> Look::try_announced() {
   if (!options.announced || !options.sources.has(Source::mdns)) co_return;
+  Announced heard = options.announced();
+  while (!heard.settled && !enough() && scheduler.now() < began + options.timeout) {
+    auto pause = scheduler.sleep_until(scheduler.now() + announced_asked_every);
+    co_await std::move(pause);
+    heard = options.announced();
+  }
   ScanPlan more;
-  for (const Address& at : options.announced()) {
-    const bool allowed =
-        net::is_private(at.ip) && (options.subnets.empty() || plan.contains(at.ip));
-    if (!allowed || links.is_own(at.ip)) continue;
+  for (const Address& at : heard.addresses) {
+    if (!may_try(at.ip)) continue;
     std::vector<std::uint16_t> ports{at.port};
     if (at.port == 0) ports = options.ports;
     for (const std::uint16_t port : ports) {

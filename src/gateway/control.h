@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -68,6 +69,9 @@ class Control {
   void restore(const SavedState& state);
   void start(NodeDown node_down, Changed changed, NodeGone node_gone);
   void stop();
+  /// Any thread: this gateway serves at that port from now on; none: it takes nothing new. Its
+  /// links are told, where that is wanted.
+  void announce(std::optional<std::uint16_t> port);
 
   net::Context& context() noexcept { return context_; }
   /// Any thread: `now`.
@@ -227,7 +231,8 @@ class Control {
   TimePoint last_refresh_{};
   SeededRandom random_{entropy_seed()};
   bool looked_ = false;  // for nodes on the network
-  std::unique_ptr<net::Mdns> mdns_;
+  std::optional<std::uint16_t> served_port_;
+  std::unique_ptr<net::Mdns> announced_, heard_;  // where it is wanted, and Avahi's library is
   TimePoint look_began_{};
   std::vector<discovery::DiscoveredNode> strangers_;  // each may be a node that moved
   bool save_failed_ = false;                          // what has been logged of the node file

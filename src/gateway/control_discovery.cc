@@ -3,7 +3,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 
+#include "base/version.h"
 #include "discovery/discover.h"
 #include "discovery/node_file.h"
 #include "gateway/control.h"
@@ -14,6 +16,7 @@
 
 namespace sollol::gateway {
 
+namespace asio = net::asio;
 using cluster::Availability;
 using discovery::DiscoveredNode;
 using discovery::Found;
@@ -32,21 +35,32 @@ bool leads_to(const DiscoveredNode& node, const std::vector<Address>& addresses)
 
 }  // namespace
 
-/// Tells the link of this gateway, and hears who else is there, as far as either is wanted.
+void Control::announce(std::optional<std::uint16_t> port) {
+  asio::post(context_, [this, port] {
+    served_port_ = port;
+    join_mdns();
+  });
+}
+
+/// Tells the links of this gateway, and hears who else is there, as far as either is wanted now.
 void Control::join_mdns() {
+  const auto join = [](bool wanted, std::unique_ptr<net::Mdns>& joined, net::MdnsOptions how) {
+    if (wanted == (joined != nullptr)) return;
+    joined = nullptr;
+    if (!wanted) return;
+    std::string why;
+    how.told = [](const std::string& what) { spdlog::info("{}", what); };
+    joined = net::Mdns::open(std::move(how), why);
+    if (joined == nullptr) spdlog::debug("mDNS: {}", why);
+  };
   const DiscoveryOptions& discovery = options_->discovery;
-  net::MdnsOptions wanted;
-  const bool local = net::is_loopback(options_->listen);
-  if (discovery.announce && !local) {
-    wanted.announce = {.service = net::gateway_service,
-                       .port = options_->listen.port,
-                       .name = "SOLLOL on " + net::own_host_name()};
-  }
-  wanted.browse = discovery.enabled && discovery.scan.sources.has(discovery::Source::mdns);
-  if (!wanted.announce && !wanted.browse) return;
-  std::string why;
-  mdns_ = net::Mdns::open(std::move(wanted), why);
-  if (mdns_ == nullptr) spdlog::debug("mDNS: {}", why);
+  join(discovery.enabled && discovery.scan.sources.has(discovery::Source::mdns), heard_,
+       {.browse = true});
+  join(discovery.announce && served_port_ && !net::is_loopback(options_->listen), announced_,
+       {.announce = net::Announcement{.service = net::gateway_service,
+                                      .port = served_port_.value_or(0),
+                                      .name = "SOLLOL on " + net::own_host_name(),
+                                      .texts = {fmt::format("version={}", version), "path=/"}}});
 }
 
 net::Task<void> Control::watch_network() {
@@ -83,7 +97,13 @@ net::Task<void> Control::look_for_nodes() {
 net::Task<Result<std::size_t>> Control::find_nodes(discovery::ScanOptions how) {
   const std::size_t before = probes_.size();
   look_began_ = scheduler_.now();
-  if (mdns_ != nullptr) how.announced = [this] { return mdns_->found(); };
+  if (heard_ != nullptr) {
+    how.announced = [this] {
+      return heard_ == nullptr
+                 ? discovery::Announced{}
+                 : discovery::Announced{.addresses = heard_->found(), .settled = heard_->settled()};
+    };
+  }
   strangers_.clear();
   auto looking = discovery::look(
       context_, scheduler_, connector_, std::move(how),

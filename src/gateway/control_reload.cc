@@ -70,6 +70,7 @@ net::Task<NodeChanges> Control::apply(std::shared_ptr<const Options> options) {
     start_probe(*added);
     ++changes.added;
   }
+  join_mdns();
   publish();
   co_return changes;
 }

@@ -110,6 +110,7 @@ Result<Address> Gateway::start(std::vector<int> sockets) {
   const Result<Address> bound = sockets.empty() ? impl.listen() : impl.adopt(std::move(sockets));
   if (!bound) return bound;
   for (const auto& worker : impl.workers) worker->start();
+  impl.control->announce(bound->port);
   return bound;
 }
 
@@ -216,6 +217,7 @@ Duration Gateway::drain_timeout() const { return impl_->options->drain.timeout; 
 // ---- stopping
 
 void Gateway::drain(Worker::Sockets sockets) {
+  impl_->control->announce(std::nullopt);
   for (const auto& worker : impl_->workers) worker->drain(sockets);
 }
 

@@ -232,6 +232,25 @@ std::vector<Neighbour> read_neighbours() {
   return neighbours_in(cache.get(), gateways(socket.get()));
 }
 
+std::optional<unsigned> direct_interface(const std::string& ip) {
+  const Socket socket(nl_socket_alloc());
+  if (!is_ip(ip) || nl_connect(socket.get(), NETLINK_ROUTE) < 0) return std::nullopt;
+  nl_addr* address = nullptr;
+  if (nl_addr_parse(ip.c_str(), AF_UNSPEC, &address) < 0) return std::nullopt;
+  rtnl_route* route = nullptr;
+  const int code = rtnl_route_lookup(socket.get(), address, &route);
+  nl_addr_put(address);
+  if (code < 0 || route == nullptr) return std::nullopt;
+  std::optional<unsigned> direct;
+  if (rtnl_route_get_nnexthops(route) == 1) {
+    rtnl_nexthop* hop = rtnl_route_nexthop_n(route, 0);
+    if (rtnl_route_nh_get_gateway(hop) == nullptr && rtnl_route_nh_get_via(hop) == nullptr)
+      direct = static_cast<unsigned>(rtnl_route_nh_get_ifindex(hop));
+  }
+  rtnl_route_put(route);
+  return direct;
+}
+
 const Interface* Links::interface(unsigned index) const {
   const auto found = std::ranges::find(interfaces, index, &Interface::index);
   return found == interfaces.end() ? nullptr : &*found;

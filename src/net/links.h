@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +67,10 @@ std::vector<Address> read_listeners();
 
 /// Who is known on our links at present; empty where the system does not tell.
 std::vector<Neighbour> read_neighbours();
+
+/// The index of the interface by which the address is reached without a router; none: there is a
+/// router between, or no way at all.
+std::optional<unsigned> direct_interface(const std::string& ip);
 
 /// Asks the kernel (rtnetlink). Takes some milliseconds at most. Error: refused, with the system's
 /// reason.

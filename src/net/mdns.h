@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,22 +15,29 @@ namespace sollol::net {
 inline constexpr std::string_view gateway_service = "_sollol._tcp";
 inline constexpr std::string_view agent_service = "_sollol-agent._tcp";
 
+/// Services of others that are kept at once.
+inline constexpr std::size_t services_max = 1024;
+
 /// What is told to the link: a service at a port of this machine.
 struct Announcement {
   std::string_view service;
   std::uint16_t port = 0;
-  std::string name;  // for people; made unique where it is taken
+  std::string name;                     // for people; made unique where it is taken
+  std::vector<std::string> texts = {};  // "version=0.1.0", "path=/"
 };
 
 struct MdnsOptions {
   std::optional<Announcement> announce = {};
   bool browse = false;
+  /// Told, for the log, of a daemon that is missed and of what is announced. On a thread of its
+  /// own.
+  std::function<void(const std::string&)> told = {};
   std::vector<std::string> client_libraries = {"libavahi-client.so.3"};
   std::vector<std::string> common_libraries = {"libavahi-common.so.3"};
 };
 
 /// Speaks with this machine's Avahi through its client library, loaded at run time, on a thread of
-/// its own. A daemon that comes later, or again, is found within `mdns_retry`.
+/// its own. A daemon that comes later, or again, is found within ten seconds.
 class Mdns {
  public:
   /// Null, with the reason in `why`, where the library is not there.
@@ -41,6 +49,8 @@ class Mdns {
   /// since what is of interest is its machine. At most `services_max`. Untrusted: whoever is on the
   /// link can announce anything. Any thread.
   std::vector<Address> found() const;
+  /// Whether nobody else is expected to be found in a moment. Any thread.
+  bool settled() const;
 
   struct Impl;
 
@@ -48,7 +58,5 @@ class Mdns {
   explicit Mdns(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
-
-inline constexpr std::size_t services_max = 1024;
 
 }  // namespace sollol::net

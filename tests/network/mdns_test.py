@@ -128,8 +128,28 @@ class Mdns(unittest.TestCase):
         print(told, flush=True)
         gateway = next(line for line in told.splitlines() if "10.79.3.1:11600" in line)
         self.assertIn("gateway", gateway)
+        alone = desk.ask("discover", "--json", "--source", "mdns", "--timeout", "5")
+        self.assertEqual([(node["url"], node["sources"]) for node in json.loads(alone.stdout)],
+                         [("http://10.79.2.1:11434", ["mdns"])], alone.stderr)
         deaf = desk.ask("discover", "--source", "subnets", "--source", "neighbours")
         self.assertNotIn("10.79.2.1 ", deaf.stdout)
+
+    def test_a_daemon_that_comes_late_is_told_and_what_ends_is_taken_back(self):
+        desk, box, _ = self.machines.values()
+        with open(self.path / "log", "w") as log:
+            box.sollol("up", "--listen", "0.0.0.0:0", "--node", "http://127.0.0.1:9", "--no-node-file", "--state-file",
+                       "off", "--log-access", "off", stderr=log)
+        told = lambda: (self.path / "log").read_text()
+        self.eventually(lambda: "no Avahi answers" in told(), "the daemon is missed")
+        desk.start_avahi()
+        box.start_avahi()
+        self.eventually(lambda: "announced: _sollol._tcp at port" in told(), "it is announced")
+        port = told().split("_sollol._tcp at port ")[1].split()[0]
+        self.assertNotEqual(port, "0")
+        shown = lambda: desk.ask("discover", "--source", "mdns", "--timeout", "5").stdout
+        self.eventually(lambda: f"10.79.2.1:{port}: a SOLLOL gateway" in shown(), "the gateway at the port that it got")
+        box.run("kill", *box.run("pgrep", "-x", "sollol").stdout.split())  # of this machine alone
+        self.eventually(lambda: "10.79.2.1" not in shown(), "nothing is announced any more")
 
     def test_without_avahi_nothing_is_missed(self):
         desk = self.machines["desk"]
