@@ -8,13 +8,9 @@
 #include <string_view>
 #include <vector>
 
-namespace sollol {
+#include "sollol/failure.h"
 
-/// Why something could not be done, and the mend, for people.
-struct Failure {
-  std::string text;
-  bool unreachable = false;  // the node did not answer: it is not the caller's input that is wrong
-};
+namespace sollol {
 
 /// A model as a node has it.
 struct NodeModel {
@@ -36,6 +32,9 @@ struct NodeReport {
   std::uint64_t vram_bytes = 0;    // of that, in a GPU's memory
   std::string gpu;                 // "yes", "partly", "no"; "unknown" while nothing is loaded
   double round_trip_s = 0;         // smoothed; 0: not measured yet
+  // As `NodeRegistry::check` found it:
+  unsigned failed_checks = 0;                 // in a row
+  std::vector<double> checked_round_trips_s;  // the last hundred, oldest first
 };
 
 /// A node to be added.
@@ -56,6 +55,14 @@ struct DiscoverOptions {
   bool exclude_localhost = false;
   bool auto_resolve_docker = true;
   bool discover_all_nodes = true;  // false: the first is enough
+};
+
+/// How nodes are checked.
+struct CheckOptions {
+  double timeout_s = 2;          // for an answer
+  double connect_timeout_s = 1;  // for a connection
+  bool remove = false;           // those that have failed too often in a row
+  unsigned failures_max = 3;
 };
 
 /// Whether tasks should run at once.
@@ -85,8 +92,15 @@ class NodeRegistry {
   /// All nodes, in the order in which they came.
   std::vector<NodeReport> list();
 
-  /// Looks for nodes and adds those that are new; how many.
+  /// Looks for nodes and adds those that are new; how many. Unless subnets are named, the
+  /// environment is honoured: OLLAMA_HOST and OLLAMA_BASE_URLS name nodes that come first if they
+  /// answer, SOLLOL_DISCOVERY_SUBNETS and SOLLOL_DISCOVERY_PORTS say where is looked, and with
+  /// SOLLOL_AUTO_DISCOVER=false nowhere is.
   std::expected<std::size_t, Failure> discover(const DiscoverOptions& how = {});
+
+  /// Asks every node whether it is there, now and all at once; returns when all have answered or
+  /// were given up. The nodes in the order of `list`; what was removed is told too.
+  std::vector<NodeReport> check(const CheckOptions& how = {});
 
   /// Adds the nodes of a node file that are not known yet; how many. `~` is the home folder.
   std::expected<std::size_t, Failure> load(const std::string& path);
@@ -103,7 +117,9 @@ class NodeRegistry {
   std::string explain();
 
  private:
+  friend class Pool;
   struct Impl;
+  explicit NodeRegistry(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

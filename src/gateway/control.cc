@@ -90,9 +90,10 @@ void Control::refresh_soon(NodeId node) {
 
 net::Task<void> Control::refresh_models(Duration limit) {
   const TimePoint began = scheduler_.now();
-  if (began - last_refresh_ < refresh_shared_for) co_return;
-  last_refresh_ = began;
-  for (const auto& [id, probe] : probes_) spawn(context_, "refresh", fetch_models_only(probe));
+  if (began - last_refresh_ >= refresh_shared_for) {
+    last_refresh_ = began;
+    for (const auto& [id, probe] : probes_) spawn(context_, "refresh", fetch_models_only(probe));
+  }
   const auto under_way = [this] {
     return std::ranges::any_of(probes_,
                                [](const auto& item) { return item.second->models_under_way; });

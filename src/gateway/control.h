@@ -102,6 +102,17 @@ class Control {
   net::Task<Result<Saved>> save_nodes();
   /// Looks for nodes once and takes in what it finds; how many are new. Error: as discovery::look.
   net::Task<Result<std::size_t>> find_nodes(discovery::ScanOptions how);
+  /// Whether each node answers, asked anew and all at once.
+  struct NodeCheck {
+    std::string url;
+    bool answered = false;
+    Duration took{};
+  };
+  struct CheckLimits {
+    Duration connect;
+    Duration answer;
+  };
+  net::Task<std::vector<NodeCheck>> check_nodes(CheckLimits limits);
   net::Task<bool> remove_node(NodeId node);
   net::Task<bool> set_admin(NodeId node, cluster::Admin admin);
   /// Takes up changed options: limits at once, nodes by what differs. A node that stays keeps what
@@ -179,6 +190,9 @@ class Control {
                                         TimePoint deadline);
   static cluster::ProbeOutcome connect_outcome(Probe& probe, const Error& error);
   net::Task<Result<NodeListing>> ask(cluster::NodeInfo info);
+  struct Checking;
+  net::Task<void> check_node(std::shared_ptr<Probe> probe, std::shared_ptr<Checking> run,
+                             std::size_t index);
   void take_models(Probe& probe, std::vector<api::ModelEntry> models);
   void take_loaded(Probe& probe, std::vector<api::LoadedModel> loaded, TimePoint asked);
   void start_probe(NodeId node);

@@ -123,6 +123,9 @@ net::Task<Result<std::size_t>> Control::find_nodes(discovery::ScanOptions how) {
     spdlog::info("discovery: {} nodes in {:.2f} s, {} addresses tried", found->nodes.size(),
                  to_seconds(found->figures.took), found->figures.tried);
   }
+  for (const DiscoveredNode& node : found->nodes) {
+    for (const std::string& duplicate : node.same) spdlog::info("discovery: {}", duplicate);
+  }
   publish();
   co_return probes_.size() - std::min(before, probes_.size());
 }

@@ -8,6 +8,8 @@
 #include "gateway/control_probe.h"
 #include "gateway/node_request.h"
 #include "gateway/nodes.h"
+#include "gateway/spawn.h"
+#include "net/event.h"
 #include "net/network.h"
 
 namespace sollol::gateway {
@@ -83,6 +85,52 @@ net::Task<Result<NodeListing>> Control::ask(cluster::NodeInfo info) {
     if (!taken) co_return std::unexpected(taken.error());
   }
   co_return told;
+}
+
+/// One round of checks; each node's own coroutine fills in its line.
+struct Control::Checking {
+  CheckLimits limits;
+  std::vector<NodeCheck> found;
+  std::size_t left = 0;
+  net::Event done;
+};
+
+net::Task<std::vector<Control::NodeCheck>> Control::check_nodes(CheckLimits limits) {
+  const auto run = std::make_shared<Checking>(limits, std::vector<NodeCheck>(probes_.size()),
+                                              probes_.size(), net::Event(context_));
+  std::size_t index = 0;
+  for (const auto& [id, probe] : probes_) spawn(context_, "check", check_node(probe, run, index++));
+  if (run->left > 0) {
+    auto waiting = run->done.wait();
+    co_await std::move(waiting);
+  }
+  co_return std::move(run->found);
+}
+
+net::Task<void> Control::check_node(std::shared_ptr<Probe> probe, std::shared_ptr<Checking> run,
+                                    std::size_t index) {
+  const TimePoint began = scheduler_.now();
+  NodeCheck& check = run->found[index];
+  check.url = probe->info.url;
+  auto resolving = resolve(probe);
+  const bool resolved = co_await std::move(resolving);
+  Result<std::unique_ptr<net::Stream>> stream;
+  if (resolved) {
+    auto connecting = nodes_.connect(probe->info, probe->addresses, began + run->limits.connect);
+    stream = co_await std::move(connecting);
+  }
+  if (resolved && stream) {
+    net::SimpleRequest request{.target = probe->info.path_prefix + "/api/version",
+                               .host_field = probe->host_field,
+                               .extra_fields = "Connection: close\r\n"};
+    auto calling = net::call_once(**stream, scratch_, std::move(request),
+                                  scheduler_.now() + run->limits.answer);
+    const auto answer = co_await std::move(calling);
+    check.answered =
+        answer && answer->reply.status == 200 && api::parse_version(answer->reply.body).has_value();
+  }
+  check.took = scheduler_.now() - began;
+  if (--run->left == 0) run->done.set();
 }
 
 std::vector<discovery::NodeSpec> Control::specs_of(std::string_view origin) const {

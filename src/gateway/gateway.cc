@@ -45,7 +45,8 @@ struct Gateway::Impl {
   ColdLoads loads;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<Shared> shared;
-  std::vector<Beat> beats;  // of each worker, then the control thread
+  std::atomic<std::size_t> turn{0};  // of the workers, at connections from inside
+  std::vector<Beat> beats;           // of each worker, then the control thread
 };
 
 Gateway::Gateway(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
@@ -113,6 +114,21 @@ Result<Address> Gateway::start(std::vector<int> sockets) {
   impl.control->announce(bound->port);
   return bound;
 }
+
+Result<void> Gateway::start_inside() {
+  const Result<void> prepared = prepare();
+  if (!prepared) return prepared;
+  for (const auto& worker : impl_->workers) worker->start();
+  return {};
+}
+
+void Gateway::serve(net::ClientSocket socket) {
+  const std::size_t turn = impl_->turn.fetch_add(1, std::memory_order_relaxed);
+  impl_->workers[turn % impl_->workers.size()]->take_connected(std::move(socket));
+}
+
+Control& Gateway::control() noexcept { return *impl_->control; }
+ViewSource& Gateway::views() noexcept { return impl_->views; }
 
 Result<Address> Gateway::Impl::listen() {
   Address at = options->listen;

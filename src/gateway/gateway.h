@@ -28,6 +28,14 @@ class Gateway {
   /// and are owned from now on, these are served instead. Error: refused, when the address cannot
   /// be had or somebody else listens there.
   Result<Address> start(std::vector<int> sockets = {});
+  /// Starts all threads without an address to be found at: what is to be served comes through
+  /// `serve`.
+  Result<void> start_inside();
+  /// Any thread, after a start: serves a connection that somebody else made.
+  void serve(net::ClientSocket socket);
+  /// Those that keep the nodes; after a start.
+  Control& control() noexcept;
+  ViewSource& views() noexcept;
   /// Descriptors of the listening sockets: for handing them to another process. Before `drain`.
   std::vector<int> sockets();
 

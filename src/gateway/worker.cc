@@ -171,6 +171,15 @@ void Worker::serve(std::unique_ptr<net::Stream> stream) {
   }
 }
 
+void Worker::take_connected(net::ClientSocket socket) {
+  asio::post(context_, [this, socket = std::move(socket)]() mutable {
+    auto stream = net::adopt_stream(context_, scheduler_, socket.release(), ring_.get());
+    if (!stream) return;
+    if (!has_room()) return (*stream)->reset();
+    serve(std::move(*stream));
+  });
+}
+
 net::Task<void> Worker::serve_secured(std::unique_ptr<net::Stream> plain,
                                       std::shared_ptr<const net::TlsContext> identity) {
   const Counted counted(handshakes_);

@@ -19,6 +19,7 @@
 #include "gateway/request_memory.h"
 #include "gateway/upstream_pool.h"
 #include "gateway/view.h"
+#include "net/client_socket.h"
 #include "net/http_call.h"
 #include "net/tcp.h"
 #include "routing/candidate.h"
@@ -89,6 +90,8 @@ class Worker {
   /// Takes up changed options where they are not read for each request.
   void reconfigure();
   net::Task<std::vector<RunningRequest>> running();
+  /// Serves a connection that somebody else made, as if it had come in at a listener.
+  void take_connected(net::ClientSocket socket);
 
   net::Context& context() noexcept { return context_; }
   net::Scheduler& scheduler() noexcept { return scheduler_; }

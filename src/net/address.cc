@@ -1,11 +1,13 @@
 #include "net/address.h"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <charconv>
 
 namespace sollol::net {
@@ -40,6 +42,15 @@ bool is_loopback(const Address& address) {
   boost::system::error_code not_ip;
   const ip::address parsed = ip::make_address(address.ip, not_ip);
   return !not_ip && parsed.is_loopback();
+}
+
+std::string peer_of(int descriptor) {
+  ip::tcp::endpoint endpoint;
+  auto size = static_cast<socklen_t>(endpoint.capacity());
+  if (::getpeername(descriptor, endpoint.data(), &size) != 0) return "unknown";
+  if (endpoint.data()->sa_family == AF_UNIX) return "127.0.0.1";
+  endpoint.resize(size);
+  return endpoint.address().to_string();
 }
 
 std::string own_host_name() {

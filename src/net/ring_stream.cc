@@ -11,6 +11,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <cstring>
 
+#include "net/address.h"
 #include "net/tcp.h"
 #include "net/waits.h"
 
@@ -334,13 +335,7 @@ void RingCore::reset() {
   if (polling_) ring_.cancel(*this, Ring::Kind::writable);
 }
 
-std::string RingCore::peer_address() const {
-  boost::asio::ip::tcp::endpoint endpoint;
-  auto size = static_cast<socklen_t>(endpoint.capacity());
-  if (closed_ || ::getpeername(descriptor_, endpoint.data(), &size) != 0) return "unknown";
-  endpoint.resize(size);
-  return endpoint.address().to_string();
-}
+std::string RingCore::peer_address() const { return closed_ ? "unknown" : peer_of(descriptor_); }
 
 class RingStream final : public Stream {
  public:

@@ -13,6 +13,7 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
+#include "net/address.h"
 #include "net/listening.h"
 #include "net/ring_stream.h"
 #include "net/waits.h"
@@ -161,11 +162,7 @@ class TcpStream final : public Stream {
     core_->close();
   }
 
-  std::string peer_address() const override {
-    error_code problem;
-    const auto endpoint = core_->socket().remote_endpoint(problem);
-    return problem ? std::string("unknown") : endpoint.address().to_string();
-  }
+  std::string peer_address() const override { return peer_of(core_->socket().native_handle()); }
 
   void expect_pieces() override { delay_acknowledgements(core_->socket().native_handle()); }
 
@@ -233,6 +230,21 @@ std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler, 
   int blocking_mode = 0;
   ::ioctl(descriptor, FIONBIO, &blocking_mode);
   return make_ring_stream(descriptor, scheduler, *ring);
+}
+
+Result<std::unique_ptr<Stream>> adopt_stream(asio::io_context& context, Scheduler& scheduler,
+                                             int descriptor, Ring* ring) {
+  // Bytes come and go as over TCP, whatever the socket's family; the protocol named here is only
+  // what asio would open by itself.
+  TcpSocket socket(context);
+  error_code problem;
+  socket.assign(tcp::v4(), descriptor, problem);
+  if (problem) {
+    ::close(descriptor);
+    return std::unexpected(
+        bad_input(fmt::format("descriptor {} is no socket: {}", descriptor, problem.message())));
+  }
+  return make_tcp_stream(std::move(socket), scheduler, ring);
 }
 
 Task<Result<std::unique_ptr<Stream>>> TcpConnector::connect(Address to, TimePoint deadline) {

@@ -36,9 +36,15 @@ using TcpAcceptor = asio::basic_socket_acceptor<asio::ip::tcp, asio::io_context:
 std::unique_ptr<Stream> make_tcp_stream(TcpSocket socket, Scheduler& scheduler,
                                         Ring* ring = nullptr);
 
+/// A socket that somebody else connected, TCP or of this machine, as a Stream; owns the descriptor.
+/// Error: bad_input, when it is no socket.
+Result<std::unique_ptr<Stream>> adopt_stream(asio::io_context& context, Scheduler& scheduler,
+                                             int descriptor, Ring* ring = nullptr);
+
 /// Lets acknowledgements of small pieces wait for the next piece (at most 40 ms). By itself the
 /// kernel sends one for each piece that is read, which costs about as much as the reading: without
-/// them a relayed token is a tenth cheaper (bench/relay, row `tokens`). Holds until the peer pauses.
+/// them a relayed token is a tenth cheaper (bench/relay, row `tokens`). Holds until the peer
+/// pauses.
 void delay_acknowledgements(int descriptor) noexcept;
 
 class TcpConnector final : public Connector {

@@ -49,15 +49,7 @@ Result<std::unique_ptr<Stream>> connect_unix(asio::io_context& context, Schedule
     ::close(descriptor);
     return failed(code);
   }
-  // Bytes come and go as over TCP; the protocol named here is only what asio would open by itself.
-  TcpSocket socket(context);
-  boost::system::error_code problem;
-  socket.assign(asio::ip::tcp::v4(), descriptor, problem);
-  if (problem) {
-    ::close(descriptor);
-    return failed(problem.value());
-  }
-  return make_tcp_stream(std::move(socket), scheduler);
+  return adopt_stream(context, scheduler, descriptor);
 }
 
 }  // namespace sollol::net
