@@ -1,5 +1,12 @@
-option(SOLLOL_BUILD_TESTS "Build the tests" ON)
-option(SOLLOL_BUILD_BENCH "Build the benchmarks" ON)
+# What pip builds is the module alone.
+if(SKBUILD)
+  set(sollol_whole OFF)
+else()
+  set(sollol_whole ON)
+endif()
+option(SOLLOL_BUILD_TESTS "Build the tests" ${sollol_whole})
+option(SOLLOL_BUILD_BENCH "Build the benchmarks" ${sollol_whole})
+option(SOLLOL_BUILD_PYTHON "Build the Python module (pip does)" OFF)
 option(SOLLOL_BUILD_FUZZ "Build the libFuzzer targets (clang)" OFF)
 set(SOLLOL_SANITIZE "" CACHE STRING "Sanitizers for the whole build: address,undefined or thread")
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs Debian 12's packages that SOLLOL needs. Usage: scripts/install-deps.sh build|test
+# Installs Debian 12's packages that SOLLOL needs. Usage: scripts/install-deps.sh build|test|python
 # Asks for root through sudo when it is not root; does nothing when all are there.
 set -euo pipefail
 
@@ -7,13 +7,15 @@ build=(clang-19 lld-19 libclang-rt-19-dev cmake ninja-build pkg-config ccache
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libsimdjson-dev libzstd-dev libspdlog-dev libfmt-dev
   libcli11-dev libtomlplusplus-dev libyaml-cpp-dev prometheus-cpp-dev libssl-dev
   liburing-dev libmimalloc-dev libnl-route-3-dev)
-test=(libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev python3 python3-venv nodejs npm curl iproute2 procps
+python=(python3 python3-dev python3-venv)
+test=("${python[@]}" libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev nodejs npm curl iproute2 procps
   avahi-daemon dbus libavahi-client3)
 
 case ${1:-} in
   build) wanted=("${build[@]}") ;;
   test) wanted=("${build[@]}" "${test[@]}") ;;
-  *) echo "usage: scripts/install-deps.sh build|test" >&2; exit 2 ;;
+  python) wanted=("${build[@]}" "${python[@]}") ;;
+  *) echo "usage: scripts/install-deps.sh build|test|python" >&2; exit 2 ;;
 esac
 
 missing=()

@@ -81,6 +81,8 @@ using CallStarter = std::function<std::expected<Call, Failure>(CallRequest)>;
 class CallBatch {
  public:
   CallBatch(CallStarter start, std::size_t width);
+  CallBatch(CallBatch&&) = default;
+  CallBatch& operator=(CallBatch&&) = default;
 
   /// Whether another call would begin at once.
   bool has_room() const { return running_.size() + waiting_.size() < width_; }

@@ -4,6 +4,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/json.hpp>
+#include <charconv>
 
 #include "api/routes.h"
 #include "api/timestamp.h"
@@ -201,10 +202,19 @@ json::object locality_json(const Control::Locality& found) {
           {"text", locality::explain(grouping, found.advice)}};
 }
 
+/// `?tasks=N`: for how many tasks advice is wanted.
 net::Task<void> show_locality(Connection& client) {
   constexpr std::size_t many_tasks = 100;
+  const std::string_view wanted = api::query_value(client.request().query(), "tasks");
+  std::size_t tasks = many_tasks;
+  const auto [end, bad] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), tasks);
+  if (!wanted.empty() && (bad != std::errc{} || end != wanted.data() + wanted.size())) {
+    auto refusing = answer_error(client, 400, "tasks: write a number of tasks, such as ?tasks=3");
+    co_await std::move(refusing);
+    co_return;
+  }
   Control& control = client.worker().shared().control;
-  auto asking = asio::co_spawn(control.context(), control.locality(many_tasks), net::use_task);
+  auto asking = asio::co_spawn(control.context(), control.locality(tasks), net::use_task);
   const Control::Locality found = co_await std::move(asking);
   auto answering = answer_json(client, locality_json(found));
   co_await std::move(answering);

@@ -102,6 +102,8 @@ class Control {
   net::Task<Result<Saved>> save_nodes();
   /// Looks for nodes once and takes in what it finds; how many are new. Error: as discovery::look.
   net::Task<Result<std::size_t>> find_nodes(discovery::ScanOptions how);
+  /// The URL of the node that a name leads to, if it is one of ours under whatever name.
+  net::Task<std::optional<std::string>> known_at(cluster::NodeInfo info);
   /// Whether each node answers, asked anew and all at once.
   struct NodeCheck {
     std::string url;

@@ -87,6 +87,21 @@ net::Task<Result<NodeListing>> Control::ask(cluster::NodeInfo info) {
   co_return told;
 }
 
+net::Task<std::optional<std::string>> Control::known_at(cluster::NodeInfo info) {
+  auto resolving = net::resolve(context_, info.host, info.port);
+  const auto addresses = co_await std::move(resolving);
+  if (!addresses) co_return std::nullopt;
+  for (const auto& [id, probe] : probes_) {
+    if (probe->info.path_prefix != info.path_prefix) continue;
+    const auto& ways = probe->addresses;
+    const bool same = std::ranges::any_of(*addresses, [&](const Address& address) {
+      return std::ranges::find(ways, address) != ways.end();
+    });
+    if (same) co_return probe->info.url;
+  }
+  co_return std::nullopt;
+}
+
 /// One round of checks; each node's own coroutine fills in its line.
 struct Control::Checking {
   CheckLimits limits;

@@ -68,6 +68,21 @@ std::set<std::string> known_addresses(const FleetView& view) {
   return keys;
 }
 
+std::optional<NodeReport> find_address(const FleetView& view, const std::string& key) {
+  for (std::size_t i = 0; i < view.cluster->nodes.size(); ++i) {
+    if (discovery::address_key(gateway::to_node_spec(view.cluster->nodes[i].info)) == key)
+      return report_of(view, i);
+  }
+  return std::nullopt;
+}
+
+std::optional<NodeReport> find_url(const FleetView& view, const std::string& url) {
+  for (std::size_t i = 0; i < view.cluster->nodes.size(); ++i) {
+    if (view.cluster->nodes[i].info.url == url) return report_of(view, i);
+  }
+  return std::nullopt;
+}
+
 /// A control thread of the registry's own.
 struct OwnControl {
   OwnControl() : published(std::make_shared<const gateway::Options>()) {
@@ -135,15 +150,17 @@ std::expected<NodeReport, Failure> NodeRegistry::add(const NewNode& node) {
   if (!request) return fail(request.error());
   request->probe = node.auto_probe ? gateway::AutoProbe::on : gateway::AutoProbe::off;
   const std::string key = discovery::address_key(gateway::to_node_spec(request->info));
-  if (!known_addresses(*impl_->views.get()).contains(key)) {
-    const auto added = on_control(impl_->control, impl_->control.add_node(*request));
-    if (!added) return fail(added.error());
+  std::optional<NodeReport> known = find_address(*impl_->views.get(), key);
+  if (!known && node.auto_probe) {
+    // A name may lead to a node that is here by its address.
+    const auto at = on_control(impl_->control, impl_->control.known_at(request->info));
+    if (at) known = find_url(*impl_->views.get(), *at);
   }
-  const auto view = impl_->views.get();
-  for (std::size_t i = 0; i < view->cluster->nodes.size(); ++i) {
-    if (discovery::address_key(gateway::to_node_spec(view->cluster->nodes[i].info)) == key)
-      return report_of(*view, i);
-  }
+  if (known) return *known;
+  const auto added = on_control(impl_->control, impl_->control.add_node(*request));
+  if (!added) return fail(added.error());
+  known = find_address(*impl_->views.get(), key);
+  if (known) return *known;
   return std::unexpected(Failure{.text = request->info.url + " was removed at the same time"});
 }
 
