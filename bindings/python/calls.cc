@@ -138,15 +138,17 @@ struct Batch {
     const OthersRun others_run;
     calls.add(tag, std::move(request));
   }
-  /// (tag, status, node, body), or (tag, 0, "", what broke) in whatever order; None: nothing runs.
-  std::optional<std::tuple<std::uint64_t, int, std::string, nb::bytes>> next() {
-    const Deadline never(-1);
+  /// (tag, status, node, body), or (tag, 0, "", what broke) in whatever order; None: none ended
+  /// within the time, or none runs.
+  std::optional<std::tuple<std::uint64_t, int, std::string, nb::bytes>> next(double timeout) {
+    const Deadline deadline(timeout);
     while (!calls.empty()) {
       const auto done = [&] {
         const OthersRun others_run;
-        return calls.next(never.slice());
+        return calls.next(deadline.slice());
       }();
       if (on_main_thread()) check_signals();
+      if (!done && deadline.passed()) break;
       if (!done) continue;
       if (!done->answer)
         return std::tuple(done->tag, 0, std::string(), to_bytes(done->answer.error().text));
@@ -173,11 +175,11 @@ void bind_service(nb::class_<Held<Service>>& bound) {
       .def("abandon", &Self::abandon, "In a forked child: leaves everything as it is.");
 }
 
-Held<Pool> open_pool(const std::vector<std::pair<std::string, unsigned>>& nodes, std::string policy,
-                     unsigned workers) {
+Held<Pool> open_pool(const std::vector<std::tuple<std::string, unsigned, unsigned>>& nodes,
+                     std::string policy, unsigned workers) {
   PoolOptions options{.nodes = {}, .policy = std::move(policy), .workers = workers};
-  for (const auto& [url, priority] : nodes)
-    options.nodes.push_back({.url = url, .priority = priority});
+  for (const auto& [url, priority, slots] : nodes)
+    options.nodes.push_back({.url = url, .priority = priority, .slots = slots});
   auto opened = blocking([options] { return Pool::open(options); });
   if (!opened) raise(opened.error(), Blame::input);
   return {std::make_shared<Pool>(std::move(*opened))};
@@ -209,7 +211,7 @@ void bind_calls(nb::module_& module) {
   nb::class_<Batch>(module, "Batch")
       .def("add", &Batch::add, "tag"_a, "target"_a, "body"_a, "fields"_a = Fields{})
       .def_prop_ro("has_room", [](const Batch& self) { return self.calls.has_room(); })
-      .def("next", &Batch::next);
+      .def("next", &Batch::next, "timeout"_a);
   nb::class_<Held<Pool>> pool(module, "Pool");
   bind_service(pool);
   pool.def("nodes", [](const Held<Pool>& self) {

@@ -39,6 +39,7 @@ void bind_reports(nb::module_& module) {
       .def_ro("url", &NodeReport::url)
       .def_ro("name", &NodeReport::name)
       .def_ro("priority", &NodeReport::priority)
+      .def_ro("slots", &NodeReport::slots)
       .def_ro("origin", &NodeReport::origin)
       .def_ro("healthy", &NodeReport::healthy)
       .def_ro("version", &NodeReport::version)
@@ -64,12 +65,17 @@ void bind_registry(nb::module_& module) {
       .def(
           "add",
           [](const Registry& self, std::string url, std::string name, unsigned priority,
-             std::string host, std::string device, bool auto_probe) {
-            const NewNode node{std::move(url),  std::move(name),   priority,
-                               std::move(host), std::move(device), auto_probe};
+             std::string host, std::string device, unsigned slots, bool auto_probe) {
+            const NewNode node{.url = std::move(url),
+                               .name = std::move(name),
+                               .priority = priority,
+                               .host = std::move(host),
+                               .device = std::move(device),
+                               .slots = slots,
+                               .auto_probe = auto_probe};
             return run(self, [node](NodeRegistry& nodes) { return nodes.add(node); });
           },
-          "url"_a, "name"_a = "", "priority"_a = 0, "host"_a = "", "device"_a = "",
+          "url"_a, "name"_a = "", "priority"_a = 0, "host"_a = "", "device"_a = "", "slots"_a = 0,
           "auto_probe"_a = true)
       .def(
           "remove",

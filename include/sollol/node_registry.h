@@ -24,6 +24,7 @@ struct NodeReport {
   std::string url;
   std::string name;
   unsigned priority = 0;  // lower is preferred
+  unsigned slots = 0;     // requests of one model at once, as configured; 0: learnt
   std::string origin;     // who named it: "admin" (`add`), "discovered", "node file PATH"
   bool healthy = false;
   std::string version;  // of Ollama; empty: not told yet
@@ -44,6 +45,7 @@ struct NewNode {
   unsigned priority = 0;
   std::string host = {};    // the machine it runs on: equal words, one machine
   std::string device = {};  // and the GPU
+  unsigned slots = 0;       // requests of one model at once (OLLAMA_NUM_PARALLEL there); 0: learnt
   bool auto_probe = true;   // ask it first; false: add it as it is
 };
 

@@ -40,6 +40,7 @@ NodeReport report_of(const FleetView& view, std::size_t index) {
   NodeReport report{.url = node.info.url,
                     .name = node.info.name,
                     .priority = node.info.tier,
+                    .slots = node.info.slots,
                     .origin = node.info.origin,
                     .healthy = node.live->availability.load() == cluster::Availability::healthy,
                     .version = listing.version,
@@ -146,7 +147,8 @@ std::expected<NodeReport, Failure> NodeRegistry::add(const NewNode& node) {
                                              .name = node.name,
                                              .host = node.host,
                                              .device = node.device,
-                                             .priority = node.priority});
+                                             .priority = node.priority,
+                                             .slots = node.slots});
   if (!request) return fail(request.error());
   request->probe = node.auto_probe ? gateway::AutoProbe::on : gateway::AutoProbe::off;
   const std::string key = discovery::address_key(gateway::to_node_spec(request->info));

@@ -60,7 +60,8 @@ Result<gateway::Options> to_options(const PoolOptions& wanted) {
                                                .name = node.name,
                                                .host = node.host,
                                                .device = node.device,
-                                               .priority = node.priority});
+                                               .priority = node.priority,
+                                               .slots = node.slots});
     if (!request) return std::unexpected(request.error());
     options.nodes.push_back(std::move(request->info));
   }

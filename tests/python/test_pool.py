@@ -110,6 +110,7 @@ def test_each_failure_has_its_type(pool, ask, kind):
 
 def test_wrong_arguments_are_named(fleet):
     for arguments, word in (({"nodes": [{}]}, "nodes"), ({"nodes": [{"host": "a", "priority": -1}]}, "priority"),
+                            ({"nodes": [{"host": "a", "slots": -1}]}, "slots"),
                             ({"nodes": [], "routing_strategy": "best"}, "best"),
                             ({"nodes": [], "workers": 0}, "workers"),
                             ({"nodes": [], "gateway": "http://127.0.0.1:1"}, "gateway")):

@@ -16,8 +16,10 @@ from typing import (
     List,
     Literal,
     Mapping,
+    NamedTuple,
     Optional,
     Sequence,
+    Tuple,
     Union,
     overload,
 )
@@ -48,19 +50,29 @@ _policies = {
     "fairness": "round_robin",
 }
 _batch_width = 64  # calls of one batch at once: the pool's queue holds what its nodes cannot take yet
+_stop_check_every_s = 0.1
 
 
-def _url_and_priority(node: NodeLike) -> tuple[str, int]:
-    """A node as a URL, ``"host:port"``, or ``{"host", "port"}`` or ``{"url"}`` with a ``"priority"``."""
+class _Named(NamedTuple):
+    """A node as the pool was told of it, or found it."""
+
+    url: str
+    priority: int
+    slots: int
+
+
+def _named(node: NodeLike) -> _Named:
+    """A node from a URL, ``"host:port"``, or a mapping."""
     if isinstance(node, str):
-        return node, 0
+        return _Named(node, 0, 0)
     host = node.get("url") or node.get("host")
     if not host:
         raise ConfigError(f"nodes: each needs a host or a url, and {dict(node)!r} has none")
-    priority = int(node.get("priority", 0))
-    if priority < 0:
-        raise ConfigError(f"nodes: priority: write 0 or more, not {priority}")
-    return _url_of(str(host), node.get("port")), priority
+    numbers = {word: int(node.get(word, 0)) for word in ("priority", "slots")}
+    for word, number in numbers.items():
+        if number < 0:
+            raise ConfigError(f"nodes: {word}: write 0 or more, not {number}")
+    return _Named(_url_of(str(host), node.get("port")), **numbers)
 
 
 def _url_of(host: str, port: Union[int, str, None]) -> str:
@@ -90,7 +102,7 @@ class _Service:
         """Without ``nodes`` and ``gateway``, nodes are looked for.
 
         ``nodes``: URLs, or mappings with ``host`` and ``port`` (or ``url``) and perhaps a ``priority``, of which a
-        lower one is preferred. ``routing_strategy``: ``intelligent``, ``round_robin``, ``latency_first``,
+        lower one is preferred, and ``slots``, the requests of one model that it answers at once (else learnt). ``routing_strategy``: ``intelligent``, ``round_robin``, ``latency_first``,
         ``least_loaded``, ``fairness``, or a policy of ``sollol up``. ``gateway``: the URL of one that runs, which is asked
         instead of the nodes; ``api_key`` is for it. ``timeout``: seconds for an answer, and for each piece of a stream;
         None: however long it takes. ``workers``: threads that relay. ``max_in_flight``: awaited calls at once; the rest wait
@@ -107,7 +119,7 @@ class _Service:
         self._workers = workers
         self._max_in_flight = max_in_flight
         self._turns: weakref.WeakKeyDictionary[Any, asyncio.Semaphore] = weakref.WeakKeyDictionary()
-        self._named = [_url_and_priority(node) for node in nodes or ()]
+        self._named = [_named(node) for node in nodes or ()]
         self._service: Union[_core.Pool, _core.Gateway, None] = self._open()
         self._closed = False
         _forks.watch(self)
@@ -141,7 +153,7 @@ class _Service:
         try:
             return nodes.discover(timeout, [11434], [], exclude_localhost, True, discover_all_nodes)
         finally:
-            self._named = [(node.url, node.priority) for node in nodes.all()]
+            self._named = [_Named(node.url, node.priority, node.slots) for node in nodes.all()]
             _log.pass_on()
 
     def _begin(self, asked: Asked[R]) -> _core.Call:
@@ -185,7 +197,7 @@ class _Service:
         _forks.watch(self)
 
     def __repr__(self) -> str:
-        where = f"gateway={self.gateway!r}" if self.gateway else f"nodes={[url for url, _ in self._named]}"
+        where = f"gateway={self.gateway!r}" if self.gateway else f"nodes={[node.url for node in self._named]}"
         return f"{type(self).__name__}({where}, routing_strategy={self.routing_strategy!r})"
 
 
@@ -348,25 +360,38 @@ class OllamaPool(_Service):
     def _ask_all(
         self, asked: Sequence[Asked[R]], width: Optional[int], progress: Optional[Callable[[int], None]] = None
     ) -> List[R]:
-        if width is not None and width < 1:
-            raise ConfigError(f"max_workers: write 1 or more, not {width}")
-        batch = self._live.batch(width or _batch_width)
         answers: List[Optional[R]] = [None] * len(asked)
-        added = done = 0
-        while done < len(asked):
-            while added < len(asked) and batch.has_room:
-                batch.add(added, asked[added].target, asked[added].body, asked[added].fields)
-                added += 1
-            ended = batch.next()
-            assert ended is not None
-            tag, status, node, text = ended
-            if status == 0:
-                raise ConnectionBroken(text.decode())
-            answers[tag] = asked[tag].answer(status, node, text)
-            done += 1
+        for done, (index, answer) in enumerate(self._ask_each(asked, width), 1):
+            if isinstance(answer, SollolError):
+                raise answer
+            answers[index] = answer
             if progress is not None:
                 progress(done)
         return [answer for answer in answers if answer is not None]
+
+    def _ask_each(
+        self, asked: Sequence[Asked[R]], width: Optional[int], stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Tuple[int, Union[R, SollolError]]]:
+        """Index and answer of each, as they come; ends early, and with it what runs, once ``stopped()``."""
+        if width is not None and width < 1:
+            raise ConfigError(f"max_workers: write 1 or more, not {width}")
+        batch = self._live.batch(width or _batch_width)
+        added = done = 0
+        while done < len(asked) and not stopped():
+            while added < len(asked) and batch.has_room:
+                batch.add(added, asked[added].target, asked[added].body, asked[added].fields)
+                added += 1
+            ended = batch.next(_stop_check_every_s)
+            if ended is None:
+                continue
+            done += 1
+            tag, status, node, text = ended
+            try:
+                if status == 0:
+                    raise ConnectionBroken(text.decode())
+                yield tag, asked[tag].answer(status, node, text)
+            except SollolError as failure:
+                yield tag, failure
 
     def list(self) -> ListResponse:
         """The models that the nodes have, each once."""
@@ -428,7 +453,8 @@ class OllamaPool(_Service):
 
     def _remember(self) -> None:
         if self.gateway is None:
-            self._named = [(node["url"], node["priority"]) for node in self._facts("nodes")["nodes"]]
+            known = self._facts("nodes")["nodes"]
+            self._named = [_Named(node["url"], node["priority"], node["slots"]) for node in known]
 
     def count_unique_physical_hosts(self) -> int:
         """Machines, however many nodes each has."""
@@ -445,7 +471,7 @@ class OllamaPool(_Service):
 
     def warm_model(self, model: str, node: Optional[NodeLike] = None) -> bool:
         """Loads a model on one node, or on all that have it; whether that worked everywhere."""
-        wanted = None if node is None else {str(node), *_url_and_priority(node)[:1]}
+        wanted = None if node is None else {str(node), _named(node).url}
         names = [
             one["name"]
             for one in self._facts("nodes")["nodes"]

@@ -90,7 +90,7 @@ class NodeRegistry:
         if self._own is None:  # this is a forked child, which has none of the threads
             self._own = _core.Registry()
             for node in self._known:
-                self._own.add(node.url, node.name, node.priority, auto_probe=False)
+                self._own.add(node.url, node.name, node.priority, slots=node.slots, auto_probe=False)
         return self._own
 
     def _changed(self) -> None:
@@ -144,17 +144,19 @@ class NodeRegistry:
         *,
         host: str = "",
         device: str = "",
+        slots: int = 0,
     ) -> Node:
         """Adds a node and returns it, or the one that is already at this address.
 
         With ``auto_probe`` the node is asked first: one that does not answer raises ``NodeUnreachable``, which
         is a ``ConnectionError``. ``host`` and ``device`` are your word on which machine and GPU it has: equal
-        words, one thing.
+        words, one thing. ``slots``: requests of one model that it answers at once; 0: that is learnt.
         """
-        if priority < 0:
-            raise ConfigError(f"priority: write 0 or more, not {priority}")
+        for word, number in (("priority", priority), ("slots", slots)):
+            if number < 0:
+                raise ConfigError(f"{word}: write 0 or more, not {number}")
         try:
-            return _node_of(self._live.add(url, name or "", priority, host, device, auto_probe))
+            return _node_of(self._live.add(url, name or "", priority, host, device, slots, auto_probe))
         finally:
             self._changed()
 
