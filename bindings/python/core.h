@@ -28,17 +28,30 @@ inline constexpr std::chrono::milliseconds signal_check_every(50);
 /// Python handles signals on the main thread alone.
 inline bool on_main_thread() { return ::getpid() == ::syscall(SYS_gettid); }
 
+/// Called when the module is loaded.
+void start();
+
 /// Called when the interpreter is about to end: from then on no other thread comes back to Python.
 /// A thread that did would be ended by the interpreter inside our frames, and with it the process.
+/// Waits for those on their way back.
 void end_python();
-void wait_if_python_ended();
+
+/// A thread on its way back to Python, while this lives; one that comes too late stays in the
+/// constructor for good.
+class ComingBack {
+ public:
+  ComingBack();
+  ~ComingBack();
+  ComingBack(const ComingBack&) = delete;
+  ComingBack& operator=(const ComingBack&) = delete;
+};
 
 /// Other threads may run Python while this lives.
 class OthersRun {
  public:
   OthersRun() : state_(PyEval_SaveThread()) {}
   ~OthersRun() {
-    wait_if_python_ended();
+    const ComingBack coming_back;
     PyEval_RestoreThread(state_);
   }
   OthersRun(const OthersRun&) = delete;
@@ -52,7 +65,7 @@ class OthersRun {
 class PythonAgain {
  public:
   PythonAgain() {
-    wait_if_python_ended();
+    const ComingBack coming_back;
     gil_.emplace();
   }
 

@@ -89,6 +89,7 @@ json::object agent_json(const AgentSight& sight) {
   if (report.owner.in_use) owner["in_use"] = *report.owner.in_use;
   if (report.owner.idle_s) owner["idle_s"] = *report.owner.idle_s;
   return {{"hostname", report.machine.hostname},
+          {"memory_total", report.machine.memory_total},
           {"memory_available", report.machine.memory_available},
           {"gpus", std::move(gpus)},
           {"owner", std::move(owner)}};

@@ -83,9 +83,33 @@ def test_the_router_takes_many_to_the_pool_and_refuses_what_no_node_holds(pool):
                              sharded_models=["huge"])
     assert router.coordinator_port == 18081 and router.route("huge") == "rpc"
     assert all(answer.done for answer in router.chat_many("llama3.2", [HELLO] * 5))
+    assert all(result.ok for result in router.run([{"model": "llama3.2", "messages": HELLO}, lambda pool: pool.list()]))
+    with pytest.raises(errors.ShardingUnavailable):
+        router.run([{"model": "llama3.2", "prompt": "x"}, {"model": "huge", "prompt": "x"}])
     with pytest.raises(errors.ShardingUnavailable, match="10.0.0.1:50052"):
         router.chat("huge", HELLO)
     with pytest.raises(errors.ConfigError, match="coordinator_base_port"):
         RayHybridRouter(pool, coordinator_port=1, coordinator_base_port=2)
     with pytest.raises(errors.ConfigError, match="rpc_backends"):
         RayHybridRouter(pool, [{"port": 1}])
+
+
+def test_what_no_node_can_hold_goes_to_the_backends(pool, monkeypatch):
+    from sollol.ray_hybrid_router import RayHybridRouter
+
+    def node(size, agent):
+        return {"models": [{"name": "llama3.2:latest", "size": size}], **agent}
+
+    def agent(memory, gpu):
+        return {"agent": {"memory_total": memory, "gpus": [{"memory_total": gpu}]}}
+
+    fleets = {
+        "rpc": [node(30, agent(10, 10)), node(30, agent(10, 12))],
+        "pool": [node(30, agent(10, 10)), node(30, {})],
+    }
+    for side, nodes in fleets.items():
+        monkeypatch.setattr(OllamaPool, "_facts", lambda self, target, nodes=nodes: {"nodes": nodes})
+        assert RayHybridRouter(pool, [{"host": "10.0.0.1"}]).route("llama3.2") == side
+        assert RayHybridRouter(pool).route("llama3.2") == "pool"
+    monkeypatch.setattr(OllamaPool, "_facts", lambda self, target: {"nodes": [node(30, agent(20, 11))]})
+    assert RayHybridRouter(pool, [{"host": "10.0.0.1"}]).route("llama3.2") == "pool"

@@ -10,7 +10,9 @@ from ._responses import (
     ListResponse,
     Message,
     ProcessResponse,
+    ProgressResponse,
     ShowResponse,
+    StatusResponse,
 )
 from .discovery import discover_ollama_nodes
 from .errors import (
@@ -51,10 +53,12 @@ __all__ = [
     "NodeUnreachable",
     "OllamaPool",
     "ProcessResponse",
+    "ProgressResponse",
     "RequestError",
     "RequestTimeout",
     "ShardingUnavailable",
     "ShowResponse",
     "SollolError",
+    "StatusResponse",
     "discover_ollama_nodes",
 ]

@@ -13,8 +13,10 @@ from ._responses import (
     GenerateResponse,
     ListResponse,
     ProcessResponse,
+    ProgressResponse,
     Response,
     ShowResponse,
+    StatusResponse,
 )
 from .errors import ConfigError, SollolError, of_answer
 
@@ -52,7 +54,7 @@ class Asked(Generic[R]):
         """The answer, or the error that it is."""
         if status != 200:
             raise of_answer(status, error_text(text), node)
-        return self.record(text, node)
+        return self.record(text or b'{"status": "success"}', node)
 
     def record(self, text: bytes, node: str) -> R:
         """One object of an answer."""
@@ -189,6 +191,18 @@ def warm(model: str, node: str, route: str) -> Asked[Response]:
 
 def show(model: str) -> Asked[ShowResponse]:
     return Asked("POST", "/api/show", ShowResponse, {"model": model})
+
+
+def pull(model: str, *, insecure: Optional[bool] = None, stream: bool = False) -> Asked[ProgressResponse]:
+    return Asked("POST", "/api/pull", ProgressResponse, {"model": model, "insecure": insecure, "stream": stream})
+
+
+def delete(model: str) -> Asked[StatusResponse]:
+    return Asked("DELETE", "/api/delete", StatusResponse, {"model": model})
+
+
+def copy(source: str, destination: str) -> Asked[StatusResponse]:
+    return Asked("POST", "/api/copy", StatusResponse, {"source": source, "destination": destination})
 
 
 def listed() -> Asked[ListResponse]:

@@ -172,6 +172,16 @@ class ProcessResponse(Response):
     models: Sequence[RunningModel]
 
 
+class StatusResponse(Response):
+    status: Optional[str]
+
+
+class ProgressResponse(StatusResponse):
+    completed: Optional[int]
+    total: Optional[int]
+    digest: Optional[str]
+
+
 class ShowResponse(Response):
     _parts = {"details": ModelDetails}
     modified_at: Optional[str]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ._asked import Asked, R
+from ._waiting import wait
 from .errors import SollolError
-from .pool import OllamaPool, _wait
+from .pool import OllamaPool
 
 Question = Tuple[str, str, bytes, List[Tuple[str, str]]]
 Reply = Tuple[int, str, bytes]
@@ -23,7 +24,7 @@ class PoolHolder:
         async with self._pool._turn():
             call = self._pool._live.call(*question)
             while not call.advance():
-                await _wait(self._pool, call)
+                await wait(self._pool, call)
             return call.status, call.field("X-Sollol-Node"), call.take()
 
 

@@ -11,7 +11,7 @@ def discover_ollama_nodes(
     timeout: float = 0.5,
     exclude_localhost: bool = False,
     auto_resolve_docker: bool = True,
-    discover_all_nodes: bool = False,
+    discover_all_nodes: bool = True,
 ) -> list[dict[str, str]]:
     """The nodes of this machine and its private networks: ``[{"host": "10.9.66.154", "port": "11434"}, …]``.
 

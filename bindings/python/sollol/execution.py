@@ -210,9 +210,7 @@ def as_they_end(futures: Mapping[Future[TaskResult[Any]], int], cancel: Cancel) 
 # ---- collecting
 
 
-def _collect(
-    tasks: Sequence[Task], outcomes: Iterator[Outcome], progress: Optional[bool]
-) -> List[TaskResult[Any]]:
+def _collect(tasks: Sequence[Task], outcomes: Iterator[Outcome], progress: Optional[bool]) -> List[TaskResult[Any]]:
     results: List[TaskResult[Any]] = [
         TaskResult(error=Cancelled("the run was cancelled before this task had ended")) for _ in tasks
     ]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, List, Mapping, Optional, Sequence
 
+from . import execution
 from ._responses import ChatResponse
 from .errors import ConfigError, ShardingUnavailable
+from .execution import Task, TaskResult
 from .pool import OllamaPool
 
 __all__ = ["RayHybridRouter"]
 
 
 class RayHybridRouter:
-    """Routes chats: to the pool where some node can hold the model, else to llama.cpp's RPC backends.
+    """Routes requests: to the pool where some node can hold the model, else to llama.cpp's RPC backends.
 
-    Laying a model over backends is not there yet: asking for it raises ``ShardingUnavailable``. Without Ray it runs on
-    threads. ``coordinator_base_port`` is another name of ``coordinator_port``. ``sharded_models``: names of models that no
-    node can hold.
+    Laying a model over backends is not there yet: asking for it raises ``ShardingUnavailable``. Many tasks run on Ray where
+    this program is connected to a cluster, else on threads. ``coordinator_base_port`` is another name of
+    ``coordinator_port``. ``sharded_models``: names of models that go to the backends whatever their size.
     """
 
     def __init__(
@@ -42,8 +44,11 @@ class RayHybridRouter:
         return self.coordinator_port
 
     def route(self, model: str) -> str:
-        """``"pool"`` or ``"rpc"``."""
-        return "rpc" if model in self.sharded_models else "pool"
+        """``"rpc"`` for a model of ``sharded_models``, and where there are backends for one that no node can hold
+        (``pool.too_large_for_any``); else ``"pool"``."""
+        if model in self.sharded_models or (self.rpc_backends and self.ollama_pool.too_large_for_any(model)):
+            return "rpc"
+        return "pool"
 
     def chat(self, model: str, messages: Sequence[Any], **arguments: Any) -> ChatResponse:
         """One chat, wherever its model can run."""
@@ -56,18 +61,24 @@ class RayHybridRouter:
         self._refuse_sharded(model)
         return await self.ollama_pool.chat_async(model, messages, **arguments)
 
-    def chat_many(self, model: str, conversations: Sequence[Sequence[Any]], **arguments: Any) -> list[ChatResponse]:
+    def chat_many(self, model: str, conversations: Sequence[Sequence[Any]], **arguments: Any) -> List[ChatResponse]:
         """Many chats at once over the pool's nodes, the answers in order."""
         self._refuse_sharded(model)
         return self.ollama_pool.chat_batch(model, conversations, **arguments)
+
+    def run(self, tasks: Sequence[Task], **arguments: Any) -> List[TaskResult[Any]]:
+        """Many tasks at once, as ``sollol.execution.execute_parallel`` runs them."""
+        for model in {task["model"] for task in tasks if isinstance(task, Mapping) and "model" in task}:
+            self._refuse_sharded(model)
+        return execution.execute_parallel(tasks, self.ollama_pool, **arguments)
 
     def _refuse_sharded(self, model: str) -> None:
         if self.route(model) == "pool":
             return
         backends = ", ".join(f"{one['host']}:{one['port']}" for one in self.rpc_backends) or "none"
         raise ShardingUnavailable(
-            f"{model} is named in sharded_models, and laying a model over RPC backends ({backends}) is not there yet; "
-            "take a smaller quantization that one node can hold"
+            f"{model} is too large for any node, or named in sharded_models, and laying a model over RPC backends "
+            f"({backends}) is not there yet; take a smaller quantization that one node can hold"
         )
 
 
