@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples/python"
 
 PROGRAM = """
 import asyncio
@@ -51,3 +54,8 @@ def test_a_users_program_is_clean(tmp_path):
     status, said = mypy(str(program))
     assert status == 0, said
     assert 'Revealed type is "str | None"' in said or "Union[builtins.str, None]" in said, said
+
+
+def test_the_examples_are_clean():
+    status, said = mypy(*(str(EXAMPLES / f"{name}.py") for name in ("batch", "documents", "research", "retrieval")))
+    assert status == 0, said
