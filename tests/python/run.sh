@@ -5,4 +5,4 @@ cd "$(dirname "$0")/../.."
 python=build/python/venv/bin/python
 "$python" -m pip --disable-pip-version-check --quiet install --requirement tests/python/requirements.txt
 export SOLLOL_BIN=${SOLLOL_BIN:-$PWD/build/release/src/cli/sollol}
-exec timeout 600 "$python" -B -m pytest -q -p no:cacheprovider --tb=short tests/python "$@"
+exec timeout 600 "$python" -B -m pytest -q -p no:cacheprovider -p no:asyncio --tb=short tests/python "$@"

@@ -10,7 +10,9 @@ import pytest
 from conftest import Process
 from sollol import OllamaPool
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples/python"
+HERE = Path(__file__).resolve().parent
+EXAMPLES = HERE.parents[1] / "examples/python"
+NOT_PERMITTED = 77
 PROGRAMS = ["documents", "batch", "retrieval", "research"]
 
 
@@ -125,3 +127,10 @@ def test_a_missing_file_is_named():
     for name, words in (("batch", ["none.txt"]), ("retrieval", ["--passages", "none.txt"])):
         _, said = run(name, *words, status=1)
         assert said.startswith(f"{name}: ") and "none.txt" in said and "Traceback" not in said
+
+
+def test_the_notebook_runs():
+    done = subprocess.run([sys.executable, "-B", str(HERE / "notebook.py")], capture_output=True, text=True, timeout=180)
+    if done.returncode == NOT_PERMITTED:
+        pytest.skip(done.stdout)
+    assert done.returncode == 0, done.stderr
