@@ -14,7 +14,7 @@ SOLLOL = os.environ.get("SOLLOL_BIN", str(ROOT / "build/release/src/cli/sollol")
 
 FAST = '{ name = "llama3.2", decode_rate = 5000, load_time = "5ms", capabilities = ["completion", "tools"] }'
 SLOW = '{ name = "slow", decode_rate = 5, load_time = "5ms" }'
-EMBED = '{ name = "nomic-embed-text", capabilities = ["embedding"], embedding_length = 8, load_time = "5ms" }'
+EMBED = '{ name = "nomic-embed-text", capabilities = ["embedding"], embedding_length = 64, load_time = "5ms" }'
 
 
 class Process:

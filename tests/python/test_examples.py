@@ -129,6 +129,31 @@ def test_a_missing_file_is_named():
         assert said.startswith(f"{name}: ") and "none.txt" in said and "Traceback" not in said
 
 
+def parts(text, *names):
+    """What stands behind each name at the beginning of a line, in that order."""
+    found = re.fullmatch("".join(rf"{name}: (.+)\n" for name in names), text, re.DOTALL)
+    assert found, text
+    return found.groups()
+
+
+@pytest.mark.parametrize("how", [[], ["--openai"]])
+def test_langchain_asks_the_gateway(machines, how):
+    before = asked_of(machines)
+    text, _ = run("langchain_chat", "--gateway", machines, *how)
+    *_, tool, _, nearest = parts(text, "Answer", "Stream", "Tool", "Answer", "Nearest")
+    assert tool.startswith("weather {'city': ") and nearest == "cheese from milk"
+    assert asked_of(machines) - before == 1 + 1 + 2 + 2
+
+
+def test_llamaindex_asks_the_gateway(machines):
+    before = asked_of(machines)
+    passage = "Wood from the left shelf is free for all."
+    text, _ = run("llamaindex_query", passage, "--gateway", machines)
+    *_, nearest, _, tool = parts(text, "Answer", "Nearest", "Stream", "Tool")
+    assert nearest == passage and re.fullmatch(r"In .+ it rains\.", tool)
+    assert asked_of(machines) - before == 1 + 2 + 1 + 1
+
+
 def test_the_notebook_runs():
     done = subprocess.run([sys.executable, "-B", str(HERE / "notebook.py")], capture_output=True, text=True, timeout=180)
     if done.returncode == NOT_PERMITTED:
