@@ -166,7 +166,7 @@ void ColdLoads::join(Waiter& waiter, const Work& work, const Slot& slot, std::st
     if (found != loads_.end()) {
       waiter.load = found->second;
       waiter.worker.metrics().loads_joined.add();
-    } else if (warmth_of(*slot.replica(), work) == Warmth::warm) {
+    } else if (routing::warmth_of(*slot.replica(), work) == Warmth::warm) {
       waiter.wake();
       return;
     } else {

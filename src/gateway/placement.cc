@@ -1,7 +1,6 @@
 #include "gateway/placement.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "gateway/admission.h"
 
@@ -9,67 +8,6 @@ namespace sollol::gateway {
 
 using cluster::Availability;
 using routing::Candidate;
-
-namespace {
-
-Candidate node_candidate(const cluster::Node& node, const Work& work) {
-  Candidate candidate{.node = node.id};
-  candidate.tier = node.info.tier;
-  candidate.availability = node.live->availability.load(std::memory_order_relaxed);
-  if (candidate.availability == Availability::trial &&
-      !node.live->trial_free.load(std::memory_order_relaxed)) {
-    candidate.availability = Availability::ejected;
-  }
-  candidate.node_in_flight = node.live->in_flight.load(std::memory_order_relaxed);
-  candidate.rtt_s = node.live->round_trip_s.load(std::memory_order_relaxed);
-  // Its own requests are among the device's. The counters move one after the other.
-  const auto beyond = [](const std::shared_ptr<cluster::SharedLoad>& load, std::uint32_t part) {
-    const std::uint32_t all = load == nullptr ? 0 : load->in_flight.load(std::memory_order_relaxed);
-    return all > part ? all - part : 0;
-  };
-  candidate.device_in_flight = beyond(node.device_load, candidate.node_in_flight);
-  candidate.machine_in_flight =
-      beyond(node.machine_load, candidate.node_in_flight + candidate.device_in_flight);
-  candidate.foreign_slowdown = node.live->foreign_slowdown.load(std::memory_order_relaxed);
-  candidate.wakeable = node.live->wakeable.load(std::memory_order_relaxed);
-  candidate.excluded =
-      node.live->paused.load(std::memory_order_relaxed) ||
-      node.live->admin.load(std::memory_order_relaxed) != cluster::Admin::enabled ||
-      std::ranges::find(work.excluded, node.id) != work.excluded.end() ||
-      (work.pinned && *work.pinned != node.id);
-  return candidate;
-}
-
-void add_replica(Candidate& candidate, const cluster::Replica& replica, const Work& work,
-                 TimePoint now) {
-  const cluster::ReplicaLive& live = *replica.live;
-  candidate.in_flight = live.in_flight.load(std::memory_order_relaxed);
-  candidate.limit = live.limit.load(std::memory_order_relaxed);
-  candidate.warmth = replica.remote ? routing::Warmth::warm : warmth_of(live, work);
-  candidate.size_bytes = replica.size_bytes;
-  candidate.prefill_tokens_per_s = live.prefill_tokens_per_s.load(std::memory_order_relaxed);
-  candidate.decode_tokens_per_s = live.decode_tokens_per_s.load(std::memory_order_relaxed);
-  candidate.load_s = live.load_s.load(std::memory_order_relaxed);
-  if (const std::int64_t since = live.loading_since_ns.load(std::memory_order_relaxed); since != 0)
-    candidate.loading_for_s = 1e-9 * static_cast<double>(now.time_since_epoch().count() - since);
-  candidate.service_s = live.service_s.load(std::memory_order_relaxed);
-  if (!work.digest.empty() && replica.digest != work.digest) candidate.excluded = true;
-  const bool avoided =
-      live.avoid_until_ns.load(std::memory_order_relaxed) > now.time_since_epoch().count();
-  if (avoided && candidate.availability == Availability::healthy)
-    candidate.availability = Availability::suspect;
-}
-
-}  // namespace
-
-routing::Warmth warmth_of(const cluster::ReplicaLive& replica, const Work& work) {
-  if (!replica.loaded.load(std::memory_order_relaxed)) return routing::Warmth::cold;
-  const std::uint64_t loaded_with = replica.runner_key.load(std::memory_order_relaxed);
-  const std::uint32_t context = replica.loaded_context.load(std::memory_order_relaxed);
-  const bool same_options =
-      loaded_with == work.runner_key || (work.num_ctx != 0 && work.num_ctx == context);
-  return same_options ? routing::Warmth::warm : routing::Warmth::other_options;
-}
 
 bool Work::renew(std::shared_ptr<const FleetView> newer) {
   if (newer == view) return true;
@@ -149,23 +87,7 @@ void Slot::release() noexcept {
 }
 
 void Placement::candidates_of(const Work& work, std::vector<Candidate>& out, TimePoint now) {
-  out.clear();
-  const auto& nodes = work.view->cluster->nodes;
-  if (work.model == nullptr) {
-    for (const cluster::Node& node : nodes) {
-      Candidate candidate = node_candidate(node, work);
-      candidate.in_flight = candidate.node_in_flight;
-      candidate.limit = std::numeric_limits<std::uint32_t>::max();
-      candidate.warmth = routing::Warmth::warm;
-      out.push_back(candidate);
-    }
-    return;
-  }
-  for (const cluster::Replica& replica : work.model->replicas) {
-    Candidate candidate = node_candidate(nodes[replica.node], work);
-    add_replica(candidate, replica, work, now);
-    out.push_back(candidate);
-  }
+  routing::survey(*work.view->cluster, work.model, work, now, out);
 }
 
 Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch, TimePoint now,

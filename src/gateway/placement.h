@@ -13,21 +13,16 @@
 #include "gateway/view.h"
 #include "routing/candidate.h"
 #include "routing/policy.h"
+#include "routing/survey.h"
 
 namespace sollol::gateway {
 
 class Admission;
 
-/// What a request asks of a node.
-struct Work {
+/// What a request asks of a node, and how it goes about it.
+struct Work : routing::Demand {
   std::shared_ptr<const FleetView> view;
   const cluster::Model* model = nullptr;  // in `view`; null: any node will do
-  routing::RequestShape shape;
-  std::uint64_t runner_key = 0;
-  std::uint32_t num_ctx = 0;
-  std::optional<NodeId> pinned;  // the operator of the request named its node
-  std::vector<NodeId> excluded;  // tried already
-  std::string digest;            // of the model, when no other will do: an answer is continued
   cluster::Urgency urgency = cluster::Urgency::normal;
   std::uint64_t client = 0;
   enum class Use : std::uint8_t { run, unload };  // unload: the model is not wanted loaded
@@ -42,9 +37,6 @@ struct Work {
   /// Takes up a newer view; false when the model is no longer there.
   bool renew(std::shared_ptr<const FleetView> newer);
 };
-
-/// What `work` finds at a replica. A load of its model under way does not count as loaded.
-routing::Warmth warmth_of(const cluster::ReplicaLive& replica, const Work& work);
 
 /// Whether any node of the view could be sent a request now.
 bool any_usable(const FleetView& view);
