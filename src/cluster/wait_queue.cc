@@ -1,6 +1,7 @@
 #include "cluster/wait_queue.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -101,6 +102,17 @@ void WaitQueue::for_each_in_order(ModelId model, std::size_t most,
         more = true;
       }
     }
+  }
+}
+
+void WaitQueue::serve(ModelId model, const std::function<bool(Ticket)>& settle) {
+  for (std::optional<Ticket> settled; true; settled.reset()) {
+    for_each_in_order(model, looked_at_max, [&](Ticket ticket) {
+      if (settle(ticket)) settled = ticket;
+      return !settled;
+    });
+    if (!settled) return;
+    take(*settled);
   }
 }
 

@@ -42,6 +42,9 @@ struct QueueLimits {
 class WaitQueue {
  public:
   static constexpr unsigned overtaken_max = 8;
+  /// Requests looked at for one freed place: the first may be barred from it by an earlier failure
+  /// there.
+  static constexpr std::size_t looked_at_max = 16;
 
   explicit WaitQueue(QueueLimits limits) : limits_(limits) {}
 
@@ -57,6 +60,10 @@ class WaitQueue {
                          const std::function<bool(Ticket)>& visitor) const;
   /// Takes a request out because it was given its place: its client goes to the end of the turn.
   void take(Ticket ticket);
+  /// Lets requests of the model go while there are places: takes out each that `settle` says is
+  /// settled (it has its place, or cannot get one), until it says so of none. `settle` must not
+  /// change the queue.
+  void serve(ModelId model, const std::function<bool(Ticket)>& settle);
 
   std::size_t size() const noexcept { return items_.size(); }
   std::vector<ModelId> models_waiting() const;

@@ -4,20 +4,13 @@
 
 #include <boost/asio/post.hpp>
 
+#include "cluster/learn.h"
 #include "gateway/worker.h"
 #include "routing/wake.h"
 
 namespace sollol::gateway {
 
 namespace asio = net::asio;
-
-namespace {
-
-/// Waiters looked at for one freed place: the first may be barred from it by an earlier failure
-/// there.
-constexpr std::size_t looked_at_max = 16;
-
-}  // namespace
 
 /// A request in the queue; lives in its coroutine. While it is queued, `work` and what is set at
 /// its end are guarded by the lock.
@@ -71,17 +64,6 @@ net::Task<Result<Slot>> Admission::admit(Connection& client, Work& work) {
   co_return co_await std::move(waiting);
 }
 
-/// Tells the replicas that are full that there is more to do: those that learn their limit may try
-/// one more.
-void Admission::explore(const Work& work, TimePoint now) const {
-  for (const cluster::Replica& replica : work.model->replicas) {
-    cluster::ReplicaLive& live = *replica.live;
-    const std::scoped_lock lock(live.slots_mutex);
-    live.slots.want_more(now);
-    live.limit.store(live.slots.limit(), std::memory_order_relaxed);
-  }
-}
-
 net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work) {
   Worker& worker = client.worker();
   const TimePoint began = worker.scheduler().now();
@@ -116,7 +98,7 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
     waiters_.emplace(*ticket, &waiter);
     waiting_.fetch_add(1, std::memory_order_relaxed);
     // A place may have come free between the last look and this, or be made by trying one more.
-    explore(work, began);
+    cluster::want_more(*work.model, began);
     serve_waiting(work.model->id);
   };
   client.watch();
@@ -151,30 +133,19 @@ void Admission::kick() {
 void Admission::serve_waiting(ModelId model) {
   const TimePoint now = clock_.now();
   const auto view = views_.get();
-  bool progressed = true;
-  while (progressed) {
-    progressed = false;
-    std::optional<std::pair<cluster::Ticket, Result<Slot>>> settled;
-    queue_.for_each_in_order(model, looked_at_max, [&](cluster::Ticket ticket) {
-      Work& work = waiters_.at(ticket)->work;
-      if (!work.renew(view)) {
-        settled.emplace(ticket,
-                        std::unexpected(Error{ErrorKind::not_found, Origin::client, Retry::never,
-                                              "the model was removed meanwhile"}));
-        return false;
-      }
-      Result<Slot> placed = placement_.place(work, scratch_, now, random_.bits());
-      if (!placed && placed.error().kind == ErrorKind::overloaded)
-        return true;  // perhaps the next one can
-      settled.emplace(ticket, std::move(placed));
-      return false;
-    });
-    if (settled) {
-      queue_.take(settled->first);
-      wake(settled->first, std::move(settled->second));
-      progressed = true;
+  queue_.serve(model, [&](cluster::Ticket ticket) {
+    Work& work = waiters_.at(ticket)->work;
+    if (!work.renew(view)) {
+      wake(ticket, std::unexpected(Error{ErrorKind::not_found, Origin::client, Retry::never,
+                                         "the model was removed meanwhile"}));
+      return true;
     }
-  }
+    Result<Slot> placed = placement_.place(work, scratch_, now, random_.bits());
+    if (!placed && placed.error().kind == ErrorKind::overloaded)
+      return false;  // perhaps the next one can
+    wake(ticket, std::move(placed));
+    return true;
+  });
 }
 
 std::vector<NodeId> Admission::wanted_asleep(Duration wake_time) {
@@ -185,7 +156,7 @@ std::vector<NodeId> Admission::wanted_asleep(Duration wake_time) {
   const std::scoped_lock lock(mutex_);
   for (const ModelId model : queue_.models_waiting()) {
     const std::size_t requests = queue_.waiting(model);
-    queue_.for_each_in_order(model, looked_at_max, [&](cluster::Ticket ticket) {
+    queue_.for_each_in_order(model, cluster::WaitQueue::looked_at_max, [&](cluster::Ticket ticket) {
       Waiter& waiter = *waiters_.at(ticket);
       if (!waiter.work.renew(view)) return true;
       Placement::candidates_of(waiter.work, scratch_, now);
@@ -199,7 +170,8 @@ std::vector<NodeId> Admission::wanted_asleep(Duration wake_time) {
   return wanted;
 }
 
-/// Hands the result to the waiter, which is out of the queue already. The lock is held.
+/// Hands the result to the waiter, whose place in the queue is gone or about to go. The lock is
+/// held.
 void Admission::wake(cluster::Ticket ticket, Result<Slot> result) {
   const auto it = waiters_.find(ticket);
   Waiter& waiter = *it->second;

@@ -47,7 +47,6 @@ class Admission {
   void serve_waiting(ModelId model);
   net::Task<Result<Slot>> wait_for_place(Connection& client, Work& work);
   Result<Slot> place_now(Worker& worker, const Work& work);
-  void explore(const Work& work, TimePoint now) const;
   void wake(cluster::Ticket ticket, Result<Slot> result);
   void give_up(cluster::Ticket ticket, Error error);
 

@@ -7,6 +7,7 @@
 
 #include "api/json_scan.h"
 #include "base/version.h"
+#include "cluster/learn.h"
 #include "gateway/control.h"
 #include "gateway/node_call.h"
 #include "gateway/spawn.h"
@@ -20,8 +21,6 @@ using routing::Warmth;
 namespace {
 
 constexpr std::size_t reply_max = 64 * 1024;
-/// Below this a load is the node's own time around one: it teaches nothing.
-constexpr Duration load_min = 200ms;
 
 }  // namespace
 
@@ -186,10 +185,7 @@ void ColdLoads::join(Waiter& waiter, const Work& work, const Slot& slot, std::st
 ColdLoads::Subject ColdLoads::begin(Worker& worker, const Work& work, const Slot& slot,
                                     std::string_view body) {
   const TimePoint now = worker.scheduler().now();
-  cluster::ReplicaLive& replica = *slot.replica();
-  replica.loaded.store(false, std::memory_order_relaxed);
-  replica.runner_key.store(work.runner_key, std::memory_order_relaxed);
-  replica.loading_since_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  cluster::load_begins(*slot.replica(), work.runner_key, now);
   worker.metrics().loads_started.add();
   return {.key = {slot.node().id, *slot.model()},
           .view = slot.view(),
@@ -252,12 +248,9 @@ net::Task<void> ColdLoads::run(Worker& worker, Subject subject) {
 /// Settles what the load means for its replica and node, then lets those who waited go.
 void ColdLoads::finish(Worker& worker, const Subject& subject, Ended ended, Duration took) {
   const TimePoint now = worker.scheduler().now();
-  cluster::ReplicaLive& replica = *subject.replica;
   const bool failed = ended.how == Ended::How::refused || ended.how == Ended::How::failed;
   if (failed) {
     worker.metrics().loads_failed.add();
-    // What the node could still say concerns the model; anything else is for the node's health.
-    if (ended.health == RequestOutcome::neutral) cluster::note_replica_failure(replica, now);
     spdlog::warn("node {}: loading {} failed after {:.1f} s: {}", subject.node.info.name,
                  subject.model, to_seconds(took),
                  ended.error ? ended.error->detail : fmt::format("status {}", ended.status));
@@ -266,17 +259,16 @@ void ColdLoads::finish(Worker& worker, const Subject& subject, Ended ended, Dura
     subject.node.live->failures.fetch_add(1, std::memory_order_relaxed);
     worker.shared().control.report(subject.node.id, ended.health);
   }
-  const bool loaded = ended.how == Ended::How::loaded;
-  if (loaded) {
-    if (took > load_min) cluster::smooth(replica.load_s, to_seconds(took));
-    // What it pushed out of the node's memory is cold now.
-    worker.shared().control.refresh_soon(subject.node.id);
-  }
+  // What it pushed out of the node's memory is cold now.
+  if (ended.how == Ended::How::loaded) worker.shared().control.refresh_soon(subject.node.id);
+  // What the node could still say concerns the model; anything else is for the node's health.
+  const auto end = ended.how == Ended::How::loaded           ? cluster::LoadEnd::loaded
+                   : ended.how == Ended::How::not_asked      ? cluster::LoadEnd::not_asked
+                   : ended.health == RequestOutcome::neutral ? cluster::LoadEnd::model_failed
+                                                             : cluster::LoadEnd::node_failed;
   const auto outcome = std::make_shared<const Ended>(std::move(ended));
   const std::scoped_lock lock(mutex_);
-  replica.used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-  replica.loaded.store(loaded, std::memory_order_relaxed);
-  replica.loading_since_ns.store(0, std::memory_order_relaxed);
+  cluster::load_ended(*subject.replica, end, took, now);
   const auto found = loads_.find(subject.key);
   const std::shared_ptr<Load> load = std::move(found->second);
   loads_.erase(found);

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "cluster/learn.h"
 #include "gateway/control.h"
 #include "gateway/worker.h"
 
@@ -11,34 +12,19 @@ using cluster::RequestOutcome;
 
 namespace {
 
-/// Below this a "load" is the scheduler's own time, not a model coming off the disk.
-constexpr Duration load_min = 200ms;
-
-/// Rates are kept as they would be without other programs' work there, since a choice counts that
-/// as it is then: `foreign` is how many times as long all takes with it.
-void learn_rates(cluster::ReplicaLive& replica, const api::Usage& usage, double foreign) {
-  if (!usage.from_node_durations) return;
-  if (usage.eval.count() > 0 && usage.output_tokens > 1) {
-    cluster::smooth(replica.decode_tokens_per_s,
-                    foreign * static_cast<double>(usage.output_tokens) / to_seconds(usage.eval));
-  }
-  if (usage.prompt_eval.count() > 0 && usage.prompt_tokens > 0) {
-    cluster::smooth(
-        replica.prefill_tokens_per_s,
-        foreign * static_cast<double>(usage.prompt_tokens) / to_seconds(usage.prompt_eval));
-  }
-  if (usage.load > load_min) cluster::smooth(replica.load_s, to_seconds(usage.load));
-}
-
-void learn_slots(const Slot& slot, const api::Usage& usage, TimePoint now) {
-  if (!usage.from_node_durations || usage.total.count() == 0) return;
-  cluster::ReplicaLive& replica = *slot.replica();
-  const std::scoped_lock lock(replica.slots_mutex);
-  replica.slots.observe({.in_flight_at_dispatch = slot.in_flight_at_dispatch(),
-                         .slot_wait = usage.slot_wait(),
-                         .service_time = usage.prompt_eval + usage.eval},
-                        now);
-  replica.limit.store(replica.slots.limit(), std::memory_order_relaxed);
+cluster::Finished finished(const Slot& slot, const Verdict& verdict) {
+  const api::Usage& usage = verdict.usage;
+  return {.took = verdict.took,
+          .longest_gap = verdict.longest_gap,
+          .told = usage.from_node_durations,
+          .prompt_tokens = usage.prompt_tokens,
+          .output_tokens = usage.output_tokens,
+          .total = usage.total,
+          .load = usage.load,
+          .prompt_eval = usage.prompt_eval,
+          .eval = usage.eval,
+          .slot_wait = usage.slot_wait(),
+          .in_flight_at_dispatch = slot.in_flight_at_dispatch()};
 }
 
 void report_health(Worker& worker, const Slot& slot, const Verdict& verdict) {
@@ -97,13 +83,8 @@ void learn(Worker& worker, const Slot& slot, const Verdict& verdict, Request& re
   if (cluster::ReplicaLive* replica = slot.replica()) {
     replica->used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     if (verdict.kind == Verdict::Kind::relayed) {
-      cluster::note_replica_success(*replica);
       const double foreign = slot.node().live->foreign_slowdown.load(std::memory_order_relaxed);
-      cluster::smooth(replica->service_s, to_seconds(verdict.took) / foreign);
-      learn_rates(*replica, usage, foreign);
-      learn_slots(slot, usage, now);
-      if (verdict.longest_gap.count() > 0)
-        cluster::note_gap(replica->longest_gap_s, to_seconds(verdict.longest_gap));
+      cluster::learn(*replica, finished(slot, verdict), foreign, now);
     }
     const bool said_so = verdict.kind == Verdict::Kind::cut && verdict.said_so;
     // A load that failed has been accounted for once, whoever waited for it.

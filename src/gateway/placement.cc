@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cluster/place.h"
 #include "gateway/admission.h"
 
 namespace sollol::gateway {
@@ -78,11 +79,7 @@ void Slot::release() noexcept {
   Admission* const admission = std::exchange(admission_, nullptr);
   if (admission == nullptr) return;
   alone_ = alone_ && node_->live->requests.load(std::memory_order_relaxed) == requests_at_dispatch_;
-  node_->live->in_flight.fetch_sub(1, std::memory_order_relaxed);
-  for (cluster::SharedLoad* shared : {node_->device_load.get(), node_->machine_load.get()}) {
-    if (shared != nullptr) shared->in_flight.fetch_sub(1, std::memory_order_relaxed);
-  }
-  if (replica_) replica_->in_flight.fetch_sub(1, std::memory_order_relaxed);
+  cluster::leave(*node_, replica_.get());
   admission->released(model_);
 }
 
@@ -130,18 +127,9 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
     replica = work.model->replicas[choice.index].live;
   }
   const cluster::Node& node = work.view->cluster->nodes[node_index];
-  const bool trial = node.live->availability.load(std::memory_order_relaxed) == Availability::trial;
-  if (trial && !node.live->trial_free.exchange(false)) return std::nullopt;
-  std::uint32_t in_flight = 0;
+  const auto entered = cluster::enter(node, replica.get(), seen.limit);
+  if (!entered) return std::nullopt;
   if (replica) {
-    in_flight = replica->in_flight.load(std::memory_order_relaxed);
-    do {
-      if (in_flight >= seen.limit) {
-        if (trial) node.live->trial_free = true;
-        return std::nullopt;
-      }
-    } while (!replica->in_flight.compare_exchange_weak(in_flight, in_flight + 1,
-                                                       std::memory_order_relaxed));
     // What we send counts at once, unless a load of the gateway's own comes before it.
     if (work.loads == Work::Loads::request && work.use == Work::Use::run) {
       replica->loaded.store(true, std::memory_order_relaxed);
@@ -149,17 +137,12 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
     }
     work.model->live->last_node.store(node.id.value(), std::memory_order_relaxed);
   }
-  const bool alone = node.live->in_flight.fetch_add(1, std::memory_order_relaxed) == 0;
-  const std::uint64_t requests = node.live->requests.fetch_add(1, std::memory_order_relaxed) + 1;
-  for (cluster::SharedLoad* shared : {node.device_load.get(), node.machine_load.get()}) {
-    if (shared != nullptr) shared->in_flight.fetch_add(1, std::memory_order_relaxed);
-  }
   Slot slot(admission_, work.view, node, work.model, std::move(replica));
-  slot.in_flight_at_dispatch_ = in_flight + 1;
-  slot.requests_at_dispatch_ = requests;
-  slot.alone_ = alone;
+  slot.in_flight_at_dispatch_ = entered->in_flight;
+  slot.requests_at_dispatch_ = entered->requests;
+  slot.alone_ = entered->alone;
   slot.settles_ = node.live.get();
-  slot.trial_ = trial;
+  slot.trial_ = entered->trial;
   slot.warmth_ = seen.warmth;
   return slot;
 }

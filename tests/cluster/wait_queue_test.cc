@@ -145,6 +145,23 @@ struct Known {
   bool left = false;
 };
 
+TEST(WaitQueue, ServesWhoeverCanGoUntilNobodyCan) {
+  WaitQueue queue({});
+  const Ticket barred = put(queue, 1);
+  const Ticket first = put(queue, 2);
+  const Ticket second = put(queue, 3);
+  put(queue, 4);
+  std::vector<Ticket> gone;
+  queue.serve(model, [&](Ticket ticket) {
+    if (ticket == barred || gone.size() == 2) return false;
+    gone.push_back(ticket);
+    return true;
+  });
+  EXPECT_EQ(gone, (std::vector{first, second}));
+  EXPECT_EQ(queue.size(), 2u);
+  EXPECT_EQ(order(queue).front(), barred);
+}
+
 RC_GTEST_PROP(AnyQueue, LosesNothingGrantsNothingTwiceAndKeepsEachClientsOrder, ()) {
   WaitQueue queue({.waiting_max = 40, .waiting_per_client_max = 15});
   std::map<Ticket, Known> all;
