@@ -27,6 +27,8 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g")
 
 add_compile_options(-Wall -Wextra -Wshadow -Werror -fno-omit-frame-pointer)
+# What is built tells no folder of the machine that built it, in asserts and names of lambdas too.
+add_compile_options(-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   add_link_options(-fuse-ld=lld-19)
   add_compile_options(-fpch-instantiate-templates)
