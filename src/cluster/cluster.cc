@@ -49,7 +49,7 @@ void Cluster::update(NodeId id, NodeInfo info) {
   Entry& entry = it->second;
   if (entry.info.slots != info.slots) {
     for (const auto& [key, live] : entry.replicas) {
-      const std::scoped_lock lock(live->slots_mutex);
+      const std::scoped_lock lock(live->learning);
       live->slots.configure(info.slots);
       live->limit = live->slots.limit();
     }
@@ -83,11 +83,12 @@ std::vector<LearntModel> Cluster::learnt(NodeId id) const {
                       .digest = model.digest,
                       .prefill_tokens_per_s = live.prefill_tokens_per_s,
                       .decode_tokens_per_s = live.decode_tokens_per_s,
+                      .decode_share = live.decode_share,
                       .load_s = live.load_s,
                       .service_s = live.service_s,
                       .longest_gap_s = live.longest_gap_s};
     {
-      const std::scoped_lock lock(live.slots_mutex);
+      const std::scoped_lock lock(live.learning);
       known.slots = live.slots.learnt();
     }
     const bool nothing = known.service_s == 0 && known.load_s == 0 && known.slots <= 1 &&
@@ -106,15 +107,7 @@ void Cluster::remember(NodeId id, std::vector<LearntModel> models) {
 void Cluster::recall(Entry& entry, const ModelRecord& model, ReplicaLive& live) {
   const auto found = std::ranges::find(entry.remembered, model.key, &LearntModel::key);
   if (found == entry.remembered.end()) return;
-  if (found->digest == model.digest) {
-    live.prefill_tokens_per_s = found->prefill_tokens_per_s;
-    live.decode_tokens_per_s = found->decode_tokens_per_s;
-    live.load_s = found->load_s;
-    live.service_s = found->service_s;
-    live.longest_gap_s = found->longest_gap_s;
-    live.slots.restore(found->slots);
-    live.limit = live.slots.limit();
-  }
+  if (found->digest == model.digest) restore(live, *found);
   entry.remembered.erase(found);
 }
 

@@ -8,21 +8,10 @@
 
 #include "base/result.h"
 #include "cluster/health.h"
+#include "cluster/learn.h"
 #include "cluster/snapshot.h"
 
 namespace sollol::cluster {
-
-/// What was learnt about one model on one node; 0: not known.
-struct LearntModel {
-  std::string key;
-  std::string digest;
-  std::uint32_t slots = 0;
-  double prefill_tokens_per_s = 0;
-  double decode_tokens_per_s = 0;
-  double load_s = 0;
-  double service_s = 0;
-  double longest_gap_s = 0;
-};
 
 /// All known nodes and what is learnt about them. Owned by one thread, which is told everything and
 /// the time; others see it through `snapshot()` and the live state behind it.

@@ -1,25 +1,71 @@
 #include "cluster/learn.h"
 
+#include <cmath>
+
 namespace sollol::cluster {
 namespace {
 
-/// Rates are kept as they would be without other programs' work there, since a choice counts that
-/// as it is then: `foreign` is how many times as long all takes with it.
-void learn_rates(ReplicaLive& replica, const Finished& finished, double foreign) {
-  if (finished.eval.count() > 0 && finished.output_tokens > 1) {
-    smooth(replica.decode_tokens_per_s,
-           foreign * static_cast<double>(finished.output_tokens) / to_seconds(finished.eval));
-  }
-  if (finished.prompt_eval.count() > 0 && finished.prompt_tokens > 0) {
-    smooth(replica.prefill_tokens_per_s, foreign * static_cast<double>(finished.prompt_tokens) /
-                                             to_seconds(finished.prompt_eval));
-  }
-  if (finished.load > load_min) smooth(replica.load_s, to_seconds(finished.load));
+/// Fewer evaluated tokens tell the overhead of a request, not a rate.
+constexpr double prompt_tokens_min = 8;
+
+void learn_decoding(NodeLive& node, ReplicaLive& replica, const Finished& finished, double foreign,
+                    TimePoint now) {
+  if (finished.eval.count() <= 0 || finished.output_tokens <= 1) return;
+  const double per_token = to_seconds(finished.eval) / finished.output_tokens / foreign;
+  replica.token.observe(per_token, finished.streams, now);
+  const double rate = 1 / replica.token.alone_s();
+  replica.decode_tokens_per_s.store(rate, std::memory_order_relaxed);
+  replica.decode_share.store(replica.token.share(), std::memory_order_relaxed);
+  if (finished.size_bytes > 0)
+    smooth(node.decode_bytes_per_s, rate * static_cast<double>(finished.size_bytes));
 }
 
-void learn_slots(ReplicaLive& replica, const Finished& finished, TimePoint now) {
+void learn_prefill(NodeLive& node, ReplicaLive& replica, const Finished& finished, double foreign,
+                   TimePoint now) {
+  if (finished.prompt_eval.count() <= 0 || finished.prompt_tokens < prompt_tokens_min) return;
+  replica.prefill.observe(foreign * finished.prompt_tokens / to_seconds(finished.prompt_eval), now);
+  replica.prefill_tokens_per_s.store(replica.prefill.value(), std::memory_order_relaxed);
+  if (finished.size_bytes > 0) {
+    smooth(node.prefill_bytes_per_s,
+           replica.prefill.value() * static_cast<double>(finished.size_bytes));
+  }
+}
+
+/// Of what decides: decoding, where there is any.
+double doubt_of(const ReplicaLive& replica, TimePoint now) {
+  const bool decodes = replica.token.known();
+  const double weight = decodes ? replica.token.weight(now) : replica.prefill.weight(now);
+  const double spread = decodes ? replica.token.spread() : replica.prefill.spread();
+  return weight > 0 ? std::min(spread / std::sqrt(weight), 1.0) : 1;
+}
+
+/// The lock is held.
+void take_load(ReplicaLive& replica, Duration took, TimePoint now) {
+  if (took <= load_min) return;
+  replica.load.observe(to_seconds(took), now);
+  replica.load_s.store(replica.load.value(), std::memory_order_relaxed);
+}
+
+void learn_load(ReplicaLive& replica, Duration took, TimePoint now) {
+  const std::scoped_lock lock(replica.learning);
+  take_load(replica, took, now);
+}
+
+}  // namespace
+
+void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimePoint now) {
+  const double foreign = node.foreign_slowdown.load(std::memory_order_relaxed);
+  note_replica_success(replica);
+  smooth(replica.service_s, to_seconds(finished.took) / foreign);
+  if (finished.longest_gap.count() > 0)
+    note_gap(replica.longest_gap_s, to_seconds(finished.longest_gap));
+  if (!finished.told) return;
+  const std::scoped_lock lock(replica.learning);
+  learn_decoding(node, replica, finished, foreign, now);
+  learn_prefill(node, replica, finished, foreign, now);
+  take_load(replica, finished.load, now);
+  replica.doubt.store(doubt_of(replica, now), std::memory_order_relaxed);
   if (finished.total.count() == 0) return;
-  const std::scoped_lock lock(replica.slots_mutex);
   replica.slots.observe({.in_flight_at_dispatch = finished.in_flight_at_dispatch,
                          .slot_wait = finished.slot_wait,
                          .service_time = finished.prompt_eval + finished.eval},
@@ -27,17 +73,22 @@ void learn_slots(ReplicaLive& replica, const Finished& finished, TimePoint now) 
   replica.limit.store(replica.slots.limit(), std::memory_order_relaxed);
 }
 
-}  // namespace
-
-void learn(ReplicaLive& replica, const Finished& finished, double foreign, TimePoint now) {
-  note_replica_success(replica);
-  smooth(replica.service_s, to_seconds(finished.took) / foreign);
-  if (finished.told) {
-    learn_rates(replica, finished, foreign);
-    learn_slots(replica, finished, now);
+void restore(ReplicaLive& replica, const LearntModel& learnt) {
+  const std::scoped_lock lock(replica.learning);
+  replica.prefill.restore(learnt.prefill_tokens_per_s, samples_restored);
+  if (learnt.decode_tokens_per_s > 0) {
+    replica.token.restore(1 / learnt.decode_tokens_per_s, learnt.decode_share, samples_restored);
+    replica.decode_share = replica.token.share();
   }
-  if (finished.longest_gap.count() > 0)
-    note_gap(replica.longest_gap_s, to_seconds(finished.longest_gap));
+  replica.load.restore(learnt.load_s, samples_restored);
+  replica.prefill_tokens_per_s = learnt.prefill_tokens_per_s;
+  replica.decode_tokens_per_s = learnt.decode_tokens_per_s;
+  replica.load_s = learnt.load_s;
+  replica.service_s = learnt.service_s;
+  replica.longest_gap_s = learnt.longest_gap_s;
+  replica.doubt = doubt_of(replica, {});
+  replica.slots.restore(learnt.slots);
+  replica.limit = replica.slots.limit();
 }
 
 void load_begins(ReplicaLive& replica, std::uint64_t runner_key, TimePoint now) noexcept {
@@ -48,7 +99,7 @@ void load_begins(ReplicaLive& replica, std::uint64_t runner_key, TimePoint now) 
 
 void load_ended(ReplicaLive& replica, LoadEnd end, Duration took, TimePoint now) noexcept {
   if (end == LoadEnd::model_failed) note_replica_failure(replica, now);
-  if (end == LoadEnd::loaded && took > load_min) smooth(replica.load_s, to_seconds(took));
+  if (end == LoadEnd::loaded) learn_load(replica, took, now);
   replica.used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   replica.loaded.store(end == LoadEnd::loaded, std::memory_order_relaxed);
   replica.loading_since_ns.store(0, std::memory_order_relaxed);
@@ -57,7 +108,7 @@ void load_ended(ReplicaLive& replica, LoadEnd end, Duration took, TimePoint now)
 void want_more(const Model& model, TimePoint now) {
   for (const Replica& replica : model.replicas) {
     ReplicaLive& live = *replica.live;
-    const std::scoped_lock lock(live.slots_mutex);
+    const std::scoped_lock lock(live.learning);
     live.slots.want_more(now);
     live.limit.store(live.slots.limit(), std::memory_order_relaxed);
   }

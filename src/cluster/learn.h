@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "base/time.h"
 #include "cluster/live.h"
@@ -13,22 +14,41 @@ inline constexpr Duration load_min = std::chrono::milliseconds(200);
 
 /// What a request that was answered whole tells of its model on its node.
 struct Finished {
-  Duration took{};         // from sending it
-  Duration longest_gap{};  // between two tokens
-  bool told = false;       // what follows is known: the node reported durations
-  std::uint64_t prompt_tokens = 0;
-  std::uint64_t output_tokens = 0;
+  Duration took{};           // from sending it
+  Duration longest_gap{};    // between two tokens
+  bool told = false;         // what follows is known: the node reported durations
+  double prompt_tokens = 0;  // that it evaluated: those of its prompt cache are not among them
+  double output_tokens = 0;
   Duration total{};
   Duration load{};
   Duration prompt_eval{};
   Duration eval{};
   Duration slot_wait{};
   std::uint32_t in_flight_at_dispatch = 1;  // itself included
+  double streams = 1;            // of its model there on average meanwhile, itself included
+  std::uint64_t size_bytes = 0;  // of the model
 };
 
-/// Takes up the rates, the slots and the health of a replica. `foreign`: how many times as long all
-/// takes there because of other programs' work. Any thread.
-void learn(ReplicaLive& replica, const Finished& finished, double foreign, TimePoint now);
+/// Takes up the rates, the slots and the health of a replica. Rates are kept as they would be
+/// without other programs' work there, since a choice counts that as it is then. Any thread.
+void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimePoint now);
+
+/// What was learnt about one model on one node; 0: not known.
+struct LearntModel {
+  std::string key;
+  std::string digest;
+  std::uint32_t slots = 0;
+  double prefill_tokens_per_s = 0;
+  double decode_tokens_per_s = 0;
+  double decode_share = 0;
+  double load_s = 0;
+  double service_s = 0;
+  double longest_gap_s = 0;
+};
+
+/// Takes it up, as good as `samples_restored` measurements.
+void restore(ReplicaLive& replica, const LearntModel& learnt);
+inline constexpr double samples_restored = 8;
 
 /// A load that the gateway has a node do begins.
 void load_begins(ReplicaLive& replica, std::uint64_t runner_key, TimePoint now) noexcept;

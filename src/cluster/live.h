@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "cluster/health.h"
 #include "cluster/slot_limit.h"
+#include "cluster/speed.h"
 
 namespace sollol::cluster {
 
@@ -24,6 +25,10 @@ struct NodeLive {
   std::atomic<bool> trial_free{false};  // half-open: taken by exactly one request
   std::atomic<std::uint32_t> in_flight{0};
   std::atomic<double> round_trip_s{0};  // smoothed, of liveness probes
+  // Smoothed over its models, for those of which nothing is known yet: bytes of a model that it
+  // goes through in a second while decoding, and the same of each prompt token; 0 unknown.
+  std::atomic<double> decode_bytes_per_s{0};
+  std::atomic<double> prefill_bytes_per_s{0};
   // Its requests are noted for judging which nodes slow each other: it may have such a neighbour.
   std::atomic<bool> watched{false};
   // As the agent on its machine tells; without one, nothing is known against it.
@@ -46,14 +51,39 @@ struct SharedLoad {
   std::atomic<std::uint32_t> in_flight{0};
 };
 
+/// How many requests ran at once, on average over a time. Told the time; no lock.
+class Occupancy {
+ public:
+  void change(int by, TimePoint now) noexcept {
+    area_s_ = area_s(now);
+    since_ = std::max(since_, now);
+    running_ += by;
+  }
+  /// Requests times seconds up to now.
+  double area_s(TimePoint now) const noexcept {
+    return area_s_ + running_ * to_seconds(std::max(now, since_) - since_);
+  }
+
+ private:
+  double area_s_ = 0;
+  int running_ = 0;
+  TimePoint since_{};
+};
+
 /// The changing state of one model on one node: the scheduling unit. Atomics for what a choice
 /// reads.
 struct ReplicaLive {
   explicit ReplicaLive(std::uint32_t configured_slots)
       : slots(configured_slots), limit(slots.limit()) {}
 
-  std::mutex slots_mutex;  // taken once at the end of a request that brought durations: uncontended
+  // Guards what follows, up to the atomics. Taken at the start and the end of a request:
+  // uncontended.
+  std::mutex learning;
   SlotLimit slots;
+  Occupancy occupancy;
+  Estimate prefill;  // tokens a second
+  TokenTime token;   // of decoding
+  Estimate load;     // seconds
   std::atomic<std::uint32_t> limit;
   std::atomic<std::uint32_t> in_flight{0};
 
@@ -67,11 +97,14 @@ struct ReplicaLive {
   // a while; the node itself may be fine.
   std::atomic<std::int64_t> avoid_until_ns{0};  // of Clock's epoch
   std::atomic<std::uint32_t> failures{0};       // in a row
-  // Smoothed from final records; 0 unknown.
+  std::atomic<std::uint64_t> turns{0};          // requests sent, by which prompt caches grow old
+  // From final records; 0 unknown.
   std::atomic<double> prefill_tokens_per_s{0};
-  std::atomic<double> decode_tokens_per_s{0};
+  std::atomic<double> decode_tokens_per_s{0};  // of a stream alone
+  std::atomic<double> decode_share{TokenTime::share_guess};
   std::atomic<double> load_s{0};
   std::atomic<double> service_s{0};
+  std::atomic<double> doubt{1};  // standard deviation of the logarithm of what decides; 1: a guess
   std::atomic<double> longest_gap_s{0};  // between two tokens of one stream: see note_gap
 };
 
@@ -79,6 +112,8 @@ struct ReplicaLive {
 struct ModelLive {
   static constexpr std::uint32_t none = ~std::uint32_t{0};
   std::atomic<std::uint32_t> last_node{none};
+  std::atomic<double> bytes_per_token{
+      4};  // of prompts, smoothed: English text in common tokenizers
 };
 
 /// The longest that a failing model is avoided on one node, and the first such time; doubled by

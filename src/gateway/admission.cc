@@ -12,12 +12,20 @@ namespace sollol::gateway {
 
 namespace asio = net::asio;
 
+namespace {
+
+/// Who waits for a better place than a free one looks again so often whether it is still better.
+constexpr Duration look_again_every = 250ms;
+
+}  // namespace
+
 /// A request in the queue; lives in its coroutine. While it is queued, `work` and what is set at
 /// its end are guarded by the lock.
 struct Admission::Waiter {
   Work& work;
   Worker& worker;
   TimePoint began;
+  bool holds_out = false;  // there is a place, and it waits for a better one
   std::optional<Result<Slot>> result;
   std::move_only_function<void()> resume;
 };
@@ -47,7 +55,8 @@ void Admission::give_up_all(const Error& why) {
 }
 
 Result<Slot> Admission::place_now(Worker& worker, const Work& work) {
-  return placement_.place(work, worker.candidates(), worker.scheduler().now(),
+  Placement::Awaited nobody;
+  return placement_.place(work, worker.candidates(), nobody, worker.scheduler().now(),
                           worker.random().bits());
 }
 
@@ -68,8 +77,10 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
   Worker& worker = client.worker();
   const TimePoint began = worker.scheduler().now();
   const TimePoint deadline = began + client.options().queue.wait_max;
-  Waiter waiter{work, worker, began, {}, {}};
-  const std::string model = work.model->name;  // others renew `work` while it is queued
+  Waiter waiter{.work = work, .worker = worker, .began = began, .result = {}, .resume = {}};
+  // Others renew `work` while it is queued.
+  const std::string model = work.model->name;
+  const ModelId waiting_for = work.model->id;
   std::optional<cluster::Ticket> ticket;
 
   struct Deadline final : net::TimerWheel::Entry {
@@ -77,6 +88,15 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
     void expired() override { action(); }
   } timer;
   timer.action = [&] {
+    if (worker.scheduler().now() < deadline) {
+      const std::scoped_lock lock(mutex_);
+      if (!waiters_.contains(*ticket)) return;
+      if (waiter.holds_out) serve_waiting(waiting_for);
+      worker.scheduler().arm(
+          timer, waiter.holds_out ? std::min(deadline, worker.scheduler().now() + look_again_every)
+                                  : deadline);
+      return;
+    }
     give_up(*ticket, Error{ErrorKind::timeout, Origin::gateway, Retry::later,
                            fmt::format("no node had a free slot for {} within {:.0f} s", model,
                                        to_seconds(client.options().queue.wait_max))});
@@ -102,7 +122,7 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
     serve_waiting(work.model->id);
   };
   client.watch();
-  worker.scheduler().arm(timer, deadline);
+  worker.scheduler().arm(timer, std::min(deadline, began + look_again_every));
   auto waiting = asio::async_initiate<decltype(net::use_task), void()>(enqueue, net::use_task);
   client.on_leave([&] {
     if (!ticket) return;
@@ -133,17 +153,23 @@ void Admission::kick() {
 void Admission::serve_waiting(ModelId model) {
   const TimePoint now = clock_.now();
   const auto view = views_.get();
+  Placement::Awaited awaited;
   queue_.serve(model, [&](cluster::Ticket ticket) {
-    Work& work = waiters_.at(ticket)->work;
+    Waiter& waiter = *waiters_.at(ticket);
+    Work& work = waiter.work;
     if (!work.renew(view)) {
       wake(ticket, std::unexpected(Error{ErrorKind::not_found, Origin::client, Retry::never,
                                          "the model was removed meanwhile"}));
       return true;
     }
-    Result<Slot> placed = placement_.place(work, scratch_, now, random_.bits());
+    work.shape.waited_s = to_seconds(now - waiter.began);
+    const std::size_t before = awaited.size();
+    Result<Slot> placed = placement_.place(work, scratch_, awaited, now, random_.bits());
+    waiter.holds_out = awaited.size() > before;
     if (!placed && placed.error().kind == ErrorKind::overloaded)
       return false;  // perhaps the next one can
     wake(ticket, std::move(placed));
+    awaited.clear();  // they are all looked at once more
     return true;
   });
 }

@@ -36,6 +36,7 @@ class Admission {
   void kick();
   /// Any thread: nodes that requests in the queue should have woken, which takes `wake_time`.
   std::vector<NodeId> wanted_asleep(Duration wake_time);
+  TimePoint now() const { return clock_.now(); }
   std::uint32_t waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
   const Placement& placement() const noexcept { return placement_; }
 

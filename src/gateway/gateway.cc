@@ -43,6 +43,7 @@ struct Gateway::Impl {
   std::unique_ptr<StateKeeper> state;
   std::unique_ptr<Admission> admission;
   ColdLoads loads;
+  cluster::History history;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<Shared> shared;
   std::atomic<std::size_t> turn{0};  // of the workers, at connections from inside
@@ -65,7 +66,7 @@ Result<void> Gateway::prepare() {
       std::make_unique<Admission>(*impl.options, impl.views, impl.control->scheduler());
   impl.shared = std::make_unique<Shared>(
       Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.retries,
-             *impl.access_log, impl.request_memory, impl.credentials, impl.workers,
+             impl.history, *impl.access_log, impl.request_memory, impl.credentials, impl.workers,
              impl.control->scheduler().now(), fmt::format("{:016x}", entropy_seed())});
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)

@@ -25,19 +25,35 @@ using cluster::RequestOutcome;
 namespace {
 
 constexpr Duration refresh_limit = 1s;
-constexpr double bytes_per_token = 4;             // English text in common tokenizers
-constexpr double tokens_when_unknown = 128;       // a short answer
-constexpr std::int64_t tokens_assumed_max = 512;  // limits are set far above what is used
+constexpr double tokens_when_unlimited = 1e6;
+constexpr std::uint64_t mix = 0x9e3779b97f4a7c15ULL;
 
-routing::RequestShape shape_of(const api::Intent& intent) {
-  routing::RequestShape shape;
-  shape.prompt_tokens = static_cast<double>(intent.prompt_bytes) / bytes_per_token;
-  shape.expected_tokens = tokens_when_unknown;
-  if (intent.num_predict && *intent.num_predict >= 0) {
-    shape.expected_tokens = static_cast<double>(std::min(*intent.num_predict, tokens_assumed_max));
-  }
-  if (intent.empty_prompt || intent.inputs > 0) shape.expected_tokens = 0;
-  return shape;
+/// The key under which a conversation is remembered: it is a model's, since its prompt cache is.
+std::uint64_t session_key(const Request& request, std::uint64_t conversation, ModelId model) {
+  const std::uint64_t named =
+      request.session.empty() ? conversation : std::hash<std::string_view>{}(request.session);
+  if (named == 0) return 0;
+  std::uint64_t key = (named ^ (std::uint64_t{model.value()} + 1) * mix) * mix;
+  key ^= key >> 32;
+  return key == 0 ? 1 : key;
+}
+
+/// How much work the request is, by its own words and what is remembered of its like.
+void estimate_shape(const cluster::History& history, const Request& request,
+                    const api::Intent& intent, Work& work) {
+  work.prompt_bytes = intent.uses_images ? 0 : intent.prompt_bytes;
+  const double bytes_per_token = work.model->live->bytes_per_token.load(std::memory_order_relaxed);
+  work.shape.prompt_tokens = static_cast<double>(intent.prompt_bytes) / bytes_per_token;
+  const double limit = intent.num_predict && *intent.num_predict >= 0
+                           ? static_cast<double>(*intent.num_predict)
+                           : tokens_when_unlimited;
+  work.shape.expected_tokens =
+      intent.empty_prompt || intent.inputs > 0
+          ? 0
+          : std::min(limit, history.expected_tokens(work.model->id, work.client));
+  work.shape.may_wait = true;
+  work.session = session_key(request, intent.conversation, work.model->id);
+  if (work.session != 0) work.trace = history.session(work.session);
 }
 
 /// What the body says, made into work; or the answer when it names no model that could be.
@@ -50,6 +66,7 @@ struct Prepared {
   bool may_pause =
       false;  // between tokens: the node may collect a tool call, or ask the model twice
   std::optional<api::Reply> answer;
+  std::optional<api::Intent> intent;  // its views are of the scanner's: not beyond the next wait
 };
 
 Prepared prepare(Connection& client, std::string_view body) {
@@ -65,7 +82,7 @@ Prepared prepare(Connection& client, std::string_view body) {
     if (!intent) return prepared;  // a node words the answer to that best
     prepared.stream = intent->stream;
     prepared.may_pause = intent->uses_tools || intent->uses_format;
-    prepared.work.shape = shape_of(*intent);
+    prepared.intent = *intent;
     prepared.work.runner_key = intent->runner_key;
     prepared.work.num_ctx = intent->num_ctx;
     if (intent->empty_prompt && intent->keep_alive == api::KeepAlive::unload)
@@ -256,6 +273,8 @@ net::Task<void> serve_inference(Connection& client) {
   }
   if (!prepared.work.view) prepared.work.view = client.worker().view();
   if (!prepared.answer) prepared.answer = apply_wishes(client, prepared.work);
+  if (prepared.intent && prepared.work.model != nullptr)
+    estimate_shape(client.worker().shared().history, request, *prepared.intent, prepared.work);
   if (prepared.answer) {
     auto answering = client.answer(std::move(*prepared.answer));
     co_await std::move(answering);
@@ -330,7 +349,7 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
     note_decision(client, *slot);
     auto trying = try_node(client, answer, resume, work, *slot, plan);
     Verdict verdict = co_await std::move(trying);
-    learn(worker, *slot, verdict, request);
+    learn(worker, *slot, work, verdict, request);
     if (answer.committed() && verdict.kind != Verdict::Kind::relayed &&
         verdict.kind != Verdict::Kind::client_left) {
       const Resume::Next next = resume.next(verdict, *slot, work, plan);

@@ -12,19 +12,46 @@ using cluster::RequestOutcome;
 
 namespace {
 
+/// Shorter prompts tell more of the template than of the text.
+constexpr std::size_t prompt_bytes_min = 400;
+
 cluster::Finished finished(const Slot& slot, const Verdict& verdict) {
   const api::Usage& usage = verdict.usage;
+  const double prompt_tokens = static_cast<double>(usage.prompt_tokens) - slot.cached_tokens();
   return {.took = verdict.took,
           .longest_gap = verdict.longest_gap,
           .told = usage.from_node_durations,
-          .prompt_tokens = usage.prompt_tokens,
-          .output_tokens = usage.output_tokens,
+          .prompt_tokens = std::max(prompt_tokens, 0.0),
+          .output_tokens = static_cast<double>(usage.output_tokens),
           .total = usage.total,
           .load = usage.load,
           .prompt_eval = usage.prompt_eval,
           .eval = usage.eval,
           .slot_wait = usage.slot_wait(),
-          .in_flight_at_dispatch = slot.in_flight_at_dispatch()};
+          .in_flight_at_dispatch = slot.in_flight_at_dispatch(),
+          .streams = slot.streams(),
+          .size_bytes = slot.size_bytes()};
+}
+
+/// What the conversation left at the node, how long its answer was, and how its text became tokens.
+void learn_history(Worker& worker, const Slot& slot, const Work& work, const api::Usage& usage,
+                   TimePoint now) {
+  cluster::History& history = worker.shared().history;
+  const std::uint64_t tokens = usage.prompt_tokens + usage.output_tokens;
+  if (tokens == 0 || work.model == nullptr) return;
+  if (work.session != 0) {
+    history.note_session(work.session, {.node = slot.node().id,
+                                        .turn = slot.turn(),
+                                        .tokens = static_cast<std::uint32_t>(tokens)});
+  }
+  if (usage.output_tokens > 0 && work.shape.expected_tokens > 0) {
+    history.note_length(work.model->id, work.client, static_cast<double>(usage.output_tokens), now);
+  }
+  if (work.prompt_bytes >= prompt_bytes_min && usage.prompt_tokens > 0) {
+    cluster::smooth(
+        work.model->live->bytes_per_token,
+        static_cast<double>(work.prompt_bytes) / static_cast<double>(usage.prompt_tokens));
+  }
 }
 
 void report_health(Worker& worker, const Slot& slot, const Verdict& verdict) {
@@ -69,7 +96,8 @@ void note_traffic(Worker& worker, const Slot& slot, const Verdict& verdict, Time
 
 }  // namespace
 
-void learn(Worker& worker, const Slot& slot, const Verdict& verdict, Request& request) {
+void learn(Worker& worker, const Slot& slot, const Work& work, const Verdict& verdict,
+           Request& request) {
   const TimePoint now = worker.scheduler().now();
   const api::Usage& usage = verdict.usage;
   Outcome& outcome = request.outcome;
@@ -83,8 +111,8 @@ void learn(Worker& worker, const Slot& slot, const Verdict& verdict, Request& re
   if (cluster::ReplicaLive* replica = slot.replica()) {
     replica->used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     if (verdict.kind == Verdict::Kind::relayed) {
-      const double foreign = slot.node().live->foreign_slowdown.load(std::memory_order_relaxed);
-      cluster::learn(*replica, finished(slot, verdict), foreign, now);
+      cluster::learn(*slot.node().live, *replica, finished(slot, verdict), now);
+      learn_history(worker, slot, work, usage, now);
     }
     const bool said_so = verdict.kind == Verdict::Kind::cut && verdict.said_so;
     // A load that failed has been accounted for once, whoever waited for it.

@@ -54,12 +54,11 @@ Slot::Slot(Slot&& other) noexcept
       node_(other.node_),
       model_(other.model_),
       replica_(std::move(other.replica_)),
-      in_flight_at_dispatch_(other.in_flight_at_dispatch_),
-      requests_at_dispatch_(other.requests_at_dispatch_),
+      entered_(other.entered_),
+      streams_(other.streams_),
+      cached_tokens_(other.cached_tokens_),
+      size_bytes_(other.size_bytes_),
       settles_(std::exchange(other.settles_, nullptr)),
-      dispatched_(other.dispatched_),
-      alone_(other.alone_),
-      trial_(other.trial_),
       warmth_(other.warmth_) {}
 
 Slot& Slot::operator=(Slot&& other) noexcept {
@@ -78,8 +77,9 @@ Slot::~Slot() {
 void Slot::release() noexcept {
   Admission* const admission = std::exchange(admission_, nullptr);
   if (admission == nullptr) return;
-  alone_ = alone_ && node_->live->requests.load(std::memory_order_relaxed) == requests_at_dispatch_;
-  cluster::leave(*node_, replica_.get());
+  entered_.alone =
+      entered_.alone && node_->live->requests.load(std::memory_order_relaxed) == entered_.requests;
+  streams_ = cluster::leave(*node_, replica_.get(), entered_, admission->now());
   admission->released(model_);
 }
 
@@ -87,11 +87,15 @@ void Placement::candidates_of(const Work& work, std::vector<Candidate>& out, Tim
   routing::survey(*work.view->cluster, work.model, work, now, out);
 }
 
-Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch, TimePoint now,
-                              std::uint64_t draw) const {
+Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch, Awaited& awaited,
+                              TimePoint now, std::uint64_t draw) const {
   constexpr int races_max = 4;  // another worker may take the place between looking and taking
   for (int race = 0;; ++race) {
     candidates_of(work, scratch, now);
+    for (const NodeId node : awaited) {
+      const auto found = std::ranges::find(scratch, node, &Candidate::node);
+      if (found != scratch.end()) ++found->awaited;
+    }
     std::optional<NodeId> after;
     if (work.model != nullptr) {
       const std::uint32_t last = work.model->live->last_node.load(std::memory_order_relaxed);
@@ -99,9 +103,13 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
     }
     const auto choice = routing::choose(policy_, scratch, work.shape, now, draw, after);
     if (!choice) return std::unexpected(choice.error());
-    std::optional<Slot> slot = take(work, *choice, scratch[choice->index]);
+    if (!choice->now) {
+      awaited.push_back(choice->node);
+      return std::unexpected(Error{ErrorKind::overloaded, Origin::gateway, Retry::later,
+                                   "a node that is full now will have finished it sooner"});
+    }
+    std::optional<Slot> slot = take(work, *choice, scratch[choice->index], now);
     if (slot) {
-      slot->dispatched_ = now;
       slot->reason = routing::text(choice->reason);
       slot->expected_cost_s = choice->cost_s;
       if (work.explain == Work::Explain::yes) {
@@ -119,7 +127,7 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
 }
 
 std::optional<Slot> Placement::take(const Work& work, const routing::Choice& choice,
-                                    const routing::Candidate& seen) const {
+                                    const routing::Candidate& seen, TimePoint now) const {
   std::size_t node_index = choice.index;
   std::shared_ptr<cluster::ReplicaLive> replica;
   if (work.model != nullptr) {
@@ -127,7 +135,7 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
     replica = work.model->replicas[choice.index].live;
   }
   const cluster::Node& node = work.view->cluster->nodes[node_index];
-  const auto entered = cluster::enter(node, replica.get(), seen.limit);
+  const auto entered = cluster::enter(node, replica.get(), seen.limit, now);
   if (!entered) return std::nullopt;
   if (replica) {
     // What we send counts at once, unless a load of the gateway's own comes before it.
@@ -138,12 +146,11 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
     work.model->live->last_node.store(node.id.value(), std::memory_order_relaxed);
   }
   Slot slot(admission_, work.view, node, work.model, std::move(replica));
-  slot.in_flight_at_dispatch_ = entered->in_flight;
-  slot.requests_at_dispatch_ = entered->requests;
-  slot.alone_ = entered->alone;
+  slot.entered_ = *entered;
   slot.settles_ = node.live.get();
-  slot.trial_ = entered->trial;
   slot.warmth_ = seen.warmth;
+  slot.cached_tokens_ = seen.cached_tokens;
+  slot.size_bytes_ = seen.size_bytes;
   return slot;
 }
 

@@ -8,6 +8,7 @@
 
 #include "api/routes.h"
 #include "base/result.h"
+#include "cluster/place.h"
 #include "cluster/snapshot.h"
 #include "cluster/wait_queue.h"
 #include "gateway/view.h"
@@ -25,6 +26,8 @@ struct Work : routing::Demand {
   const cluster::Model* model = nullptr;  // in `view`; null: any node will do
   cluster::Urgency urgency = cluster::Urgency::normal;
   std::uint64_t client = 0;
+  std::uint64_t session = 0;                      // the conversation's, of this model; 0: none
+  std::size_t prompt_bytes = 0;                   // 0: not counted
   enum class Use : std::uint8_t { run, unload };  // unload: the model is not wanted loaded
   Use use = Use::run;
   enum class Loads : std::uint8_t { gateway, request };  // who has a cold model loaded
@@ -65,11 +68,19 @@ class Slot {
   std::optional<ModelId> model() const noexcept { return model_; }
   /// What the request finds here: whether its model has to be loaded first.
   routing::Warmth warmth() const noexcept { return warmth_; }
-  std::uint32_t in_flight_at_dispatch() const noexcept { return in_flight_at_dispatch_; }
-  bool is_trial() const noexcept { return trial_; }
-  TimePoint dispatched() const noexcept { return dispatched_; }
+  std::uint32_t in_flight_at_dispatch() const noexcept { return entered_.in_flight; }
+  /// After `release`: requests of its model that were at the node on average meanwhile, itself
+  /// included.
+  double streams() const noexcept { return streams_; }
+  /// The replica's, when this was sent there.
+  std::uint64_t turn() const noexcept { return entered_.turn; }
+  /// Of its prompt, expected in the node's cache.
+  double cached_tokens() const noexcept { return cached_tokens_; }
+  std::uint64_t size_bytes() const noexcept { return size_bytes_; }
+  bool is_trial() const noexcept { return entered_.trial; }
+  TimePoint dispatched() const noexcept { return entered_.at; }
   /// After `release`: nothing else of ours was at the node while this had its place.
-  bool was_alone() const noexcept { return alone_; }
+  bool was_alone() const noexcept { return entered_.alone; }
 
   std::string reason;       // why this node
   std::string explanation;  // when the work asked for it
@@ -83,12 +94,11 @@ class Slot {
   const cluster::Node* node_;
   std::optional<ModelId> model_;
   std::shared_ptr<cluster::ReplicaLive> replica_;
-  std::uint32_t in_flight_at_dispatch_ = 0;
-  std::uint64_t requests_at_dispatch_ = 0;  // of the node, this one included
-  cluster::NodeLive* settles_ = nullptr;    // where this counts as settled when it is destroyed
-  TimePoint dispatched_{};
-  bool alone_ = false;
-  bool trial_ = false;
+  cluster::Entered entered_;
+  double streams_ = 1;
+  double cached_tokens_ = 0;
+  std::uint64_t size_bytes_ = 0;
+  cluster::NodeLive* settles_ = nullptr;  // where this counts as settled when it is destroyed
   routing::Warmth warmth_ = routing::Warmth::warm;
 };
 
@@ -102,15 +112,18 @@ class Placement {
   /// The policy from now on. Any thread.
   void set_policy(routing::Policy policy) noexcept { policy_ = policy; }
 
-  /// Errors are the policy's: overloaded (wait), no_candidate (answer so).
-  Result<Slot> place(const Work& work, std::vector<routing::Candidate>& scratch, TimePoint now,
-                     std::uint64_t draw) const;
+  /// Places that requests before this one wait for, each by the node.
+  using Awaited = std::vector<NodeId>;
+  /// Errors are the policy's: overloaded (wait), no_candidate (answer so). A request that waits for
+  /// a better place than a free one is among `awaited` afterwards.
+  Result<Slot> place(const Work& work, std::vector<routing::Candidate>& scratch, Awaited& awaited,
+                     TimePoint now, std::uint64_t draw) const;
   /// The candidates as the policy would see them now.
   static void candidates_of(const Work& work, std::vector<routing::Candidate>& out, TimePoint now);
 
  private:
   std::optional<Slot> take(const Work& work, const routing::Choice& choice,
-                           const routing::Candidate& seen) const;
+                           const routing::Candidate& seen, TimePoint now) const;
 
   std::atomic<routing::Policy> policy_;
   Admission& admission_;

@@ -27,6 +27,7 @@ cluster::Urgency parse_urgency(std::string_view text) {
 void take_own_field(const http::Field& field, Request& out) {
   const std::string_view name = field.name.substr(std::string_view("x-sollol-").size());
   if (http::equals_ignoring_case(name, "node")) out.wanted_node = field.value;
+  if (http::equals_ignoring_case(name, "session")) out.session = field.value;
   if (http::equals_ignoring_case(name, "priority")) out.urgency = parse_urgency(field.value);
   if (http::equals_ignoring_case(name, "resume")) {
     out.resume = !http::equals_ignoring_case(field.value, "off") && field.value != "0" &&

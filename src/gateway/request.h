@@ -46,6 +46,7 @@ struct Request {
   std::string authority;      // the client's Host
   std::string origin;         // of an allowed cross-origin request: the answer carries CORS fields
   std::string wanted_node;    // X-Sollol-Node or ?node=
+  std::string session;        // X-Sollol-Session
   std::string via;            // ids of the gateways that it came through (X-Sollol-Via)
   std::string forwarded_for;  // X-Forwarded-For as it came: we add the peer
   std::string client;         // address of the peer

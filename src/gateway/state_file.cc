@@ -44,6 +44,7 @@ json::object model_json(const cluster::LearntModel& model) {
           {"slots", model.slots},
           {"prefill_tokens_per_s", model.prefill_tokens_per_s},
           {"decode_tokens_per_s", model.decode_tokens_per_s},
+          {"decode_share", model.decode_share},
           {"load_s", model.load_s},
           {"service_s", model.service_s},
           {"longest_gap_s", model.longest_gap_s}};
@@ -55,6 +56,7 @@ cluster::LearntModel parse_model(const json::object& object) {
           .slots = count_of(object, "slots"),
           .prefill_tokens_per_s = positive_of(object, "prefill_tokens_per_s"),
           .decode_tokens_per_s = positive_of(object, "decode_tokens_per_s"),
+          .decode_share = positive_of(object, "decode_share"),
           .load_s = positive_of(object, "load_s"),
           .service_s = positive_of(object, "service_s"),
           .longest_gap_s = positive_of(object, "longest_gap_s")};

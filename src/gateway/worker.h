@@ -8,6 +8,7 @@
 
 #include "api/intent.h"
 #include "base/random.h"
+#include "cluster/history.h"
 #include "cluster/retry_budget.h"
 #include "gateway/access_log.h"
 #include "gateway/credentials.h"
@@ -40,6 +41,7 @@ struct Shared {
   Admission& admission;
   ColdLoads& loads;
   cluster::RetryBudget& retries;
+  cluster::History& history;
   AccessLogFile& access_log;
   RequestMemory& request_memory;
   Credentials& credentials;

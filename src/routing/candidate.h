@@ -4,6 +4,7 @@
 
 #include "base/ids.h"
 #include "cluster/health.h"
+#include "cluster/speed.h"
 
 namespace sollol::routing {
 
@@ -23,15 +24,21 @@ struct Candidate {
   bool wakeable = false;             // while it is down, a magic packet wakes it
   std::uint32_t in_flight = 0;       // requests of this model sent here and not finished
   std::uint32_t limit = 1;           // of those
+  std::uint32_t awaited = 0;         // by requests that come before this one: its next places
   std::uint32_t node_in_flight = 0;  // requests of all models
   Warmth warmth = Warmth::cold;
   std::uint32_t device_in_flight = 0;   // requests at other nodes of its device
   std::uint32_t machine_in_flight = 0;  // at nodes on other devices of its machine
   float foreign_slowdown = 1;           // times as long as without other programs' work there
   std::uint64_t size_bytes = 0;
-  // Smoothed measurements; 0: unknown.
+  double cached_tokens = 0;  // of this request's prompt, in the node's cache
+  // Learnt; 0: unknown.
   double prefill_tokens_per_s = 0;
-  double decode_tokens_per_s = 0;
+  double decode_tokens_per_s = 0;                         // of a stream alone
+  double decode_share = cluster::TokenTime::share_guess;  // longer by this with each more
+  double doubt = 0;          // standard deviation of the logarithm of what decides
+  double prefill_prior = 0;  // what its other models make expect
+  double decode_prior = 0;
   double load_s = 0;
   double loading_for_s = 0;  // how long a load of the model has been under way
   double service_s = 0;      // of a whole request
@@ -53,6 +60,8 @@ inline bool asleep(const Candidate& c) noexcept {
 struct RequestShape {
   double prompt_tokens = 0;
   double expected_tokens = 0;
+  bool may_wait = false;  // for a place at a node that is full, where that ends sooner
+  double waited_s = 0;    // so far
 };
 
 }  // namespace sollol::routing

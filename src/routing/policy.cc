@@ -17,9 +17,9 @@ namespace {
 /// Costs within this share of each other are equal: estimates are no better, and turns then spread
 /// the work.
 constexpr double tie_share = 0.01;
-/// A node whose speed is unknown is costed this much better than the fastest known, so that it is
-/// tried early.
-constexpr double optimism = 0.8;
+/// What is not known well is costed better by its doubt, at most by this: so nodes are tried early,
+/// and again when what is known of them has grown old.
+constexpr double optimism_max = 0.2;
 /// Reading a model from an NVMe disk; a load that was measured replaces it.
 constexpr double load_bytes_per_s = 1e9;
 /// Decoding reads the whole model once a token: 200 GB/s of memory, between a laptop's and a
@@ -30,14 +30,16 @@ constexpr double prefill_per_decode = 20;
 constexpr double decode_tokens_per_s_prior = 30;  // when not even the size is known
 /// Share of a load that is taken to be left however long it has gone on.
 constexpr double load_share_left = 0.1;
-/// Share of a request's time that one more neighbour in the same node costs it.
-constexpr double sharing_cost = 0.5;
-/// The same for one request of another node on the device: two take turns, and neither fills the
-/// other's batch.
+/// Share of a request's time that one request of another model or node on the device costs it: two
+/// take turns, and neither fills the other's batch.
 constexpr double device_sharing_cost = 1;
 /// And of a node on another device of the machine: memory, buses and power are shared (docs/
 /// locality.md has what is measured as that).
 constexpr double machine_sharing_cost = 0.05;
+/// A place that is not free yet must promise an end this much sooner than one that is.
+constexpr double worth_waiting_share = 0.8;
+/// What a request that runs has still to do, on average.
+constexpr double part_left = 0.5;
 /// One choice in 2^n is offered to a node on trial while healthy ones are free: told by the draw's
 /// topmost bits, which no policy uses.
 constexpr unsigned trial_lot_bits = 3;
@@ -133,7 +135,7 @@ Choice pick_least_cost(const Pool& pool, const RequestShape& shape, std::optiona
   const Priors priors = priors_of(pool.all());
   const auto cost_of = [&](const Candidate& c) {
     const Cost cost = expected_completion(c, shape, priors);
-    return cost.known ? cost.total() : cost.total() * optimism;
+    return cost.total() * (1 - std::min(cost.known ? c.doubt : 1, optimism_max));
   };
   const auto [index, cost] = least(pool, after, cost_of);
   const Candidate& chosen = pool.all()[index];
@@ -184,6 +186,28 @@ Choice pick(Policy policy, const Pool& pool, const RequestShape& shape, std::uin
     }
   }
   return pick_least_cost(pool, shape, after);
+}
+
+/// A full node of the chosen one's tier for whose next place it is better to wait.
+std::optional<Choice> pick_to_wait_for(std::span<const Candidate> candidates,
+                                       const RequestShape& shape, const Choice& free) {
+  const Candidate& chosen = candidates[free.index];
+  if (!shape.may_wait || shape.waited_s >= free.cost_s || free.reason == Reason::exploring)
+    return std::nullopt;
+  const Priors priors = priors_of(candidates);
+  std::optional<Choice> best;
+  double bound = free.cost_s * worth_waiting_share;
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate& c = candidates[i];
+    const bool full = c.tier == chosen.tier && !c.excluded &&
+                      c.availability == Availability::healthy && !has_room(c);
+    if (!full) continue;
+    const Cost cost = expected_completion(c, shape, priors);
+    if (!cost.known || cost.total() >= bound) continue;
+    bound = cost.total();
+    best = Choice{i, c.node, cost.total(), Reason::worth_waiting, false};
+  }
+  return best;
 }
 
 /// The best tier with a candidate that `wanted` accepts.
@@ -278,6 +302,8 @@ std::string_view text(Reason reason) noexcept {
       return "on_trial";
     case Reason::last_resort:
       return "last_resort";
+    case Reason::worth_waiting:
+      return "worth_waiting";
   }
   return "unknown";
 }
@@ -305,11 +331,14 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
     cost.decode_s =
         c.service_s;  // only how long whole requests took: some APIs report no durations
   } else {
+    const auto known_or = [](double learnt, double of_node, double of_others) {
+      return learnt > 0 ? learnt : of_node > 0 ? of_node : of_others;
+    };
     const double prefill =
-        c.prefill_tokens_per_s > 0 ? c.prefill_tokens_per_s : priors.prefill_tokens_per_s;
+        known_or(c.prefill_tokens_per_s, c.prefill_prior, priors.prefill_tokens_per_s);
     const double decode =
-        c.decode_tokens_per_s > 0 ? c.decode_tokens_per_s : priors.decode_tokens_per_s;
-    cost.prefill_s = shape.prompt_tokens / prefill;
+        known_or(c.decode_tokens_per_s, c.decode_prior, priors.decode_tokens_per_s);
+    cost.prefill_s = std::max(shape.prompt_tokens - c.cached_tokens, 0.0) / prefill;
     cost.decode_s = shape.expected_tokens / decode;
   }
   // Guessed rates must not make the unknown node worse than what another is known to do.
@@ -322,8 +351,10 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
   const double foreign = c.foreign_slowdown;
   cost.slowdown = (1 + neighbours) * foreign;
   cost.prefill_s *= cost.slowdown;
-  // Neighbours on the node share its memory bandwidth.
-  cost.decode_s *= (1 + sharing_cost * c.node_in_flight + neighbours) * foreign;
+  const std::uint32_t of_other_models = c.node_in_flight - std::min(c.in_flight, c.node_in_flight);
+  cost.decode_s *=
+      (1 + c.decode_share * c.in_flight + device_sharing_cost * of_other_models + neighbours) *
+      foreign;
   if (c.warmth != Warmth::warm) {
     cost.load_s = c.load_s > 0 ? c.load_s : static_cast<double>(c.size_bytes) / load_bytes_per_s;
     // Who joins a load waits for the rest of it; of one that takes longer than expected, some.
@@ -335,8 +366,10 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
   }
   const double service =
       c.service_s > 0 ? c.service_s * cost.slowdown : cost.prefill_s + cost.decode_s;
-  if (c.in_flight >= c.limit)
-    cost.wait_s = service * (c.in_flight - c.limit + 1) / std::max(1u, c.limit);
+  if (c.in_flight >= c.limit) {
+    const std::uint32_t before = c.in_flight - c.limit + c.awaited;
+    cost.wait_s = service * (part_left + before) / std::max(1u, c.limit);
+  }
   cost.network_s = c.rtt_s;
   return cost;
 }
@@ -369,6 +402,9 @@ Result<Choice> choose(Policy policy, std::span<const Candidate> candidates,
     return choice;
   }
   Choice choice = pick(policy, healthy, shape, draw, after);
+  if (policy == Policy::expected_completion) {
+    if (const auto later = pick_to_wait_for(candidates, shape, choice)) return *later;
+  }
   const auto best_serving = best_tier(candidates, can_serve);
   if (best_serving && *best_serving < *tier) {
     choice.reason = Reason::spilled;

@@ -38,6 +38,7 @@ enum class Reason : std::uint8_t {
   spilled,      // better tiers are full
   on_trial,     // half-open: one request finds out
   last_resort,  // nothing healthy is left
+  worth_waiting,
 };
 std::string_view text(Reason reason) noexcept;
 
@@ -46,6 +47,7 @@ struct Choice {
   NodeId node;
   double cost_s;  // expected seconds to completion; 0 for policies that do not estimate
   Reason reason;
+  bool now = true;  // false: wait for a place there
 };
 
 /// The terms of the expected completion time of one candidate, in seconds.
@@ -84,9 +86,11 @@ Cost expected_completion(const Candidate& candidate, const RequestShape& shape,
 ///   round-robin's cursor, and how ties rotate
 ///
 /// The best tier with a free node (healthy or on trial, below its limit) is used, then the next;
-/// late and never probed nodes only when no tier has a healthy one, free or not. Errors: overloaded
-/// when all that could serve are at their limit or asleep (wait), no_candidate when none could,
-/// with why.
+/// late and never probed nodes only when no tier has a healthy one, free or not. A request that
+/// `may_wait` waits rather than going to a free node of that tier when expected_completion says
+/// that a full one of it will have finished the request clearly sooner, until it has waited as long
+/// as the free one would have taken. Errors: overloaded when all that could serve are at their
+/// limit or asleep (wait), no_candidate when none could, with why.
 Result<Choice> choose(Policy policy, std::span<const Candidate> candidates,
                       const RequestShape& shape, TimePoint now, std::uint64_t draw,
                       std::optional<NodeId> after);

@@ -37,8 +37,21 @@ Candidate node_candidate(const cluster::Node& node, const Demand& demand) {
   return candidate;
 }
 
-void add_replica(Candidate& candidate, const cluster::Replica& replica, const Demand& demand,
-                 TimePoint now) {
+/// The cache of a slot is kept until another conversation takes the slot.
+double cached_tokens(const cluster::ReplicaLive& replica, const cluster::SessionTrace& trace) {
+  const std::uint64_t since = replica.turns.load(std::memory_order_relaxed) - trace.turn;
+  return since < replica.limit.load(std::memory_order_relaxed) ? trace.tokens : 0;
+}
+
+/// From what its other models told, for one of which nothing is known.
+double rate_by_size(const std::atomic<double>& bytes_per_s, std::uint64_t size_bytes) {
+  return size_bytes == 0
+             ? 0
+             : bytes_per_s.load(std::memory_order_relaxed) / static_cast<double>(size_bytes);
+}
+
+void add_replica(Candidate& candidate, const cluster::Node& node, const cluster::Replica& replica,
+                 const Demand& demand, TimePoint now) {
   const cluster::ReplicaLive& live = *replica.live;
   candidate.in_flight = live.in_flight.load(std::memory_order_relaxed);
   candidate.limit = live.limit.load(std::memory_order_relaxed);
@@ -46,10 +59,16 @@ void add_replica(Candidate& candidate, const cluster::Replica& replica, const De
   candidate.size_bytes = replica.size_bytes;
   candidate.prefill_tokens_per_s = live.prefill_tokens_per_s.load(std::memory_order_relaxed);
   candidate.decode_tokens_per_s = live.decode_tokens_per_s.load(std::memory_order_relaxed);
+  candidate.prefill_prior = rate_by_size(node.live->prefill_bytes_per_s, replica.size_bytes);
+  candidate.decode_prior = rate_by_size(node.live->decode_bytes_per_s, replica.size_bytes);
+  candidate.decode_share = live.decode_share.load(std::memory_order_relaxed);
+  candidate.doubt = live.doubt.load(std::memory_order_relaxed);
   candidate.load_s = live.load_s.load(std::memory_order_relaxed);
   if (const std::int64_t since = live.loading_since_ns.load(std::memory_order_relaxed); since != 0)
     candidate.loading_for_s = 1e-9 * static_cast<double>(now.time_since_epoch().count() - since);
   candidate.service_s = live.service_s.load(std::memory_order_relaxed);
+  if (candidate.warmth == Warmth::warm && demand.trace && demand.trace->node == candidate.node)
+    candidate.cached_tokens = cached_tokens(live, *demand.trace);
   if (!demand.digest.empty() && replica.digest != demand.digest) candidate.excluded = true;
   const bool avoided =
       live.avoid_until_ns.load(std::memory_order_relaxed) > now.time_since_epoch().count();
@@ -82,8 +101,9 @@ void survey(const cluster::Snapshot& snapshot, const cluster::Model* model, cons
     return;
   }
   for (const cluster::Replica& replica : model->replicas) {
-    Candidate candidate = node_candidate(snapshot.nodes[replica.node], demand);
-    add_replica(candidate, replica, demand, now);
+    const cluster::Node& node = snapshot.nodes[replica.node];
+    Candidate candidate = node_candidate(node, demand);
+    add_replica(candidate, node, replica, demand, now);
     out.push_back(candidate);
   }
 }

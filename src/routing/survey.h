@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "cluster/history.h"
 #include "cluster/snapshot.h"
 #include "routing/candidate.h"
 
@@ -16,9 +17,10 @@ struct Demand {
   RequestShape shape;
   std::uint64_t runner_key = 0;
   std::uint32_t num_ctx = 0;
-  std::optional<NodeId> pinned;  // the operator of the request named its node
-  std::vector<NodeId> excluded;  // tried already
-  std::string digest;            // of the model, when no other will do: an answer is continued
+  std::optional<cluster::SessionTrace> trace;  // what its conversation left where it was last
+  std::optional<NodeId> pinned;                // the operator of the request named its node
+  std::vector<NodeId> excluded;                // tried already
+  std::string digest;  // of the model, when no other will do: an answer is continued
 };
 
 /// What the request finds at a replica. A load of its model under way does not count as loaded.

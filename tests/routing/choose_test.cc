@@ -64,7 +64,7 @@ std::vector<ChooseCase> choose_table() {
        Reason::least_cost},
       {"crowded_fast_loses_to_idle_slow",
        expected_completion,
-       {busy(fast, 30, 40), slow},
+       {busy(fast, 60, 80), slow},
        2,
        Reason::least_cost},
       {"cold_and_fast_beats_warm_and_very_slow",

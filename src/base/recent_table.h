@@ -1,0 +1,77 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace sollol {
+
+/// What is remembered of the keys that were met last: a fixed number of entries in sets of
+/// `ways`, of which the one written longest ago makes room. Keys are well-mixed hashes; two that
+/// are equal are one.
+///
+/// Any thread: each set's few entries are looked at under one of many locks, held for nanoseconds
+/// and rarely wanted by two.
+template <class Value>
+class RecentTable {
+ public:
+  static constexpr std::size_t ways = 4;
+
+  /// `entries`: rounded up to a power of two.
+  explicit RecentTable(std::size_t entries) {
+    std::size_t sets = 1;
+    while (sets * ways < entries) sets *= 2;
+    sets_.resize(sets);
+  }
+
+  std::optional<Value> find(std::uint64_t key) const {
+    const Set& set = set_of(key);
+    const std::scoped_lock lock(lock_of(key));
+    for (const Entry& entry : set.entries) {
+      if (entry.turn != 0 && entry.key == key) return entry.value;
+    }
+    return std::nullopt;
+  }
+
+  /// Runs `change(value)` on what is remembered, or on a new value.
+  template <class Change>
+  void update(std::uint64_t key, Change&& change) {
+    Set& set = const_cast<Set&>(set_of(key));
+    const std::scoped_lock lock(lock_of(key));
+    Entry* oldest = &set.entries.front();
+    for (Entry& entry : set.entries) {
+      if (entry.turn != 0 && entry.key == key) {
+        entry.turn = ++set.turn;
+        change(entry.value);
+        return;
+      }
+      if (entry.turn < oldest->turn) oldest = &entry;
+    }
+    *oldest = {key, ++set.turn, Value{}};
+    change(oldest->value);
+  }
+
+ private:
+  struct Entry {
+    std::uint64_t key = 0;
+    std::uint64_t turn = 0;  // of the set, when it was last written; 0: empty
+    Value value{};
+  };
+  struct Set {
+    std::array<Entry, ways> entries{};
+    std::uint64_t turn = 0;
+  };
+
+  const Set& set_of(std::uint64_t key) const { return sets_[key & (sets_.size() - 1)]; }
+  std::mutex& lock_of(std::uint64_t key) const {
+    return locks_[(key & (sets_.size() - 1)) % locks_.size()];
+  }
+
+  std::vector<Set> sets_;
+  mutable std::array<std::mutex, 64> locks_;
+};
+
+}  // namespace sollol

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "base/ids.h"
+#include "base/recent_table.h"
+#include "cluster/speed.h"
+
+namespace sollol::cluster {
+
+/// What a conversation left behind at the node that answered it last.
+struct SessionTrace {
+  NodeId node{0};
+  std::uint64_t turn = 0;    // of the replica's, when it was sent there
+  std::uint32_t tokens = 0;  // of prompt and answer, which lie in the node's prompt cache
+};
+
+/// What the gateway remembers of conversations and of how long answers are. Any thread.
+class History {
+ public:
+  static constexpr std::size_t sessions_kept = 1 << 16;
+  static constexpr std::size_t lengths_kept = 1 << 13;
+  static constexpr double tokens_when_unknown = 128;  // a short answer
+
+  std::optional<SessionTrace> session(std::uint64_t key) const { return sessions_.find(key); }
+  void note_session(std::uint64_t key, const SessionTrace& trace) {
+    sessions_.update(key, [&](SessionTrace& kept) { kept = trace; });
+  }
+
+  /// How many tokens an answer has: by what the model gave this client, else anybody, before.
+  double expected_tokens(ModelId model, std::uint64_t client) const;
+  void note_length(ModelId model, std::uint64_t client, double tokens, TimePoint now);
+
+ private:
+  RecentTable<SessionTrace> sessions_{sessions_kept};
+  RecentTable<Estimate> lengths_{lengths_kept};
+};
+
+}  // namespace sollol::cluster

@@ -1,0 +1,121 @@
+#include "cluster/speed.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sollol::cluster {
+
+namespace {
+
+double decayed(double weight, Duration age) {
+  return weight * std::exp2(-to_seconds(age) / to_seconds(Estimate::half_life));
+}
+
+}  // namespace
+
+void Estimate::observe(double value, TimePoint now) {
+  if (!(value > 0) || !std::isfinite(value)) return;
+  const double seen = std::log(value);
+  weight_ = weight(now);
+  at_ = now;
+  double away = seen - mean_;
+  // A single measurement tells nothing of the spread.
+  const double most = outlier_spreads * std::max(spread(), weight_ < 2 ? 0.5 : 0.1);
+  if (weight_ > 0 && std::abs(away) > most) {
+    const int side = away > 0 ? 1 : -1;
+    astray_ = astray_ * side > 0 ? astray_ + side : side;
+    if (std::abs(astray_) >= static_cast<int>(agree_to_change)) {
+      weight_ = 0;
+    } else {
+      away = side * most;
+    }
+  } else {
+    astray_ = 0;
+  }
+  if (weight_ == 0) {
+    mean_ = seen;
+    variance_ = 0;
+    weight_ = 1;
+    astray_ = 0;
+    return;
+  }
+  const double part = 1 / (std::min(weight_, samples_kept - 1) + 1);
+  mean_ += part * away;
+  variance_ = (1 - part) * (variance_ + part * away * away);
+  weight_ = std::min(weight_ + 1, samples_kept);
+}
+
+void Estimate::restore(double value, double samples) {
+  if (!(value > 0) || !std::isfinite(value)) return;
+  mean_ = std::log(value);
+  variance_ = 0;
+  weight_ = std::clamp(samples, 0.5, samples_kept);
+  at_ = {};
+}
+
+double Estimate::value() const noexcept { return known() ? std::exp(mean_) : 0; }
+
+double Estimate::spread() const noexcept { return std::max(std::sqrt(variance_), spread_floor); }
+
+double Estimate::weight(TimePoint now) const noexcept {
+  return at_ == TimePoint{} ? weight_ : decayed(weight_, now - at_);
+}
+
+void TokenTime::observe(double seconds_per_token, double streams, TimePoint now) {
+  if (!(seconds_per_token > 0) || !std::isfinite(seconds_per_token)) return;
+  const double beside = std::max(streams - 1, 0.0);
+  const double longer = known() ? seconds_per_token / (alone_s_ * (1 + share_ * beside)) : 1;
+  const double most = std::exp(Estimate::outlier_spreads * std::max(error_.spread(), 0.2));
+  error_.observe(longer, now);
+  const double bounded = std::clamp(longer, 1 / most, most);
+  astray_ = bounded == longer ? 0 : astray_ + 1;
+  if (astray_ >= static_cast<int>(Estimate::agree_to_change)) {
+    *this = {};  // it is another machine now
+    error_.observe(1, now);
+    take(seconds_per_token, beside);
+    return;
+  }
+  take(seconds_per_token * bounded / longer, beside);
+}
+
+void TokenTime::take(double seconds_per_token, double beside) {
+  const double expected = known() ? alone_s_ * (1 + share_ * beside) : seconds_per_token;
+  const double weight = 1 / (expected * expected);
+  constexpr double kept = 1 - 1 / samples_kept;
+  sum_ = sum_ * kept + weight;
+  x_ = x_ * kept + weight * beside;
+  xx_ = xx_ * kept + weight * beside * beside;
+  y_ = y_ * kept + weight * seconds_per_token;
+  xy_ = xy_ * kept + weight * beside * seconds_per_token;
+  solve();
+}
+
+/// Least of sum(w (y - a - c x)^2) + g (c - share_guess * a)^2, where c = share * a.
+void TokenTime::solve() {
+  const double alone = known() ? alone_s_ : y_ / sum_;
+  const double guess = guess_weight / (alone * alone);
+  const double aa = sum_ + guess * share_guess * share_guess;
+  const double ac = x_ - guess * share_guess;
+  const double cc = xx_ + guess;
+  const double determinant = aa * cc - ac * ac;
+  const double a = (y_ * cc - xy_ * ac) / determinant;
+  const double c = (xy_ * aa - y_ * ac) / determinant;
+  if (!(a > 0) || !std::isfinite(a)) return;
+  share_ = std::clamp(c / a, 0.0, share_max);
+  // With the share bounded, the best time alone that goes with it.
+  const double square = sum_ + 2 * share_ * x_ + share_ * share_ * xx_;
+  alone_s_ = (y_ + share_ * xy_) / square;
+}
+
+void TokenTime::restore(double alone_s, double share, double samples) {
+  if (!(alone_s > 0) || !std::isfinite(alone_s)) return;
+  *this = {};
+  error_.restore(1, samples);
+  take(alone_s, 0);
+  const double more = std::clamp(samples, 1.0, samples_kept) - 1;
+  sum_ += more / (alone_s * alone_s);
+  y_ += more / alone_s;
+  if (share >= 0 && share <= share_max) share_ = share;
+}
+
+}  // namespace sollol::cluster

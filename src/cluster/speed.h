@@ -1,0 +1,84 @@
+#pragma once
+
+#include "base/time.h"
+
+namespace sollol::cluster {
+
+/// What is known of a positive quantity that is measured now and then: the mean of its logarithm,
+/// and how far single measurements lie from it.
+///
+/// The first measurements count alike, later ones against a memory of `samples_kept` of them. One
+/// that lies further away than luck explains moves the mean no more than luck would; several in a
+/// row on the same side say that the quantity itself has changed, and it starts anew from them.
+/// Told the time; no lock.
+class Estimate {
+ public:
+  static constexpr double samples_kept = 24;
+  static constexpr double outlier_spreads = 3;
+  static constexpr double spread_floor = 0.05;  // of the logarithm: no measurement is better
+  static constexpr unsigned agree_to_change = 3;
+  static constexpr Duration half_life = std::chrono::hours(24);  // of what was measured
+
+  void observe(double value, TimePoint now);
+  /// From an earlier life, as good as `samples` measurements just made.
+  void restore(double value, double samples);
+
+  bool known() const noexcept { return weight_ > 0; }
+  /// 0 while nothing is known.
+  double value() const noexcept;
+  /// Standard deviation of the logarithm of one measurement.
+  double spread() const noexcept;
+  /// Measurements that it rests on, older ones counting less.
+  double weight(TimePoint now) const noexcept;
+  /// The same at the last of them.
+  double samples() const noexcept { return weight_; }
+
+ private:
+  double mean_ = 0;      // of the logarithm
+  double variance_ = 0;  // of it
+  double weight_ = 0;
+  TimePoint at_{};  // of the last; epoch: none in this life
+  int astray_ = 0;  // outliers in a row; negative: below the mean
+};
+
+/// How long a token takes by how many streams run beside it: seconds = alone * (1 + share * (k -
+/// 1)) with k streams, which is how a batch behaves whose weights are read once for all of them,
+/// and whose attention is not.
+///
+/// Least squares of the relative error over what was measured, older measurements counting less,
+/// with a guess of the share that weighs as much as `guess_weight` measurements at two streams.
+class TokenTime {
+ public:
+  static constexpr double share_guess = 0.25;
+  static constexpr double share_max = 4;
+  static constexpr double guess_weight = 1;
+  static constexpr double samples_kept = 48;  // two quantities need more than one
+
+  /// `streams`: on average, itself included.
+  void observe(double seconds_per_token, double streams, TimePoint now);
+  void restore(double alone_s, double share, double samples);
+
+  bool known() const noexcept { return alone_s_ > 0; }
+  double alone_s() const noexcept { return alone_s_; }
+  double share() const noexcept { return share_; }
+  double weight(TimePoint now) const noexcept { return error_.weight(now); }
+  double samples() const noexcept { return error_.samples(); }
+  double spread() const noexcept { return error_.spread(); }
+
+ private:
+  void take(double seconds_per_token, double beside);
+  void solve();
+
+  Estimate error_;  // measured to expected
+  double alone_s_ = 0;
+  double share_ = share_guess;
+  // Sums of weight * {1, x, x^2, y, xy} with x = k - 1 and y = seconds for a token.
+  double sum_ = 0;
+  double x_ = 0;
+  double xx_ = 0;
+  double y_ = 0;
+  double xy_ = 0;
+  int astray_ = 0;  // far from what was expected, in a row
+};
+
+}  // namespace sollol::cluster

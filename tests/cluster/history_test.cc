@@ -1,0 +1,67 @@
+#include "cluster/history.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+namespace sollol::cluster {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr TimePoint start{std::chrono::hours(1)};
+constexpr ModelId model{3};
+
+TEST(History, RemembersAConversationsNode) {
+  History history;
+  EXPECT_FALSE(history.session(7));
+  history.note_session(7, {.node = NodeId{2}, .turn = 5, .tokens = 300});
+  history.note_session(7, {.node = NodeId{4}, .turn = 6, .tokens = 400});
+  ASSERT_TRUE(history.session(7));
+  EXPECT_EQ(history.session(7)->node, NodeId{4});
+  EXPECT_EQ(history.session(7)->tokens, 400u);
+}
+
+TEST(History, ExpectsAnAnswerAsLongAsTheClientsOwnWere) {
+  History history;
+  EXPECT_EQ(history.expected_tokens(model, 1), History::tokens_when_unknown);
+  for (int i = 0; i < 20; ++i) {
+    history.note_length(model, 1, 1000, start);
+    history.note_length(model, 2, 10, start);
+  }
+  EXPECT_NEAR(history.expected_tokens(model, 1), 1000, 50);
+  EXPECT_NEAR(history.expected_tokens(model, 2), 10, 1);
+  const double of_others = history.expected_tokens(model, 3);
+  EXPECT_GT(of_others, 10);
+  EXPECT_LT(of_others, 1000);
+}
+
+TEST(RecentTable, ForgetsWhatWasWrittenLongestAgo) {
+  RecentTable<int> table(RecentTable<int>::ways);
+  for (std::uint64_t key = 1; key <= RecentTable<int>::ways; ++key)
+    table.update(key, [&](int& value) { value = static_cast<int>(key); });
+  table.update(1, [](int& value) { value = 10; });
+  table.update(100, [](int& value) { value = 100; });
+  EXPECT_EQ(table.find(1), 10);
+  EXPECT_EQ(table.find(2), std::nullopt);
+  EXPECT_EQ(table.find(100), 100);
+}
+
+TEST(RecentTable, ThreadsShareIt) {
+  RecentTable<std::uint64_t> table(1024);
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&] {
+      for (std::uint64_t i = 0; i < 1000; ++i)
+        table.update(i % 8, [](std::uint64_t& value) { ++value; });
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::uint64_t sum = 0;
+  for (std::uint64_t key = 0; key < 8; ++key) sum += table.find(key).value_or(0);
+  EXPECT_EQ(sum, 4000u);
+}
+
+}  // namespace
+}  // namespace sollol::cluster
