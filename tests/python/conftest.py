@@ -55,12 +55,29 @@ def fleet(tmp_path_factory):
     made.stop()
 
 
+class Gateway(Process):
+    def __init__(self, fleet, *words):
+        nodes = itertools.chain.from_iterable(("--node", url) for url in fleet.urls)
+        super().__init__(["up", "--no-node-file", "--state-file", "off", "--listen", "127.0.0.1:0", *words, *nodes],
+                         "listening on")
+        self.url = next(word for line in self.lines for word in line.split() if word.startswith("http://127"))
+
+
 @pytest.fixture(scope="session")
 def gateway(fleet):
-    words = itertools.chain.from_iterable(("--node", url) for url in fleet.urls)
-    made = Process(["up", "--no-node-file", "--state-file", "off", "--listen", "127.0.0.1:0", *words], "listening on")
-    yield next(word for line in made.lines for word in line.split() if word.startswith("http://127"))
+    made = Gateway(fleet)
+    yield made.url
     made.stop()
+
+
+@pytest.fixture
+def gateway_with_key(fleet, tmp_path):
+    """The URL of a gateway, and a key of it that is no admin's."""
+    keys = str(tmp_path / "keys.toml")
+    made = subprocess.run([SOLLOL, "keys", "add", "alice", "--keys-file", keys], capture_output=True, text=True, check=True)
+    gateway = Gateway(fleet, "--keys-file", keys)
+    yield gateway.url, made.stdout.strip()
+    gateway.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -47,6 +47,14 @@ def test_advice_is_followed(fleet, monkeypatch):
         assert ran == [1]
 
 
+def test_where_a_gateway_gives_no_advice_tasks_run_at_once(gateway_with_key):
+    url, key = gateway_with_key
+    with OllamaPool(gateway=url, api_key=key) as pool:
+        assert all(result.ok for result in execute([{"model": "llama3.2", "prompt": "Hello"}] * 3, pool))
+        with pytest.raises(errors.RequestError, match="admin"):
+            pool.nodes
+
+
 @pytest.mark.parametrize("run", [execute_parallel, execute_sequential])
 def test_a_cancelled_run_ends_what_waits(pool, run):
     cancel = threading.Event()

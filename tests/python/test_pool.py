@@ -24,6 +24,7 @@ def test_a_chat_has_the_fields_of_ollamas_client(pool):
     assert answer.message.content == answer["message"]["content"] != ""
     assert answer.eval_count == answer["eval_count"] == 5
     assert answer.done and answer.get("done_reason") == "length"
+    assert answer.sollol_node in pool.explain()
     assert answer.message.tool_calls is None
     assert "total_duration" in answer and "nothing" not in answer
     with pytest.raises(AttributeError):

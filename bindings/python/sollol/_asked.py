@@ -11,6 +11,7 @@ from ._responses import (
     EmbeddingsResponse,
     EmbedResponse,
     GenerateResponse,
+    InferenceResponse,
     ListResponse,
     ProcessResponse,
     ProgressResponse,
@@ -64,6 +65,8 @@ class Asked(Generic[R]):
             raise SollolError(f"the answer is no JSON: {text[:80]!r}", 0, node) from None
         if "error" in data:
             raise of_answer(500, str(data["error"]), node)
+        if node and issubclass(self.kind, InferenceResponse):
+            data.setdefault("sollol_node", node)
         return self.kind(data)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Callable, Generic, Iterator, List, Mapping, Optional, Pr
 from . import _asked
 from ._asked import Asked
 from ._extras import extra
-from .errors import ConfigError, SollolError
+from .errors import ConfigError, RequestError, SollolError
 from .pool import OllamaPool
 
 __all__ = ["Cancel", "Cancelled", "Task", "TaskResult", "execute", "execute_parallel", "execute_sequential"]
@@ -96,10 +96,19 @@ def execute_sequential(
 
 def execute(tasks: Sequence[Task], pool: OllamaPool, **arguments: Any) -> List[TaskResult[Any]]:
     """Runs the tasks at once or one after the other, whichever ends sooner on these nodes (``pool.advise``)."""
-    if pool.should_use_parallel_execution(len(tasks)):
+    if _advised(tasks, pool):
         return execute_parallel(tasks, pool, **arguments)
     kept = {name: value for name, value in arguments.items() if name in ("progress", "cancel")}
     return execute_sequential(tasks, pool, **kept)
+
+
+def _advised(tasks: Sequence[Task], pool: OllamaPool) -> bool:
+    try:
+        return pool.should_use_parallel_execution(len(tasks))
+    except RequestError as refused:
+        if refused.status_code != 403:
+            raise
+        return True  # the gateway tells only an admin of its nodes; it admits no more than they bear
 
 
 def request_of(task: Task) -> Optional[Asked[Any]]:
