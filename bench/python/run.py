@@ -28,7 +28,7 @@ NAMES = {"ollama": "Ollama's client", "published": "published", "sollol": "sollo
 
 NODES = [f"127.0.1.{number}:11434" for number in (1, 2, 3, 4)]
 LENGTH = 768  # of a vector
-TIMEOUT = 0.5  # of discovery
+TIMEOUT = 0.5  # of discovery; the published package gives a connection a fifth of it, ours all of it
 CONTROL = "127.0.0.1:8100"  # of the simulated nodes, in the namespace
 SPEEDS = (1, 1, 2, 4)  # of the nodes of the last row: prompt tokens read per second, times SLOW
 SLOW = 2500
@@ -70,7 +70,8 @@ class Fleet:
             lines.append(
                 f'[[node]]\nlisten = "{address}"\nslots = 8\nmodels = [\n'
                 f'  {{ name = "llama3.2", prefill_rate = {FAST}, decode_rate = {FAST}, load_time = "1ms" }},\n'
-                f'  {{ name = "nomic-embed-text", embedding_length = {LENGTH}, prefill_rate = {speed}, load_time = "1ms" }},\n'
+                f'  {{ name = "nomic-embed-text", prefill_rate = {speed}, embedding_length = {LENGTH},'
+                ' load_time = "1ms" },\n'
                 "]\n"
             )
         path = Path(folder) / "fleet.toml"
@@ -165,18 +166,20 @@ class Bench:
         addresses = [f"10.79.1.{10 + 10 * number}" for number in range(FOUND)]
         lan.plug(self.there, "eth0", *(f"{address}/24" for address in addresses))
         Fleet(self.arguments.sollol, self.there, self.folder, [f"{one}:11434" for one in addresses], [FAST] * FOUND)
+        runs = [("discover", "sollol", TIMEOUT), ("discover", "published", TIMEOUT),
+                ("discover, patience", "sollol", TIMEOUT / 5), ("discover, patience", "published", TIMEOUT)]
         for _ in range(self.arguments.rounds):
-            for client in self.pythons:
-                if client == "ollama":
+            for row, client, timeout in runs:
+                if client not in self.pythons:
                     continue
                 self.forget_neighbours()
-                found = self.ask(client, "discover", timeout=TIMEOUT)
+                found = self.ask(client, "discover", timeout=timeout)
                 if found is not None:
                     nodes = found.pop("nodes")
                     found["found"] = len(set(nodes) & set(addresses))
                     if client == "sollol" and sorted(nodes) != sorted(addresses):
                         self.problems.append(f"discovery: {nodes} in place of {addresses}")
-                self.add("discover", client, found)
+                self.add(row, client, found)
 
     def forget_neighbours(self):
         limit = time.monotonic() + 10  # the kernel looks three seconds for each
@@ -189,21 +192,39 @@ def median(samples, take):
     return statistics.median(take(sample) for sample in samples)
 
 
+class Neighbours:
+    """How many CPUs other programs took meanwhile; above some tenths, measure again."""
+
+    def __init__(self):
+        self.began, self.before = time.monotonic(), self.others()
+
+    @staticmethod
+    def others():
+        """CPU seconds of the machine, without those of this process and all that it has waited for."""
+        with open("/proc/stat") as stat:
+            user, nice, system, _, _, irq, softirq = (int(word) for word in stat.readline().split()[1:8])
+        ours = os.times()
+        return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - sum(ours[:4])
+
+    def text(self):
+        cpus = (self.others() - self.before) / (time.monotonic() - self.began)
+        return f"other programs took {max(0, cpus):.1f} CPUs meanwhile"
+
+
 class Table:
     def __init__(self, samples):
         self.samples, self.lines = samples, []
 
     def add(self, what, row, take, digits=0, beside=None):
-        """`beside`: a row of the same client, of which each value takes its own off."""
+        """`beside`: a row whose median over all clients is taken off: the same question of the same nodes."""
         cells, values = [], {}
+        least = median([one for each in self.samples[beside].values() for one in each], take) if beside else 0
         for client in NAMES:
             taken = self.samples.get(row, {}).get(client)
             if not taken:
                 cells.append("–")
                 continue
-            values[client] = median(taken, take)
-            if beside:
-                values[client] -= median(self.samples[beside][client], take)
+            values[client] = median(taken, take) - least
             cells.append(f"{values[client]:,.{digits}f}")
         for peer in ("ollama", "published"):
             both = peer in values and "sollol" in values and values["sollol"] > 0
@@ -228,23 +249,26 @@ def table(samples, arguments):
     def cpu(sample):
         return sample["cpu_us"]
 
+    def seconds(sample):
+        return sample["seconds"]
+
     def shares(sample):
         return " ".join(f"{100 * share / sum(sample['shares']):.0f}" for share in sample["shares"])
 
     rows = Table(samples)
     streamed = f"streamed chat of {arguments.tokens} tokens"
-    for what, row, bare in (("chat", "chat", "chat bare"), ("awaited chat", "chat_async", "chat bare"),
-                            (streamed, "stream", "stream bare"), (f"awaited {streamed}", "stream_async", "stream bare")):
-        rows.add(f"{what}: µs beyond the node's answer", row, wall, beside=bare)
+    for what, row in (("chat", "chat"), ("awaited chat", "chat_async"), (streamed, "stream"),
+                      (f"awaited {streamed}", "stream_async")):
+        rows.add(f"{what}: µs beyond the node's answer", row, wall, beside=f"{row.partition('_')[0]} bare")
         rows.add("… CPU, µs", row, cpu)
-    texts = f"{arguments.texts:,} embeddings, 4 equal nodes"
-    rows.add(f"{texts}: s", "embed", lambda sample: sample["seconds"], 2)
+    rows.add(f"{arguments.texts:,} embeddings, 4 equal nodes: s", "embed", seconds, 2)
     rows.add("… CPU for each, µs", "embed", cpu)
     rows.say("… share of each node, %", "embed", shares)
-    rows.add(f"… nodes of speeds {', '.join(map(str, SPEEDS))}: s", "embed, mixed", lambda sample: sample["seconds"], 2)
+    rows.add(f"… nodes of speeds {', '.join(map(str, SPEEDS))}: s", "embed, mixed", seconds, 2)
     rows.say("… share of each node, %", "embed, mixed", shares)
-    rows.add(f"discovery, a /24 with {FOUND} nodes: s", "discover", lambda sample: sample["seconds"], 2)
+    rows.add(f"discovery, a /24 with {FOUND} nodes: s", "discover", seconds, 2)
     rows.say("… nodes found", "discover", lambda sample: str(sample["found"]))
+    rows.add("… with equal patience for a connection, 0.1 s: s", "discover, patience", seconds, 2)
     rows.add("import: s", "start", lambda sample: sample["import_s"], 2)
     rows.add("… resident memory, MiB", "start", lambda sample: sample["rss_mib"])
     rows.add("… modules", "start", lambda sample: sample["modules"])
@@ -269,6 +293,7 @@ def main():
     elif not os.environ.get("SOLLOL_IN_NAMESPACE"):
         prepare()
     hosts.enter()  # exits with 77, and says why, where no namespaces can be made
+    neighbours = Neighbours()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(arguments, folder)
         try:
@@ -276,9 +301,10 @@ def main():
         finally:
             bench.stop()
     print(table(bench.samples, arguments))
+    peers = ", ".join(" + ".join(PEERS[name]) for name in PEERS if name in bench.pythons)
     print(f"\n{os.cpu_count()} cores, Python {platform.python_version()}, kernel {platform.release()}, "
-          f"{time.strftime('%Y-%m-%d')}; medians of {arguments.rounds}; "
-          f"{', '.join(' + '.join(PEERS[name]) for name in PEERS if name in bench.pythons) or 'no other client installed'}")
+          f"{time.strftime('%Y-%m-%d')}; medians of {arguments.rounds}; {neighbours.text()}; "
+          f"{peers or 'no other client is installed'}")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps({"samples": bench.samples, "problems": bench.problems}, indent=1))
     for problem in bench.problems:
