@@ -14,6 +14,7 @@ using Action = std::function<int()>;
 /// Each command registers its flags on `root` and, when the user chose it, stores what to run in
 /// `chosen`.
 void add_up_command(CLI::App& root, Action& chosen);
+void add_bench_command(CLI::App& root, Action& chosen);
 void add_sim_command(CLI::App& root, Action& chosen);
 void add_discover_command(CLI::App& root, Action& chosen);
 void add_doctor_command(CLI::App& root, Action& chosen);

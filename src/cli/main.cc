@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   add_agent_command(app, chosen);
   add_multi_gpu_command(app, chosen);
   add_sim_command(app, chosen);
+  add_bench_command(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

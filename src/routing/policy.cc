@@ -278,6 +278,15 @@ std::string_view name(Policy policy) noexcept {
   return std::ranges::find(policy_names, policy, &PolicyName::policy)->name;
 }
 
+std::span<const Policy> policies() noexcept {
+  static constexpr auto all = [] {
+    std::array<Policy, policy_names.size()> out{};
+    std::ranges::transform(policy_names, out.begin(), &PolicyName::policy);
+    return out;
+  }();
+  return all;
+}
+
 std::string_view text(Reason reason) noexcept {
   switch (reason) {
     case Reason::only_candidate:

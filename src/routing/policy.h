@@ -24,6 +24,8 @@ enum class Policy : std::uint8_t {
 /// Error: bad_input, listing the names.
 Result<Policy> parse_policy(std::string_view name);
 std::string_view name(Policy policy) noexcept;
+/// All of them, the default first.
+std::span<const Policy> policies() noexcept;
 
 /// Why the chosen node was chosen.
 enum class Reason : std::uint8_t {

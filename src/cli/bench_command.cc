@@ -1,0 +1,296 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+
+#include "cli/command.h"
+#include "sim/fleet_file.h"
+#include "world/plot.h"
+#include "world/scenarios.h"
+
+namespace sollol::cli {
+namespace {
+
+namespace json = boost::json;
+
+struct PoliciesArguments {
+  std::vector<std::string> scenarios;
+  std::vector<std::string> policies;
+  std::uint64_t seed = 1;
+  std::optional<std::size_t> requests;
+  double load = 0.7;
+  std::string fleet_file, trace_file, plot;
+  bool as_json = false;  // as CLI11 fills it
+};
+
+int fail(std::string_view message, int code = exit_wrong_usage) {
+  fmt::print(stderr, "sollol bench policies: {}\n", message);
+  return code;
+}
+
+Result<std::string> read_file(const std::string& name) {
+  std::ifstream file(name);
+  if (!file) return std::unexpected(bad_input(fmt::format("cannot read {}", name)));
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+world::NodeSpec node_of(const sim::NodeSpec& node) {
+  return {.name = node.name,
+          .slots = node.slots,
+          .max_loaded = node.max_loaded == 0 ? 3 : node.max_loaded,
+          .memory_bytes = node.memory_bytes,
+          .context_length = node.context_length,
+          .keep_alive = node.keep_alive,
+          .host = node.host,
+          .device = node.device,
+          .parallel_slowdown = node.parallel_slowdown,
+          .device_slowdown = node.device_slowdown,
+          .host_slowdown = node.host_slowdown,
+          .cpu_slowdown = node.cpu_slowdown,
+          .network_delay = node.network_delay};
+}
+
+/// The nodes of `sollol sim --fleet`, as the simulator of policies knows nodes.
+world::Fleet fleet_of(const sim::FleetConfig& config) {
+  world::Fleet fleet;
+  std::map<std::string, std::uint32_t> known;
+  for (const sim::NodeSpec& node : config.nodes) {
+    world::NodeSpec spec = node_of(node);
+    for (const sim::ModelSpec& model : node.models) {
+      const auto [found, fresh] =
+          known.emplace(model.name, static_cast<std::uint32_t>(fleet.models.size()));
+      if (fresh) {
+        fleet.models.push_back({.name = model.name,
+                                .size_bytes = model.size_bytes,
+                                .kv_bytes_per_token = model.kv_bytes_per_token,
+                                .context_length = model.context_length});
+      }
+      const Duration load =
+          model.load_time > Duration::zero()
+              ? model.load_time
+              : from_seconds(static_cast<double>(model.size_bytes) / model.load_bytes_per_s);
+      spec.models.push_back({.model = found->second,
+                             .prefill_tokens_per_s = model.prefill_tokens_per_s,
+                             .decode_tokens_per_s = model.decode_tokens_per_s,
+                             .load_time = load});
+    }
+    fleet.nodes.push_back(std::move(spec));
+  }
+  return fleet;
+}
+
+Result<world::Scenario> scenario_of_file(const PoliciesArguments& arguments,
+                                         const world::ScenarioOptions& options) {
+  const auto text = read_file(arguments.fleet_file);
+  if (!text) return std::unexpected(text.error());
+  const auto config = sim::read_fleet(*text, arguments.fleet_file);
+  if (!config) return std::unexpected(config.error());
+  world::Scenario scenario = world::ordinary(fleet_of(*config), options);
+  scenario.name = arguments.fleet_file;
+  scenario.about = fmt::format("{} nodes", scenario.fleet.nodes.size());
+  scenario.noise = 0;  // as the nodes of `sollol sim`
+  return scenario;
+}
+
+Result<void> take_trace(const std::string& name, world::Scenario& scenario) {
+  const auto text = read_file(name);
+  if (!text) return std::unexpected(text.error());
+  auto workload = world::read_trace(*text, name, scenario.fleet);
+  if (!workload) return std::unexpected(workload.error());
+  scenario.about += fmt::format(", {} requests of {}", workload->requests.size(), name);
+  scenario.workload = std::move(*workload);
+  return {};
+}
+
+Result<std::vector<world::Scenario>> make_scenarios(const PoliciesArguments& arguments) {
+  const world::ScenarioOptions options{
+      .seed = arguments.seed, .requests = arguments.requests, .load = arguments.load};
+  std::vector<std::string> names = arguments.scenarios;
+  if (names.empty() && arguments.fleet_file.empty()) {
+    for (const world::ScenarioInfo& info : world::scenarios()) names.emplace_back(info.name);
+  }
+  std::vector<world::Scenario> out;
+  if (!arguments.fleet_file.empty()) {
+    auto scenario = scenario_of_file(arguments, options);
+    if (!scenario) return std::unexpected(scenario.error());
+    out.push_back(std::move(*scenario));
+  }
+  for (const std::string& name : names) {
+    auto scenario = world::make_scenario(name, options);
+    if (!scenario) return std::unexpected(scenario.error());
+    out.push_back(std::move(*scenario));
+  }
+  if (arguments.trace_file.empty()) return out;
+  for (world::Scenario& scenario : out) {
+    if (const auto taken = take_trace(arguments.trace_file, scenario); !taken)
+      return std::unexpected(taken.error());
+  }
+  return out;
+}
+
+Result<std::vector<routing::Policy>> chosen_policies(const PoliciesArguments& arguments) {
+  std::vector<routing::Policy> out;
+  for (const std::string& name : arguments.policies) {
+    const auto policy = routing::parse_policy(name);
+    if (!policy) return std::unexpected(policy.error());
+    out.push_back(*policy);
+  }
+  if (out.empty()) out.assign(routing::policies().begin(), routing::policies().end());
+  return out;
+}
+
+void print_head(const world::Row& row) {
+  fmt::print("\n{}: {}\n", row.scenario, row.about);
+  fmt::print("{:<20} {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7}  {:>7} {:>6} {:>7} {:>8} {:>6} {:>6}\n",
+             "", "ttft 50", "95", "99 s", "last 50", "95", "99 s", "req/s", "loads", "lost",
+             "/ bound", "fair", "error");
+}
+
+void print_row(const world::Row& row) {
+  const world::Report& r = row.report;
+  fmt::print(
+      "{:<20} {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>6} {:>7} "
+      "{:>8.3f} {:>6.3f} {:>6}\n",
+      row.policy, r.ttft_s.p50, r.ttft_s.p95, r.ttft_s.p99, r.completion_s.p50, r.completion_s.p95,
+      r.completion_s.p99, r.requests_per_s, r.cold_loads, r.refused + r.timed_out + r.failed,
+      r.lower_bound_s > 0 ? r.makespan_s / r.lower_bound_s : 0, r.fairness,
+      r.prediction_error > 0 ? fmt::format("{:.3f}", r.prediction_error) : "-");
+}
+
+json::object json_of(const world::Quantiles& times) {
+  return {{"mean", times.mean}, {"p50", times.p50}, {"p95", times.p95}, {"p99", times.p99}};
+}
+
+json::object json_of(const world::Row& row) {
+  const world::Report& r = row.report;
+  return {{"scenario", row.scenario},
+          {"about", row.about},
+          {"policy", row.policy},
+          {"requests", r.offered},
+          {"answered", r.answered},
+          {"refused", r.refused},
+          {"timed_out", r.timed_out},
+          {"failed", r.failed},
+          {"retries", r.retries},
+          {"resumed", r.resumed},
+          {"cold_loads", r.cold_loads},
+          {"ttft_s", json_of(r.ttft_s)},
+          {"completion_s", json_of(r.completion_s)},
+          {"requests_per_s", r.requests_per_s},
+          {"output_tokens_per_s", r.output_tokens_per_s},
+          {"makespan_s", r.makespan_s},
+          {"lower_bound_s", r.lower_bound_s},
+          {"fairness", r.fairness},
+          {"prediction_error", r.prediction_error}};
+}
+
+Result<void> write_plot(const std::string& name, std::span<const world::Row> rows) {
+  std::ofstream file(name);
+  file << (name.ends_with(".svg") ? world::plot_svg(rows) : world::plot_html(rows));
+  file.close();
+  if (!file) return std::unexpected(bad_input(fmt::format("--plot: cannot write {}", name)));
+  return {};
+}
+
+int run_policies(const PoliciesArguments& arguments) {
+  if (!arguments.plot.empty() && !arguments.plot.ends_with(".svg") &&
+      !arguments.plot.ends_with(".html"))
+    return fail(fmt::format("--plot '{}' must end in .svg or .html", arguments.plot));
+  const auto policies = chosen_policies(arguments);
+  if (!policies) return fail(policies.error().detail);
+  const auto scenarios = make_scenarios(arguments);
+  if (!scenarios) return fail(scenarios.error().detail);
+  std::vector<world::Row> rows;
+  bool broken = false;
+  for (const world::Scenario& scenario : *scenarios) {
+    for (const routing::Policy policy : *policies) {
+      world::Row row{scenario.name, scenario.about, std::string(routing::name(policy)), {}};
+      row.report = world::run(scenario, {.policy = policy, .seed = arguments.seed});
+      if (!arguments.as_json) {
+        if (policy == policies->front()) print_head(row);
+        print_row(row);
+        std::fflush(stdout);
+      }
+      for (const std::string& what : row.report.broken)
+        fail(fmt::format("{}, {}: {}", row.scenario, row.policy, what));
+      broken = broken || !row.report.broken.empty();
+      rows.push_back(std::move(row));
+    }
+  }
+  if (arguments.as_json) {
+    json::array all;
+    for (const world::Row& row : rows) all.push_back(json_of(row));
+    fmt::print("{}\n", json::serialize(all));
+  }
+  if (!arguments.plot.empty()) {
+    if (const auto written = write_plot(arguments.plot, rows); !written)
+      return fail(written.error().detail, exit_failed);
+  }
+  return broken ? exit_failed : exit_done;
+}
+
+std::string footer() {
+  std::string out = R"(
+Plays fleets and their requests in virtual time, with the gateway's own choosing, queue, health and
+learning; nothing is sent anywhere. Equal seed, equal figures.
+
+ttft and last: seconds from a request's arrival to its first and last token. loads: models loaded
+from disk. lost: refused, timed out in the queue or failed. / bound: the time from the first arrival
+to the last answer, of the least that any choosing could need. fair: Jain's index over clients.
+error: median |log(actual / predicted)| of policies that predict.
+
+Scenarios:
+)";
+  for (const world::ScenarioInfo& info : world::scenarios())
+    out += fmt::format("  {:<10} {}\n", info.name, info.about);
+  return out + R"(
+Examples:
+  sollol bench policies --scenario mixed,models --plot policies.html
+  sollol bench policies --fleet fleet.toml --load 0.9     the nodes of `sollol sim --fleet`
+  sollol bench policies --scenario mixed --trace requests.csv --policies expected_completion
+The trace and the model behind it: docs/simulator.md)";
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& root, Action& chosen) {
+  auto* bench = root.add_subcommand("bench", "Measure the routing policies");
+  bench->require_subcommand(1);
+  auto arguments = std::make_shared<PoliciesArguments>();
+  auto* command = bench->add_subcommand("policies", "Compare policies on simulated fleets");
+  command->add_option("--scenario", arguments->scenarios, "Which scenarios (default: all)")
+      ->delimiter(',');
+  command->add_option("--policies", arguments->policies, "Which policies (default: all)")
+      ->delimiter(',');
+  command->add_option("--seed", arguments->seed, "Of every chance")->capture_default_str();
+  command
+      ->add_option("--requests", arguments->requests,
+                   "How many requests (default: the scenario's own number)")
+      ->check(CLI::Range(1, 100'000'000));
+  command
+      ->add_option("--load", arguments->load,
+                   "How much is asked of the fleet, of the most that it could do")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--fleet", arguments->fleet_file,
+                      "Nodes as a file for `sollol sim --fleet` describes them");
+  command->add_option(
+      "--trace", arguments->trace_file,
+      "The requests: CSV with the columns at_s, model, prompt_tokens, output_tokens");
+  command->add_flag("--json", arguments->as_json, "Print JSON");
+  command->add_option("--plot", arguments->plot, "Also write a picture, .svg or .html");
+  command->footer(footer());
+  command->callback(
+      [arguments, &chosen] { chosen = [arguments] { return run_policies(*arguments); }; });
+}
+
+}  // namespace sollol::cli

@@ -1,0 +1,400 @@
+#include "world/front.h"
+
+#include <algorithm>
+
+namespace sollol::world {
+
+using cluster::LoadEnd;
+using cluster::RequestOutcome;
+using routing::Warmth;
+using End = Recorder::End;
+
+namespace {
+
+/// Loads that one request waits for, where each turns out to be with other options than its own.
+constexpr std::uint32_t loads_waited_max = 4;
+/// Who waits for a better place than a free one looks again so often whether it is still better.
+constexpr Duration look_again_every = std::chrono::milliseconds(250);
+constexpr double tokens_when_unlimited = 1e6;
+constexpr std::uint64_t mix = 0x9e3779b97f4a7c15ULL;
+constexpr JobId load_job = 1u << 31;  // marks the jobs that are loads
+
+/// As the gateway's key of runner options: 0 is a key like any other.
+std::uint64_t runner_key(std::uint32_t num_ctx) { return num_ctx * mix + 1; }
+
+std::uint64_t client_key(const Request& request) { return request.client + 1; }  // 0 is anybody
+
+}  // namespace
+
+Front::Front(const Scenario& scenario, const Options& options, Control& control, Machines& machines,
+             std::span<const double> noise, Events& events, Recorder& recorder)
+    : scenario_(scenario),
+      options_(options),
+      control_(control),
+      machines_(machines),
+      events_(events),
+      recorder_(recorder),
+      noise_(noise),
+      random_(options.seed),
+      retries_(options.retry_percent),
+      queue_(scenario.queue),
+      checks_(scenario.workload.requests.size(), scenario.fleet.nodes.size()) {
+  for (const ModelSpec& model : scenario.fleet.models)
+    models_.push_back(control.snapshot().find_model(model.name));
+}
+
+void Front::arrive(std::uint32_t request, TimePoint now) {
+  std::uint32_t index = static_cast<std::uint32_t>(lives_.size());
+  if (free_lives_.empty()) {
+    lives_.emplace_back();
+  } else {
+    index = free_lives_.back();
+    free_lives_.pop_back();
+  }
+  const Request& asked = scenario_.workload.requests[request];
+  Life& life = lives_[index];
+  life = Life{.request = request, .model = models_[asked.model], .arrived = now};
+  life.demand.num_ctx = asked.num_ctx;
+  life.demand.runner_key = runner_key(asked.num_ctx);
+  retries_.on_request();
+  if (life.model == nullptr) return end(index, End::failed, now);
+  estimate(life, asked);
+  admit(index, now);
+}
+
+/// How much work the request is, by its own words and what is remembered of its like.
+void Front::estimate(Life& life, const Request& asked) const {
+  life.demand.shape.prompt_tokens = asked.prompt_tokens;
+  const double limit = asked.length_told ? asked.output_tokens : tokens_when_unlimited;
+  life.demand.shape.expected_tokens =
+      asked.output_tokens == 0
+          ? 0
+          : std::min(limit, history_.expected_tokens(life.model->id, client_key(asked)));
+  life.demand.shape.may_wait = true;
+  if (asked.session == 0) return;
+  life.session = std::uint64_t{asked.session} * mix + life.model->id.value();
+  life.demand.trace = history_.session(life.session);
+}
+
+/// Whoever waits goes first.
+void Front::admit(std::uint32_t index, TimePoint now) {
+  if (queue_.size() == 0) {
+    Awaited nobody;
+    const auto placed = place(index, nobody, now);
+    if (placed) return placed_.push_back(index);
+    if (placed.error().kind != ErrorKind::overloaded) return end(index, End::failed, now);
+  }
+  enqueue(index, now);
+}
+
+void Front::enqueue(std::uint32_t index, TimePoint now) {
+  Life& life = lives_[index];
+  const Request& request = request_of(life);
+  const TimePoint deadline = now + options_.wait_max;
+  const auto ticket = queue_.enqueue({.model = life.model->id,
+                                      .client = request.client,
+                                      .urgency = request.urgency,
+                                      .deadline = deadline});
+  if (!ticket) return end(index, End::refused, now);
+  waiting_.emplace(*ticket, Waiter{.life = index, .began = now});
+  checks_.waits(life.model->id, request.urgency);
+  events_.add(deadline, Event::Kind::give_up, 0, ticket->value());
+  events_.add(now + look_again_every, Event::Kind::look, 0, ticket->value());
+  cluster::want_more(*life.model, now);
+  serve(life.model->id, now);
+}
+
+/// Lets waiters of the model go while there are places.
+void Front::serve(ModelId model, TimePoint now) {
+  Awaited awaited;
+  queue_.serve(model, [&](cluster::Ticket ticket) {
+    Waiter& waiter = waiting_.at(ticket);
+    const std::uint32_t index = waiter.life;
+    lives_[index].demand.shape.waited_s = to_seconds(now - waiter.began);
+    const std::size_t before = awaited.size();
+    const auto placed = place(index, awaited, now);
+    waiter.holds_out = awaited.size() > before;
+    if (!placed && placed.error().kind == ErrorKind::overloaded)
+      return false;  // perhaps the next one can
+    waiting_.erase(ticket);
+    checks_.granted(model, request_of(lives_[index]).urgency);
+    placed ? placed_.push_back(index) : end(index, End::failed, now);
+    awaited.clear();  // they are all looked at once more
+    return true;
+  });
+}
+
+void Front::look_again(std::uint64_t ticket, TimePoint now) {
+  const auto holds_out = [&] {
+    const auto found = waiting_.find(cluster::Ticket{ticket});
+    return found != waiting_.end() && found->second.holds_out;
+  };
+  if (!holds_out()) return;
+  serve(lives_[waiting_.at(cluster::Ticket{ticket}).life].model->id, now);
+  if (holds_out()) events_.add(now + look_again_every, Event::Kind::look, 0, ticket);
+}
+
+void Front::give_up(std::uint64_t ticket, TimePoint now) {
+  const auto found = waiting_.find(cluster::Ticket{ticket});
+  if (found == waiting_.end()) return;
+  const std::uint32_t index = found->second.life;
+  queue_.cancel(found->first);
+  waiting_.erase(found);
+  checks_.gave_up(lives_[index].model->id, request_of(lives_[index]).urgency);
+  end(index, End::timed_out, now);
+}
+
+Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) {
+  Life& life = lives_[index];
+  const cluster::Snapshot& snapshot = control_.snapshot();
+  routing::survey(snapshot, life.model, life.demand, now, scratch_);
+  for (const NodeId node : awaited) {
+    const auto found = std::ranges::find(scratch_, node, &routing::Candidate::node);
+    if (found != scratch_.end()) ++found->awaited;
+  }
+  std::optional<NodeId> after;
+  const std::uint32_t last = life.model->live->last_node.load(std::memory_order_relaxed);
+  if (last != cluster::ModelLive::none) after = NodeId{last};
+  const auto choice =
+      routing::choose(options_.policy, scratch_, life.demand.shape, now, random_.bits(), after);
+  if (!choice) return std::unexpected(choice.error());
+  if (!choice->now) {
+    awaited.push_back(choice->node);
+    return std::unexpected(Error{ErrorKind::overloaded, Origin::gateway, Retry::later,
+                                 "a node that is full now will have finished it sooner"});
+  }
+  checks_.chosen(scratch_, *choice);
+  const routing::Candidate& seen = scratch_[choice->index];
+  const cluster::Replica& replica = life.model->replicas[choice->index];
+  const cluster::Node& node = snapshot.nodes[replica.node];
+  const auto entered = cluster::enter(node, replica.live.get(), seen.limit, now);
+  if (!entered)
+    return std::unexpected(
+        Error{ErrorKind::overloaded, Origin::gateway, Retry::later, "its trial has begun"});
+  checks_.entered(replica.node, *node.live, *replica.live, seen.limit);
+  life.model->live->last_node.store(node.id.value(), std::memory_order_relaxed);
+  life.node = static_cast<std::uint32_t>(replica.node);
+  life.replica = replica.live.get();
+  life.entered = *entered;
+  life.cached_tokens = seen.cached_tokens;
+  life.size_bytes = seen.size_bytes;
+  life.predicted_s = choice->cost_s;
+  life.cold = seen.warmth != Warmth::warm;
+  life.loads_waited = 0;
+  recorder_.dispatched(life.request, life.node, now);
+  return {};
+}
+
+void Front::start(std::uint32_t index, TimePoint now) {
+  Life& life = lives_[index];
+  ++life.attempts;
+  life.cold ? make_ready(index, now) : send(index, now);
+}
+
+/// Waits for the load of its model at its node, which begins if there is none.
+void Front::make_ready(std::uint32_t index, TimePoint now) {
+  Life& life = lives_[index];
+  const auto found = loads_.find({life.node, life.model->id});
+  if (life.loads_waited == loads_waited_max) return send(index, now);
+  if (found == loads_.end() && routing::warmth_of(*life.replica, life.demand) == Warmth::warm)
+    return send(index, now);
+  ++life.loads_waited;
+  if (found != loads_.end()) return found->second.waiters.push_back(index);
+  begin_load(index, now);
+}
+
+void Front::begin_load(std::uint32_t index, TimePoint now) {
+  Life& life = lives_[index];
+  const LoadKey key{life.node, life.model->id};
+  loads_.emplace(key, Load{.model = request_of(life).model,
+                           .node = life.node,
+                           .replica = life.replica,
+                           .runner_key = life.demand.runner_key,
+                           .began = now,
+                           .waiters = {index}});
+  cluster::load_begins(*life.replica, life.demand.runner_key, now);
+  if (machines_.is_down(life.node)) {
+    control_.report(life.node, RequestOutcome::refused, now);
+    return end_load(key, LoadEnd::node_failed, now);
+  }
+  Job job = job_of(index);
+  job.use = Job::Use::load;
+  job.id = load_job | static_cast<JobId>(load_of_job_.size());
+  load_of_job_.push_back(key);
+  machines_.admit(now, life.node, job);
+}
+
+void Front::end_load(const LoadKey& key, LoadEnd how, TimePoint now) {
+  const auto found = loads_.find(key);
+  const Load load = std::move(found->second);
+  loads_.erase(found);
+  // What it pushed out of the node's memory is cold now.
+  if (how == LoadEnd::loaded) control_.list(load.node, now);
+  cluster::load_ended(*load.replica, how, now - load.began, now);
+  for (const std::uint32_t waiter : load.waiters) {
+    if (load.runner_key != lives_[waiter].demand.runner_key) {
+      make_ready(waiter, now);
+    } else if (how == LoadEnd::loaded) {
+      send(waiter, now);
+    } else {
+      attempt_failed(waiter, now);
+    }
+  }
+}
+
+Job Front::job_of(std::uint32_t index) const {
+  const Life& life = lives_[index];
+  const Request& request = request_of(life);
+  return {.id = index,
+          .model = request.model,
+          .num_ctx = request.num_ctx,
+          .prompt_tokens = request.prompt_tokens + life.given,
+          .output_tokens = request.output_tokens - life.given,
+          .session = request.session,
+          .noise = noise_[life.request]};
+}
+
+void Front::send(std::uint32_t index, TimePoint now) {
+  Life& life = lives_[index];
+  life.sent = now;
+  const Duration delay = scenario_.fleet.nodes[life.node].network_delay;
+  if (delay > Duration::zero()) return events_.add(now + delay, Event::Kind::entry, index);
+  enter(index, now);
+}
+
+void Front::enter(std::uint32_t index, TimePoint now) {
+  const Life& life = lives_[index];
+  if (machines_.is_down(life.node)) {
+    control_.report(life.node, RequestOutcome::refused, now);
+    return attempt_failed(index, now);
+  }
+  machines_.admit(now, life.node, job_of(index));
+}
+
+void Front::on_event(const NodeEvent& event) {
+  if ((event.job & load_job) != 0)
+    return end_load(load_of_job_[event.job & ~load_job], LoadEnd::loaded, event.at);
+  if (event.kind == NodeEvent::Kind::done) return answered(event);
+  Life& life = lives_[event.job];
+  if (!life.first_token) life.first_token = event.at;
+}
+
+void Front::answered(const NodeEvent& event) {
+  Life& life = lives_[event.job];
+  const TimePoint now = event.at;
+  release(life, now);
+  life.replica->used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  if (life.cold) life.replica->loaded = true;
+  learn(life, event);
+  control_.report(life.node, RequestOutcome::ok, now);
+  if (!life.first_token) life.first_token = now;
+  recorder_.predicted(life.predicted_s, to_seconds(now - life.entered.at));
+  end(event.job, End::answered, now);
+}
+
+/// What the answer tells of the node, and what it leaves behind there.
+void Front::learn(const Life& life, const NodeEvent& event) {
+  const Job job = job_of(event.job);
+  const double evaluated = job.prompt_tokens - life.cached_tokens;
+  cluster::learn(*control_.snapshot().nodes[life.node].live, *life.replica,
+                 {.took = event.at - life.sent,
+                  .told = true,
+                  .prompt_tokens = std::max(evaluated, 0.0),
+                  .output_tokens = static_cast<double>(job.output_tokens),
+                  .total = event.total,
+                  .load = event.load,
+                  .prompt_eval = event.prompt_eval,
+                  .eval = event.eval,
+                  .slot_wait = event.slot_wait,
+                  .in_flight_at_dispatch = life.entered.in_flight,
+                  .streams = life.streams,
+                  .size_bytes = life.size_bytes},
+                 event.at);
+  if (life.session != 0) {
+    history_.note_session(life.session, {.node = control_.snapshot().nodes[life.node].id,
+                                         .turn = life.entered.turn,
+                                         .tokens = job.prompt_tokens + job.output_tokens});
+  }
+  if (job.output_tokens > 0)
+    history_.note_length(life.model->id, client_key(request_of(life)), job.output_tokens, event.at);
+}
+
+/// Gives the place back and lets the next one in.
+void Front::release(Life& life, TimePoint now) {
+  const cluster::Node& node = control_.snapshot().nodes[life.node];
+  life.streams = cluster::leave(node, life.replica, life.entered, now);
+  checks_.left(life.node, *node.live);
+  if (queue_.size() > 0) serve(life.model->id, now);
+}
+
+/// The node failed: nothing of the attempt, or no more than `given`, has reached the client.
+void Front::attempt_failed(std::uint32_t index, TimePoint now) {
+  Life& life = lives_[index];
+  release(life, now);
+  life.replica->used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  if (life.given > 0) {
+    recorder_.resumed();
+    life.demand.digest = life.model->replicas.front().digest;  // all nodes have the same
+  } else {
+    if (life.attempts > options_.attempts_max || !retries_.try_retry())
+      return end(index, End::failed, now);
+    recorder_.retried();
+  }
+  life.demand.excluded.push_back(control_.snapshot().nodes[life.node].id);
+  admit(index, now);
+}
+
+void Front::crash(std::uint32_t node, TimePoint now) {
+  const auto lost = machines_.crash(now, node);
+  control_.changed(node, now);
+  for (const TrueNode::Lost& one : lost) {
+    control_.report(node, RequestOutcome::fault, now);
+    if ((one.job & load_job) != 0) {
+      end_load(load_of_job_[one.job & ~load_job], LoadEnd::node_failed, now);
+      continue;
+    }
+    Life& life = lives_[one.job];
+    life.given = std::min(life.given + one.tokens, request_of(life).output_tokens - 1);
+    attempt_failed(one.job, now);
+  }
+  control_.touched(node, now);
+}
+
+void Front::follow(TimePoint now) {
+  while (true) {
+    if (machines_.has_events()) {
+      for (const NodeEvent& event : machines_.take_events()) on_event(event);
+    } else if (!placed_.empty()) {
+      const std::uint32_t index = placed_.front();
+      placed_.pop_front();
+      start(index, now);
+    } else if (control_.take_kick()) {
+      for (const ModelId model : queue_.models_waiting()) serve(model, now);
+    } else {
+      return;
+    }
+  }
+}
+
+void Front::end(std::uint32_t index, End how, TimePoint now) {
+  const Life& life = lives_[index];
+  checks_.ended(life.request);
+  recorder_.ended(
+      life.request, request_of(life), how,
+      {.arrived = life.arrived, .first_token = life.first_token.value_or(now), .ended = now});
+  ++ended_;
+  ++free_users_;
+  free_lives_.push_back(index);
+}
+
+std::uint64_t Front::in_flight() const {
+  std::uint64_t sum = 0;
+  for (const cluster::Node& node : control_.snapshot().nodes) sum += node.live->in_flight;
+  for (const cluster::Model* model : models_) {
+    if (model == nullptr) continue;
+    for (const cluster::Replica& replica : model->replicas) sum += replica.live->in_flight;
+  }
+  return sum;
+}
+
+}  // namespace sollol::world

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sollol::world {
+
+struct Quantiles {
+  double mean = 0;
+  double p50 = 0;
+  double p95 = 0;
+  double p99 = 0;
+};
+/// Sorts the samples.
+Quantiles quantiles(std::vector<float>& samples);
+
+/// Jain's index: 1 when all are equal, 1/n when one has everything. Source: Jain, Chiu, Hawe, "A
+/// quantitative measure of fairness", DEC TR-301, 1984.
+double jain(const std::vector<double>& shares);
+
+/// How one policy did with one scenario.
+struct Report {
+  std::uint64_t offered = 0;
+  // How each of them ended.
+  std::uint64_t answered = 0;
+  std::uint64_t refused = 0;    // the queue was full
+  std::uint64_t timed_out = 0;  // in the queue
+  std::uint64_t failed = 0;     // no node could
+
+  std::uint64_t retries = 0;
+  std::uint64_t resumed = 0;  // answers that went on at another node
+  std::uint64_t cold_loads = 0;
+  Quantiles ttft_s;        // from the request's arrival
+  Quantiles completion_s;  // the same
+  double requests_per_s = 0;
+  double output_tokens_per_s = 0;
+  double makespan_s = 0;  // from the first arrival to the last answer
+  double lower_bound_s = 0;
+  /// Between clients, of the share of their waiting in which an idle fleet would have worked.
+  double fairness = 1;
+  /// Median |log(actual / predicted)| of the time from dispatch to the last token; 0 where the
+  /// policy predicts none.
+  double prediction_error = 0;
+
+  std::uint64_t in_flight_at_end = 0;
+  std::uint32_t passed_over_most = 0;  // grants past a class of the queue while it waited
+  std::vector<std::string> broken{};   // invariants: the first few
+  std::uint64_t trace_hash = 0;        // of every dispatch and every end
+};
+
+}  // namespace sollol::world

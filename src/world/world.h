@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+
+#include "base/time.h"
+#include "cluster/wait_queue.h"
+#include "routing/policy.h"
+#include "world/control.h"
+#include "world/report.h"
+#include "world/workload.h"
+
+namespace sollol::world {
+
+/// A fleet, what is asked of it, and what its gateway is told.
+struct Scenario {
+  std::string name{};
+  std::string about{};
+  Fleet fleet{};
+  Workload workload{};
+  Control::Places places = Control::Places::known;
+  double noise = 0.1;  // of every request's time: the spread of its logarithm
+  cluster::QueueLimits queue{};
+};
+
+struct Options {
+  routing::Policy policy = routing::Policy::expected_completion;
+  std::uint64_t seed = 1;
+  Duration wait_max = std::chrono::seconds(300);  // in the queue
+  std::uint32_t attempts_max = 2;                 // tries after the first
+  std::uint32_t retry_percent = 20;
+};
+
+/// Plays the scenario from the first request to the last answer, in virtual time. Equal arguments,
+/// equal report. One thread; O(requests × candidates).
+Report run(const Scenario& scenario, const Options& options);
+
+}  // namespace sollol::world
