@@ -60,6 +60,9 @@ BENCHMARK_CAPTURE(choose_one, least_connections, Policy::least_connections)->App
 BENCHMARK_CAPTURE(choose_one, power_of_two, Policy::power_of_two)->Apply(sizes);
 BENCHMARK_CAPTURE(choose_one, random, Policy::random)->Apply(sizes);
 BENCHMARK_CAPTURE(choose_one, priority, Policy::priority)->Apply(sizes);
+BENCHMARK_CAPTURE(choose_one, peak_ewma, Policy::peak_ewma)->Apply(sizes);
+BENCHMARK_CAPTURE(choose_one, lmetric, Policy::lmetric)->Apply(sizes);
+BENCHMARK_CAPTURE(choose_one, points, Policy::points)->Apply(sizes);
 
 }  // namespace
 }  // namespace sollol::routing

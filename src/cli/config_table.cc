@@ -33,11 +33,12 @@ std::vector<Setting> make_table() {
        {"epoll", "io_uring"}},
       {"policy",
        [](S& s) -> Field { return &s.policy; },
-       "How a node is chosen among those of the best available priority.",
+       "How a node is chosen among those of the best available priority. `sollol bench policies` "
+       "compares them; `lmetric`, `peak_ewma` and `points` are those of other load balancers.",
        0,
        0,
-       {"expected_completion", "least_connections", "power_of_two", "priority", "random",
-        "round_robin"}},
+       {"expected_completion", "least_connections", "lmetric", "peak_ewma", "points",
+        "power_of_two", "priority", "random", "round_robin"}},
       {"slots", [](S& s) -> Field { return &s.slots; },
        "Requests sent at once to one node for one model; 0 learns it. A node's own `slots` goes "
        "before it.",

@@ -57,6 +57,7 @@ void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimeP
   const double foreign = node.foreign_slowdown.load(std::memory_order_relaxed);
   note_replica_success(replica);
   smooth(replica.service_s, to_seconds(finished.took) / foreign);
+  note_peak(replica, to_seconds(finished.took), now);
   if (finished.longest_gap.count() > 0)
     note_gap(replica.longest_gap_s, to_seconds(finished.longest_gap));
   if (!finished.told) return;

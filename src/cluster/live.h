@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <mutex>
 
@@ -104,6 +105,8 @@ struct ReplicaLive {
   std::atomic<double> decode_share{TokenTime::share_guess};
   std::atomic<double> load_s{0};
   std::atomic<double> service_s{0};
+  std::atomic<double> peak_service_s{0};    // see note_peak
+  std::atomic<std::int64_t> peak_at_ns{0};  // of Clock's epoch
   std::atomic<double> doubt{1};  // standard deviation of the logarithm of what decides; 1: a guess
   std::atomic<double> longest_gap_s{0};  // between two tokens of one stream: see note_gap
 };
@@ -137,6 +140,22 @@ inline void note_replica_success(ReplicaLive& replica) noexcept {
 inline void note_gap(std::atomic<double>& longest, double sample) noexcept {
   const double old = longest.load(std::memory_order_relaxed);
   longest.store(sample >= old ? sample : old + (sample - old) / 8, std::memory_order_relaxed);
+}
+
+/// How long a peak of the time of whole requests counts.
+inline constexpr Duration peak_decay = std::chrono::seconds(10);
+
+/// Takes over how long a request took: a longer time at once, a shorter one by the age of what is
+/// known, which counts for
+/// `peak_decay`. Concurrent updates may lose one sample: harmless.
+inline void note_peak(ReplicaLive& replica, double sample_s, TimePoint now) {
+  const double known = replica.peak_service_s.load(std::memory_order_relaxed);
+  const Duration age =
+      now.time_since_epoch() - Duration(replica.peak_at_ns.load(std::memory_order_relaxed));
+  const double kept = std::exp(-to_seconds(age) / to_seconds(peak_decay));
+  const double next = sample_s >= known * kept ? sample_s : known * kept + sample_s * (1 - kept);
+  replica.peak_service_s.store(next, std::memory_order_relaxed);
+  replica.peak_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
 }
 
 /// Moves a smoothed value towards a sample with weight 1/4. Concurrent updates may lose one sample:

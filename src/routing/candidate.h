@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "base/ids.h"
+#include "base/time.h"
 #include "cluster/health.h"
 #include "cluster/speed.h"
 
@@ -40,8 +41,10 @@ struct Candidate {
   double prefill_prior = 0;  // what its other models make expect
   double decode_prior = 0;
   double load_s = 0;
-  double loading_for_s = 0;  // how long a load of the model has been under way
-  double service_s = 0;      // of a whole request
+  double loading_for_s = 0;   // how long a load of the model has been under way
+  double service_s = 0;       // of a whole request
+  double peak_service_s = 0;  // the same, quick to follow slow ones: see cluster::note_peak
+  TimePoint peak_at{};        // when that was measured
   double rtt_s = 0;
 };
 

@@ -8,6 +8,8 @@
 #include <limits>
 #include <utility>
 
+#include "routing/compared.h"
+
 namespace sollol::routing {
 
 using cluster::Availability;
@@ -48,13 +50,16 @@ struct PolicyName {
   Policy policy;
   std::string_view name;
 };
-constexpr std::array<PolicyName, 6> policy_names{
+constexpr std::array<PolicyName, 9> policy_names{
     {{Policy::expected_completion, "expected_completion"},
      {Policy::round_robin, "round_robin"},
      {Policy::least_connections, "least_connections"},
      {Policy::power_of_two, "power_of_two"},
      {Policy::random, "random"},
-     {Policy::priority, "priority"}}};
+     {Policy::priority, "priority"},
+     {Policy::peak_ewma, "peak_ewma"},
+     {Policy::lmetric, "lmetric"},
+     {Policy::points, "points"}}};
 
 bool last_resort(const Candidate& c) {
   return !c.excluded &&
@@ -150,42 +155,61 @@ Choice pick_least_cost(const Pool& pool, const RequestShape& shape, std::optiona
   return {index, chosen.node, cost, reason};
 }
 
-Choice pick_of_two(const Pool& pool, std::uint64_t draw) {
+/// The better by `load` of two drawn at random.
+template <class LoadOf>
+Choice pick_of_two(const Pool& pool, std::uint64_t draw, LoadOf&& load) {
   const std::size_t count = pool.size();
   const std::size_t first = (draw >> 32) % count;
   const std::size_t step = count == 1 ? 0 : 1 + (draw & 0xffffffff) % (count - 1);
   const std::size_t a = pool.nth(first);
   const std::size_t b = pool.nth((first + step) % count);
-  const std::size_t better = load_per_slot(pool.all()[b]) < load_per_slot(pool.all()[a]) ? b : a;
+  const std::size_t better = load(pool.all()[b]) < load(pool.all()[a]) ? b : a;
   return {better, pool.all()[better].node, 0, Reason::drawn};
 }
 
-Choice pick(Policy policy, const Pool& pool, const RequestShape& shape, std::uint64_t draw,
-            std::optional<NodeId> after) {
+/// The least by `cost`, whatever that is.
+template <class CostOf>
+Choice pick_least(const Pool& pool, std::optional<NodeId> after, Reason reason, CostOf&& cost) {
+  const std::size_t index = least(pool, after, cost).first;
+  return {index, pool.all()[index].node, 0, reason};
+}
+
+/// What a policy is asked with.
+struct Question {
+  const RequestShape& shape;
+  TimePoint now;
+  std::uint64_t draw;
+  std::optional<NodeId> after;
+};
+
+Choice pick(Policy policy, const Pool& pool, const Question& asked) {
   const auto equal = [](const Candidate&) { return 0.0; };
   switch (policy) {
     case Policy::expected_completion:
-      return pick_least_cost(pool, shape, after);
-    case Policy::round_robin: {
-      const std::size_t index = least(pool, after, equal).first;
-      return {index, pool.all()[index].node, 0, Reason::next_in_turn};
-    }
-    case Policy::least_connections: {
-      const std::size_t index = least(pool, after, load_per_slot).first;
-      return {index, pool.all()[index].node, 0, Reason::fewest_in_flight};
-    }
+      break;
+    case Policy::round_robin:
+      return pick_least(pool, asked.after, Reason::next_in_turn, equal);
+    case Policy::least_connections:
+      return pick_least(pool, asked.after, Reason::fewest_in_flight, load_per_slot);
     case Policy::power_of_two:
-      return pick_of_two(pool, draw);
+      return pick_of_two(pool, asked.draw, load_per_slot);
     case Policy::random: {
-      const std::size_t index = pool.nth(draw % pool.size());
+      const std::size_t index = pool.nth(asked.draw % pool.size());
       return {index, pool.all()[index].node, 0, Reason::drawn};
     }
-    case Policy::priority: {
-      const std::size_t index = least(pool, std::nullopt, equal).first;
-      return {index, pool.all()[index].node, 0, Reason::first_free};
-    }
+    case Policy::priority:
+      return pick_least(pool, std::nullopt, Reason::first_free, equal);
+    case Policy::peak_ewma:
+      return pick_of_two(pool, asked.draw,
+                         [&](const Candidate& c) { return peak_latency_load(c, asked.now); });
+    case Policy::lmetric:
+      return pick_least(pool, asked.after, Reason::least_score,
+                        [&](const Candidate& c) { return new_tokens_by_batch(c, asked.shape); });
+    case Policy::points:
+      return pick_least(pool, asked.after, Reason::least_score,
+                        [](const Candidate& c) { return -points(c); });
   }
-  return pick_least_cost(pool, shape, after);
+  return pick_least_cost(pool, asked.shape, asked.after);
 }
 
 /// A full node of the chosen one's tier for whose next place it is better to wait.
@@ -268,10 +292,11 @@ Result<Policy> parse_policy(std::string_view text) {
   for (const PolicyName& known : policy_names) {
     if (known.name == text) return known.policy;
   }
+  std::string names;
+  for (const PolicyName& known : policy_names)
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", known.name);
   return std::unexpected(
-      bad_input(fmt::format("policy: '{}' is unknown; use expected_completion, round_robin, "
-                            "least_connections, power_of_two, random or priority",
-                            text)));
+      bad_input(fmt::format("policy: '{}' is unknown; use one of {}", text, names)));
 }
 
 std::string_view name(Policy policy) noexcept {
@@ -313,6 +338,8 @@ std::string_view text(Reason reason) noexcept {
       return "last_resort";
     case Reason::worth_waiting:
       return "worth_waiting";
+    case Reason::least_score:
+      return "least_score";
   }
   return "unknown";
 }
@@ -384,8 +411,9 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
 }
 
 Result<Choice> choose(Policy policy, std::span<const Candidate> candidates,
-                      const RequestShape& shape, TimePoint, std::uint64_t draw,
+                      const RequestShape& shape, TimePoint now, std::uint64_t draw,
                       std::optional<NodeId> after) {
+  const Question asked{shape, now, draw, after};
   const auto free = [](const Candidate& c) { return can_serve(c) && has_room(c); };
   const auto tier = best_tier(candidates, free);
   if (!tier) {
@@ -396,8 +424,7 @@ Result<Choice> choose(Policy policy, std::span<const Candidate> candidates,
     const auto resort =
         best_tier(candidates, [](const Candidate& c) { return last_resort(c) && has_room(c); });
     if (!resort) return std::unexpected(nothing_to_choose(candidates));
-    Choice choice =
-        pick(policy, {candidates, Pool::Kind::last_resort, *resort}, shape, draw, after);
+    Choice choice = pick(policy, {candidates, Pool::Kind::last_resort, *resort}, asked);
     choice.reason = Reason::last_resort;
     return choice;
   }
@@ -406,11 +433,11 @@ Result<Choice> choose(Policy policy, std::span<const Candidate> candidates,
   const std::size_t count = healthy.size();
   // A node on trial looks idle; it gets its one request by lot, not by looking good.
   if (on_trial.size() > 0 && (count == 0 || draw >> (64 - trial_lot_bits) == 0)) {
-    Choice choice = pick(policy, on_trial, shape, draw, after);
+    Choice choice = pick(policy, on_trial, asked);
     choice.reason = Reason::on_trial;
     return choice;
   }
-  Choice choice = pick(policy, healthy, shape, draw, after);
+  Choice choice = pick(policy, healthy, asked);
   if (policy == Policy::expected_completion) {
     if (const auto later = pick_to_wait_for(candidates, shape, choice)) return *later;
   }

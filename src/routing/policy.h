@@ -19,6 +19,10 @@ enum class Policy : std::uint8_t {
   power_of_two,         // the better of two drawn at random
   random,
   priority,  // the first free node of the best tier, in the order of registration
+  // Those of others, to compare with (compared.h).
+  peak_ewma,  // the better of two drawn at random, by peaks of latency and requests in flight
+  lmetric,    // least new prompt tokens times requests in flight
+  points,     // most points
 };
 
 /// Error: bad_input, listing the names.
@@ -41,6 +45,7 @@ enum class Reason : std::uint8_t {
   on_trial,     // half-open: one request finds out
   last_resort,  // nothing healthy is left
   worth_waiting,
+  least_score,  // of a policy whose figures are no seconds
 };
 std::string_view text(Reason reason) noexcept;
 
@@ -83,9 +88,9 @@ Cost expected_completion(const Candidate& candidate, const RequestShape& shape,
 /// thread.
 ///
 ///   candidates  any order, may be empty
-///   now         unused by the present policies; part of the interface for those that age what they
-///   know draw        64 uniform bits after       the node chosen last for this model:
-///   round-robin's cursor, and how ties rotate
+///   now         for policies that age what they know
+///   draw        64 uniform bits
+///   after       the node chosen last for this model: round-robin's cursor, and how ties rotate
 ///
 /// The best tier with a free node (healthy or on trial, below its limit) is used, then the next;
 /// late and never probed nodes only when no tier has a healthy one, free or not. A request that

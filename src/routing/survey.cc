@@ -67,6 +67,8 @@ void add_replica(Candidate& candidate, const cluster::Node& node, const cluster:
   if (const std::int64_t since = live.loading_since_ns.load(std::memory_order_relaxed); since != 0)
     candidate.loading_for_s = 1e-9 * static_cast<double>(now.time_since_epoch().count() - since);
   candidate.service_s = live.service_s.load(std::memory_order_relaxed);
+  candidate.peak_service_s = live.peak_service_s.load(std::memory_order_relaxed);
+  candidate.peak_at = TimePoint(Duration(live.peak_at_ns.load(std::memory_order_relaxed)));
   if (candidate.warmth == Warmth::warm && demand.trace && demand.trace->node == candidate.node)
     candidate.cached_tokens = cached_tokens(live, *demand.trace);
   if (!demand.digest.empty() && replica.digest != demand.digest) candidate.excluded = true;
