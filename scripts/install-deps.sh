@@ -5,7 +5,7 @@ set -euo pipefail
 
 build=(clang-19 lld-19 libclang-rt-19-dev cmake ninja-build pkg-config ccache
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libsimdjson-dev libzstd-dev libspdlog-dev libfmt-dev
-  libcli11-dev libtomlplusplus-dev libyaml-cpp-dev prometheus-cpp-dev libssl-dev
+  libcli11-dev libtomlplusplus-dev libyaml-cpp-dev prometheus-cpp-dev libssl-dev libsqlite3-dev
   liburing-dev libmimalloc-dev libnl-route-3-dev)
 python=(python3 python3-dev python3-venv)
 test=("${python[@]}" libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev nodejs npm curl iproute2 procps

@@ -88,6 +88,8 @@ class CallBatch {
   bool has_room() const { return running_.size() + waiting_.size() < width_; }
   void add(std::uint64_t tag, CallRequest request);
   bool empty() const { return running_.empty() && waiting_.empty() && done_.empty(); }
+  /// Forgets the call of this tag, whatever became of it: the node stops working for it.
+  void abandon(std::uint64_t tag);
 
   struct Done {
     std::uint64_t tag = 0;  // as given to `add`

@@ -57,6 +57,7 @@ int main(int argc, char** argv) {
   add_nodes_command(app, chosen);
   add_status_command(app, chosen);
   add_run_command(app, chosen);
+  add_batch_command(app, chosen);
   add_keys_command(app, chosen);
   add_import_command(app, chosen);
   add_agent_command(app, chosen);

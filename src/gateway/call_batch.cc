@@ -12,6 +12,13 @@ void CallBatch::add(std::uint64_t tag, CallRequest request) {
   fill();
 }
 
+void CallBatch::abandon(std::uint64_t tag) {
+  std::erase_if(waiting_, [tag](const auto& one) { return one.first == tag; });
+  std::erase_if(running_, [tag](const Running& one) { return one.tag == tag; });
+  std::erase_if(done_, [tag](const Done& one) { return one.tag == tag; });
+  fill();
+}
+
 void CallBatch::fill() {
   while (running_.size() < width_ && !waiting_.empty()) {
     auto [tag, request] = std::move(waiting_.front());

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace sollol::batch {
+
+/// One request at a time, or as many as keep every node busy.
+enum class Width : std::uint8_t { alone, wide };
+
+/// What is known before a batch begins.
+struct WidthFacts {
+  bool parallel = false;  // locality's advice
+  std::string reason{};   // of that
+  std::size_t slots = 1;  // requests that the nodes work on at once
+  std::size_t tasks = 0;
+};
+
+/// Decides whether a batch runs alone or wide.
+///
+/// Where locality says that parallel work helps, it is wide. Where it says that it does not, it may
+/// be wrong: nothing may tell that two nodes of a machine have a GPU each, or a node gains by
+/// answering several at once. So a few tasks run alone, then a few at once, and the rest as was
+/// faster. A batch of fewer than `trial_tasks_min` follows the advice.
+///
+/// A state machine that is told what happened and when; knows no clock. One thread at a time.
+class WidthJudge {
+ public:
+  static constexpr std::size_t trial_tasks_min = 8;
+  static constexpr std::size_t alone_samples = 2;  // counted ones
+
+  explicit WidthJudge(WidthFacts facts);
+
+  Width width() const noexcept { return width_; }
+  bool settled() const noexcept { return phase_ == Phase::settled; }
+  /// In one sentence, for people.
+  const std::string& reason() const noexcept { return reason_; }
+
+  /// Locality has changed its mind: what follows is found out anew, unless it was measured.
+  void advise(WidthFacts facts);
+
+  /// Ties a task to the trial in which it was sent.
+  struct Ticket {
+    unsigned trial = 0;
+    std::size_t index = 0;
+  };
+  Ticket note_sent();
+
+  /// A task that has ended.
+  struct Sample {
+    std::string node = {};
+    double began_s = 0;  // its work, without waiting and loading
+    double ended_s = 0;
+    double work = 0;
+    bool counts = true;  // false: it failed, or may have loaded a model
+  };
+  void observe(const Ticket& ticket, const Sample& sample);
+
+ private:
+  enum class Phase : std::uint8_t { alone, wide, settled };
+  void begin(Phase phase);
+  void settle();
+  double alone_rate() const;
+  double wide_rate() const;
+
+  WidthFacts facts_;
+  Phase phase_ = Phase::settled;
+  Width width_ = Width::alone;
+  std::string reason_;
+  bool measured_ = false;
+  unsigned trial_ = 0;
+  std::size_t sent_ = 0;      // in this trial
+  std::size_t required_ = 0;  // of those: have to end
+  std::size_t required_ended_ = 0;
+  std::size_t ended_ = 0;
+  std::vector<Sample> alone_, wide_;
+};
+
+}  // namespace sollol::batch
