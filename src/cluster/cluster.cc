@@ -5,6 +5,20 @@
 
 namespace sollol::cluster {
 
+namespace {
+
+void rank(Model& model, const std::vector<Node>& nodes) {
+  const auto tier = [&](const Replica& replica) { return nodes[replica.node].info.tier; };
+  std::ranges::sort(model.replicas, {},
+                    [&](const Replica& replica) { return std::pair(tier(replica), replica.node); });
+  const auto worse = std::ranges::find_if(model.replicas, [&](const Replica& replica) {
+    return tier(replica) > tier(model.replicas[0]);
+  });
+  model.best_tier_count = static_cast<std::size_t>(worse - model.replicas.begin());
+}
+
+}  // namespace
+
 std::string host_field(const NodeInfo& info) { return to_string(Address{info.host, info.port}); }
 
 Result<NodeId> Cluster::add(NodeInfo info) {
@@ -307,8 +321,8 @@ std::shared_ptr<const Snapshot> Cluster::snapshot() {
   built->nodes.reserve(entries_.size());
   for (const auto& [id, entry] : entries_) {
     for (const ModelRecord& record : entry.models) {
-      auto [it, fresh] =
-          built->models.try_emplace(record.key, Model{ModelId{0}, record.key, record.name, {}, {}});
+      auto [it, fresh] = built->models.try_emplace(
+          record.key, Model{.id = ModelId{0}, .key = record.key, .name = record.name});
       Model& model = it->second;
       if (fresh) {
         const KnownModel& known = known_model(record.key);
@@ -321,6 +335,7 @@ std::shared_ptr<const Snapshot> Cluster::snapshot() {
     built->nodes.push_back({id, entry.info, host_field(entry.info), entry.addresses, entry.live,
                             entry.place, entry.device_load, entry.machine_load});
   }
+  for (auto& [key, model] : built->models) rank(model, built->nodes);
   snapshot_ = std::move(built);
   return snapshot_;
 }

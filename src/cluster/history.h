@@ -9,8 +9,9 @@ namespace sollol::cluster {
 /// What a conversation left behind at the node that answered it last.
 struct SessionTrace {
   NodeId node{0};
-  std::uint64_t turn = 0;    // of the replica's, when it was sent there
-  std::uint32_t tokens = 0;  // of prompt and answer, which lie in the node's prompt cache
+  std::uint32_t replica = 0;  // its index among the model's, then
+  std::uint64_t turn = 0;     // of the replica's, when it was sent there
+  std::uint32_t tokens = 0;   // of prompt and answer, which lie in the node's prompt cache
 };
 
 /// What the gateway remembers of conversations and of how long answers are. Any thread.

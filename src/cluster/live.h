@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
@@ -115,9 +116,22 @@ struct ReplicaLive {
 struct ModelLive {
   static constexpr std::uint32_t none = ~std::uint32_t{0};
   std::atomic<std::uint32_t> last_node{none};
-  std::atomic<double> bytes_per_token{
-      4};  // of prompts, smoothed: English text in common tokenizers
+  // Where it was sent lately, as indices into its replicas plus one: there it is loaded. After a
+  // change of the replicas they may be others', which does no harm.
+  static constexpr std::size_t recent_max = 8;
+  std::array<std::atomic<std::uint32_t>, recent_max> recent{};
+  // Of prompts, smoothed; at first that of English text in common tokenizers.
+  std::atomic<double> bytes_per_token{4};
 };
+
+/// Notes that the model was sent to its replica of that index.
+inline void note_recent(ModelLive& model, std::size_t replica) noexcept {
+  const auto noted = static_cast<std::uint32_t>(replica + 1);
+  for (const auto& known : model.recent) {
+    if (known.load(std::memory_order_relaxed) == noted) return;
+  }
+  model.recent[replica % ModelLive::recent_max].store(noted, std::memory_order_relaxed);
+}
 
 /// The longest that a failing model is avoided on one node, and the first such time; doubled by
 /// each failure.

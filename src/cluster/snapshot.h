@@ -77,8 +77,9 @@ struct Model {
   ModelId id;
   std::string key;
   std::string name;
-  std::vector<Replica> replicas;
-  std::shared_ptr<ModelLive> live;
+  std::vector<Replica> replicas = {};  // of better tiers first
+  std::size_t best_tier_count = 0;     // of them, those of the best tier
+  std::shared_ptr<ModelLive> live = {};
 };
 
 /// One immutable view of the cluster: which nodes there are and what they have. What changes by the

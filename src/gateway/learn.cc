@@ -41,6 +41,7 @@ void learn_history(Worker& worker, const Slot& slot, const Work& work, const api
   if (tokens == 0 || work.model == nullptr) return;
   if (work.session != 0) {
     history.note_session(work.session, {.node = slot.node().id,
+                                        .replica = slot.replica_index(),
                                         .turn = slot.turn(),
                                         .tokens = static_cast<std::uint32_t>(tokens)});
   }

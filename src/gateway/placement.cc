@@ -55,6 +55,7 @@ Slot::Slot(Slot&& other) noexcept
       model_(other.model_),
       replica_(std::move(other.replica_)),
       entered_(other.entered_),
+      replica_index_(other.replica_index_),
       streams_(other.streams_),
       cached_tokens_(other.cached_tokens_),
       size_bytes_(other.size_bytes_),
@@ -91,24 +92,35 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
                               TimePoint now, std::uint64_t draw) const {
   constexpr int races_max = 4;  // another worker may take the place between looking and taking
   for (int race = 0;; ++race) {
-    candidates_of(work, scratch, now);
-    for (const NodeId node : awaited) {
-      const auto found = std::ranges::find(scratch, node, &Candidate::node);
-      if (found != scratch.end()) ++found->awaited;
-    }
     std::optional<NodeId> after;
     if (work.model != nullptr) {
       const std::uint32_t last = work.model->live->last_node.load(std::memory_order_relaxed);
       if (last != cluster::ModelLive::none) after = NodeId{last};
     }
-    const auto choice = routing::choose(policy_, scratch, work.shape, now, draw, after);
+    const auto choose = [&] {
+      for (const NodeId node : awaited) {
+        const auto found = std::ranges::find(scratch, node, &Candidate::node);
+        if (found != scratch.end()) ++found->awaited;
+      }
+      return routing::choose(policy_, scratch, work.shape, now, draw, after);
+    };
+    // Only where costs are estimated is one good node as good as another.
+    const bool some =
+        policy_ == routing::Policy::expected_completion &&
+        routing::survey_some(*work.view->cluster, work.model, work, now, draw, scratch);
+    if (!some) candidates_of(work, scratch, now);
+    auto choice = choose();
+    if (some && !routing::good_enough(choice, scratch)) {
+      candidates_of(work, scratch, now);
+      choice = choose();
+    }
     if (!choice) return std::unexpected(choice.error());
     if (!choice->now) {
       awaited.push_back(choice->node);
       return std::unexpected(Error{ErrorKind::overloaded, Origin::gateway, Retry::later,
                                    "a node that is full now will have finished it sooner"});
     }
-    std::optional<Slot> slot = take(work, *choice, scratch[choice->index], now);
+    std::optional<Slot> slot = take(work, scratch[choice->index], now);
     if (slot) {
       slot->reason = routing::text(choice->reason);
       slot->expected_cost_s = choice->cost_s;
@@ -126,13 +138,13 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
   }
 }
 
-std::optional<Slot> Placement::take(const Work& work, const routing::Choice& choice,
-                                    const routing::Candidate& seen, TimePoint now) const {
-  std::size_t node_index = choice.index;
+std::optional<Slot> Placement::take(const Work& work, const routing::Candidate& seen,
+                                    TimePoint now) const {
+  std::size_t node_index = seen.replica;
   std::shared_ptr<cluster::ReplicaLive> replica;
   if (work.model != nullptr) {
-    node_index = work.model->replicas[choice.index].node;
-    replica = work.model->replicas[choice.index].live;
+    node_index = work.model->replicas[seen.replica].node;
+    replica = work.model->replicas[seen.replica].live;
   }
   const cluster::Node& node = work.view->cluster->nodes[node_index];
   const auto entered = cluster::enter(node, replica.get(), seen.limit, now);
@@ -144,11 +156,13 @@ std::optional<Slot> Placement::take(const Work& work, const routing::Choice& cho
       replica->runner_key.store(work.runner_key, std::memory_order_relaxed);
     }
     work.model->live->last_node.store(node.id.value(), std::memory_order_relaxed);
+    cluster::note_recent(*work.model->live, seen.replica);
   }
   Slot slot(admission_, work.view, node, work.model, std::move(replica));
   slot.entered_ = *entered;
   slot.settles_ = node.live.get();
   slot.warmth_ = seen.warmth;
+  slot.replica_index_ = seen.replica;
   slot.cached_tokens_ = seen.cached_tokens;
   slot.size_bytes_ = seen.size_bytes;
   return slot;

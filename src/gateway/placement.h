@@ -77,6 +77,8 @@ class Slot {
   /// Of its prompt, expected in the node's cache.
   double cached_tokens() const noexcept { return cached_tokens_; }
   std::uint64_t size_bytes() const noexcept { return size_bytes_; }
+  /// Among the replicas of the model, in the view.
+  std::uint32_t replica_index() const noexcept { return replica_index_; }
   bool is_trial() const noexcept { return entered_.trial; }
   TimePoint dispatched() const noexcept { return entered_.at; }
   /// After `release`: nothing else of ours was at the node while this had its place.
@@ -95,6 +97,7 @@ class Slot {
   std::optional<ModelId> model_;
   std::shared_ptr<cluster::ReplicaLive> replica_;
   cluster::Entered entered_;
+  std::uint32_t replica_index_ = 0;
   double streams_ = 1;
   double cached_tokens_ = 0;
   std::uint64_t size_bytes_ = 0;
@@ -122,8 +125,7 @@ class Placement {
   static void candidates_of(const Work& work, std::vector<routing::Candidate>& out, TimePoint now);
 
  private:
-  std::optional<Slot> take(const Work& work, const routing::Choice& choice,
-                           const routing::Candidate& seen, TimePoint now) const;
+  std::optional<Slot> take(const Work& work, const routing::Candidate& seen, TimePoint now) const;
 
   std::atomic<routing::Policy> policy_;
   Admission& admission_;

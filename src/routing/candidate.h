@@ -19,6 +19,7 @@ enum class Warmth : std::uint8_t {
 /// A node as the policy sees it: plain data copied at the moment of choosing.
 struct Candidate {
   NodeId node;
+  std::uint32_t replica = 0;  // index among the model's, or the node's among all without a model
   std::uint32_t tier = 0;
   cluster::Availability availability = cluster::Availability::unknown;
   bool excluded = false;             // tried already for this request, or taken out by an operator

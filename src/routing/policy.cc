@@ -111,9 +111,16 @@ class Pool {
 template <class CostOf>
 std::pair<std::size_t, double> least(const Pool& pool, std::optional<NodeId> after,
                                      CostOf&& cost_of) {
-  double best = std::numeric_limits<double>::infinity();
-  for (const Candidate& c : pool.all()) {
-    if (pool.holds(c)) best = std::min(best, cost_of(c));
+  // Each cost is reckoned once where there are few candidates, which is the rule (survey.h).
+  constexpr std::size_t kept_max = 64;
+  constexpr double infinite = std::numeric_limits<double>::infinity();
+  std::array<double, kept_max> kept;
+  const std::span<const Candidate> all = pool.all();
+  double best = infinite;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const double cost = pool.holds(all[i]) ? cost_of(all[i]) : infinite;
+    if (i < kept_max) kept[i] = cost;
+    best = std::min(best, cost);
   }
   const auto turn =
       [&](NodeId id) {  // distance after the cursor; 64 bits, so that wrapping cannot collide
@@ -122,11 +129,12 @@ std::pair<std::size_t, double> least(const Pool& pool, std::optional<NodeId> aft
         return at >= start ? at - start : at + (std::uint64_t{1} << 32) - start;
       };
   const double bound = best + std::abs(best) * tie_share;
-  std::size_t chosen = pool.all().size();
-  for (std::size_t i = 0; i < pool.all().size(); ++i) {
-    const Candidate& c = pool.all()[i];
-    if (!pool.holds(c) || cost_of(c) > bound) continue;
-    if (chosen == pool.all().size() || turn(c.node) < turn(pool.all()[chosen].node)) chosen = i;
+  std::size_t chosen = all.size();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const bool among =
+        i < kept_max ? kept[i] <= bound : pool.holds(all[i]) && cost_of(all[i]) <= bound;
+    if (!among || (i < kept_max && kept[i] == infinite)) continue;
+    if (chosen == all.size() || turn(all[i].node) < turn(all[chosen].node)) chosen = i;
   }
   return {chosen, best};
 }

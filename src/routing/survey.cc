@@ -1,7 +1,11 @@
 #include "routing/survey.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <span>
+
+#include "base/random.h"
 
 namespace sollol::routing {
 
@@ -78,6 +82,34 @@ void add_replica(Candidate& candidate, const cluster::Node& node, const cluster:
     candidate.availability = Availability::suspect;
 }
 
+Candidate replica_candidate(const cluster::Snapshot& snapshot, const cluster::Model& model,
+                            std::size_t index, const Demand& demand, TimePoint now) {
+  const cluster::Replica& replica = model.replicas[index];
+  const cluster::Node& node = snapshot.nodes[replica.node];
+  Candidate candidate = node_candidate(node, demand);
+  candidate.replica = static_cast<std::uint32_t>(index);
+  add_replica(candidate, node, replica, demand, now);
+  return candidate;
+}
+
+/// Asks for the memory of all before any is read: in a large fleet none of it is in the cache, and
+/// what is fetched together costs little more than the first.
+void fetch_ahead(const cluster::Snapshot& snapshot, const cluster::Model& model,
+                 std::span<const std::uint32_t> indices) {
+  constexpr std::size_t line = 64;
+  const auto fetch = [](const void* begin, std::size_t bytes) {
+    for (std::size_t at = 0; at < bytes; at += line)
+      __builtin_prefetch(static_cast<const char*>(begin) + at);
+  };
+  for (const std::uint32_t index : indices) fetch(&model.replicas[index], sizeof(cluster::Replica));
+  for (const std::uint32_t index : indices) {
+    fetch(&snapshot.nodes[model.replicas[index].node], sizeof(cluster::Node));
+    fetch(model.replicas[index].live.get(), sizeof(cluster::ReplicaLive));
+  }
+  for (const std::uint32_t index : indices)
+    fetch(snapshot.nodes[model.replicas[index].node].live.get(), sizeof(cluster::NodeLive));
+}
+
 }  // namespace
 
 Warmth warmth_of(const cluster::ReplicaLive& replica, const Demand& demand) {
@@ -95,6 +127,7 @@ void survey(const cluster::Snapshot& snapshot, const cluster::Model* model, cons
   if (model == nullptr) {
     for (const cluster::Node& node : snapshot.nodes) {
       Candidate candidate = node_candidate(node, demand);
+      candidate.replica = static_cast<std::uint32_t>(out.size());
       candidate.in_flight = candidate.node_in_flight;
       candidate.limit = std::numeric_limits<std::uint32_t>::max();
       candidate.warmth = Warmth::warm;
@@ -102,12 +135,43 @@ void survey(const cluster::Snapshot& snapshot, const cluster::Model* model, cons
     }
     return;
   }
-  for (const cluster::Replica& replica : model->replicas) {
-    const cluster::Node& node = snapshot.nodes[replica.node];
-    Candidate candidate = node_candidate(node, demand);
-    add_replica(candidate, node, replica, demand, now);
-    out.push_back(candidate);
+  for (std::size_t i = 0; i < model->replicas.size(); ++i)
+    out.push_back(replica_candidate(snapshot, *model, i, demand, now));
+}
+
+bool survey_some(const cluster::Snapshot& snapshot, const cluster::Model* model,
+                 const Demand& demand, TimePoint now, std::uint64_t draw,
+                 std::vector<Candidate>& out) {
+  if (model == nullptr || model->replicas.size() <= survey_whole_max || demand.pinned) return false;
+  std::array<std::uint32_t, cluster::ModelLive::recent_max + survey_drawn + 1> indices;
+  std::size_t count = 0;
+  const auto look_at = [&](std::size_t index) {
+    const auto at = static_cast<std::uint32_t>(index);
+    if (std::find(indices.begin(), indices.begin() + count, at) == indices.begin() + count)
+      indices[count++] = at;
+  };
+  for (const auto& noted : model->live->recent) {
+    const std::size_t index = noted.load(std::memory_order_relaxed);
+    if (index > 0 && index <= model->replicas.size()) look_at(index - 1);
   }
+  if (demand.trace && demand.trace->replica < model->replicas.size())
+    look_at(demand.trace->replica);
+  SeededRandom random(draw);
+  for (std::size_t i = 0; i < survey_drawn; ++i)
+    look_at(random.bits() % std::max<std::size_t>(model->best_tier_count, 1));
+  const std::span chosen(indices.data(), count);
+  fetch_ahead(snapshot, *model, chosen);
+  out.clear();
+  for (const std::uint32_t index : chosen)
+    out.push_back(replica_candidate(snapshot, *model, index, demand, now));
+  return true;
+}
+
+bool good_enough(const Result<Choice>& choice, const std::vector<Candidate>& some) {
+  if (!choice || choice->reason == Reason::spilled || choice->reason == Reason::last_resort)
+    return false;
+  const std::uint32_t best = std::ranges::min(some, {}, &Candidate::tier).tier;
+  return some[choice->index].tier == best;
 }
 
 }  // namespace sollol::routing
