@@ -92,28 +92,8 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
                               TimePoint now, std::uint64_t draw) const {
   constexpr int races_max = 4;  // another worker may take the place between looking and taking
   for (int race = 0;; ++race) {
-    std::optional<NodeId> after;
-    if (work.model != nullptr) {
-      const std::uint32_t last = work.model->live->last_node.load(std::memory_order_relaxed);
-      if (last != cluster::ModelLive::none) after = NodeId{last};
-    }
-    const auto choose = [&] {
-      for (const NodeId node : awaited) {
-        const auto found = std::ranges::find(scratch, node, &Candidate::node);
-        if (found != scratch.end()) ++found->awaited;
-      }
-      return routing::choose(policy_, scratch, work.shape, now, draw, after);
-    };
-    // Only where costs are estimated is one good node as good as another.
-    const bool some =
-        policy_ == routing::Policy::expected_completion &&
-        routing::survey_some(*work.view->cluster, work.model, work, now, draw, scratch);
-    if (!some) candidates_of(work, scratch, now);
-    auto choice = choose();
-    if (some && !routing::good_enough(choice, scratch)) {
-      candidates_of(work, scratch, now);
-      choice = choose();
-    }
+    const auto choice = routing::survey_and_choose(policy_, *work.view->cluster, work.model, work,
+                                                   awaited, now, draw, scratch);
     if (!choice) return std::unexpected(choice.error());
     if (!choice->now) {
       awaited.push_back(choice->node);

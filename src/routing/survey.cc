@@ -174,4 +174,30 @@ bool good_enough(const Result<Choice>& choice, const std::vector<Candidate>& som
   return some[choice->index].tier == best;
 }
 
+Result<Choice> survey_and_choose(Policy policy, const cluster::Snapshot& snapshot,
+                                 const cluster::Model* model, const Demand& demand,
+                                 std::span<const NodeId> awaited, TimePoint now, std::uint64_t draw,
+                                 std::vector<Candidate>& scratch) {
+  std::optional<NodeId> after;
+  if (model != nullptr) {
+    const std::uint32_t last = model->live->last_node.load(std::memory_order_relaxed);
+    if (last != cluster::ModelLive::none) after = NodeId{last};
+  }
+  const auto choose_among = [&] {
+    for (const NodeId node : awaited) {
+      const auto found = std::ranges::find(scratch, node, &Candidate::node);
+      if (found != scratch.end()) ++found->awaited;
+    }
+    return choose(policy, scratch, demand.shape, now, draw, after);
+  };
+  // Only where costs are estimated is one good node as good as another.
+  const bool some = policy == Policy::expected_completion &&
+                    survey_some(snapshot, model, demand, now, draw, scratch);
+  if (!some) survey(snapshot, model, demand, now, scratch);
+  const auto choice = choose_among();
+  if (!some || good_enough(choice, scratch)) return choice;
+  survey(snapshot, model, demand, now, scratch);
+  return choose_among();
+}
+
 }  // namespace sollol::routing

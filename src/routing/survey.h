@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,5 +50,12 @@ bool survey_some(const cluster::Snapshot& snapshot, const cluster::Model* model,
 /// Whether what was chosen among some will do: a node of the best tier that has room. Otherwise the
 /// whole is looked at.
 bool good_enough(const Result<Choice>& choice, const std::vector<Candidate>& some);
+
+/// Chooses among some where that will do, else among all. `awaited`: places that requests before
+/// this one wait for, each by the node. The choice's index is into `scratch`.
+Result<Choice> survey_and_choose(Policy policy, const cluster::Snapshot& snapshot,
+                                 const cluster::Model* model, const Demand& demand,
+                                 std::span<const NodeId> awaited, TimePoint now, std::uint64_t draw,
+                                 std::vector<Candidate>& scratch);
 
 }  // namespace sollol::routing

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <tuple>
 #include <utility>
 
 namespace sollol::sim {
@@ -87,7 +88,8 @@ bool NodeModel::make_room(TimePoint now, const Demand& demand) {
     if (fits && runners_.size() < spec_.max_loaded) return true;
     const auto cost = [](const auto& entry) {
       const Runner& r = entry.second;
-      return std::pair{r.in_flight != 0, forever(r.keep_alive) ? Duration::max() : r.keep_alive};
+      return std::tuple{r.in_flight != 0, forever(r.keep_alive) ? Duration::max() : r.keep_alive,
+                        r.used_at};
     };
     victim = std::ranges::min_element(runners_, {}, cost);
   }
@@ -130,6 +132,7 @@ void NodeModel::grant(TimePoint now, JobId id, Runner& runner) {
     runner.marked = false;
   }
   ++runner.in_flight;
+  runner.used_at = now;
   if (job.demand.use == Demand::Use::load) return note(id, Phase::running);
   if (runner.running < runner.slots.size()) return start(now, id, runner);
   runner.waiting.push_back(id);
@@ -185,6 +188,7 @@ void NodeModel::finish(TimePoint at, JobId id, std::string_view text) {
 /// One job less: the next one starts, or the runner goes idle.
 void NodeModel::release(TimePoint now, Runner& runner) {
   --runner.in_flight;
+  runner.used_at = now;
   while (runner.running < runner.slots.size() && !runner.waiting.empty()) {
     const auto next = runner.waiting.front();
     runner.waiting.pop_front();

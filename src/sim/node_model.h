@@ -122,6 +122,7 @@ class NodeModel {
     std::uint32_t in_flight = 0;  // running or waiting for a slot
     std::uint32_t running = 0;
     Duration keep_alive{};
+    TimePoint used_at{};                    // something was begun or ended last
     std::optional<TimePoint> expires_at{};  // absent before it was first idle
     TimePoint ready_at{};
     bool marked = false;  // by the loader, to make room

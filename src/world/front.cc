@@ -147,16 +147,8 @@ void Front::give_up(std::uint64_t ticket, TimePoint now) {
 Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) {
   Life& life = lives_[index];
   const cluster::Snapshot& snapshot = control_.snapshot();
-  routing::survey(snapshot, life.model, life.demand, now, scratch_);
-  for (const NodeId node : awaited) {
-    const auto found = std::ranges::find(scratch_, node, &routing::Candidate::node);
-    if (found != scratch_.end()) ++found->awaited;
-  }
-  std::optional<NodeId> after;
-  const std::uint32_t last = life.model->live->last_node.load(std::memory_order_relaxed);
-  if (last != cluster::ModelLive::none) after = NodeId{last};
-  const auto choice =
-      routing::choose(options_.policy, scratch_, life.demand.shape, now, random_.bits(), after);
+  const auto choice = routing::survey_and_choose(options_.policy, snapshot, life.model, life.demand,
+                                                 awaited, now, random_.bits(), scratch_);
   if (!choice) return std::unexpected(choice.error());
   if (!choice->now) {
     awaited.push_back(choice->node);
@@ -165,7 +157,7 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
   }
   checks_.chosen(scratch_, *choice);
   const routing::Candidate& seen = scratch_[choice->index];
-  const cluster::Replica& replica = life.model->replicas[choice->index];
+  const cluster::Replica& replica = life.model->replicas[seen.replica];
   const cluster::Node& node = snapshot.nodes[replica.node];
   const auto entered = cluster::enter(node, replica.live.get(), seen.limit, now);
   if (!entered)
@@ -173,9 +165,11 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
         Error{ErrorKind::overloaded, Origin::gateway, Retry::later, "its trial has begun"});
   checks_.entered(replica.node, *node.live, *replica.live, seen.limit);
   life.model->live->last_node.store(node.id.value(), std::memory_order_relaxed);
+  cluster::note_recent(*life.model->live, seen.replica);
   life.node = static_cast<std::uint32_t>(replica.node);
   life.replica = replica.live.get();
   life.entered = *entered;
+  life.replica_index = seen.replica;
   life.cached_tokens = seen.cached_tokens;
   life.size_bytes = seen.size_bytes;
   life.predicted_s = choice->cost_s;
@@ -312,6 +306,7 @@ void Front::learn(const Life& life, const NodeEvent& event) {
                  event.at);
   if (life.session != 0) {
     history_.note_session(life.session, {.node = control_.snapshot().nodes[life.node].id,
+                                         .replica = life.replica_index,
                                          .turn = life.entered.turn,
                                          .tokens = job.prompt_tokens + job.output_tokens});
   }

@@ -66,6 +66,7 @@ class Front {
     // Of the attempt under way.
     std::uint32_t node = 0;
     cluster::ReplicaLive* replica = nullptr;
+    std::uint32_t replica_index = 0;  // among the model's
     cluster::Entered entered{};
     double streams = 1;        // of its model there on average, once it has given its place back
     double cached_tokens = 0;  // of its prompt, expected in the node's cache
