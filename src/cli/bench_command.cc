@@ -27,6 +27,7 @@ struct PoliciesArguments {
   std::optional<std::size_t> requests;
   double load = 0.7;
   std::string fleet_file, trace_file, plot;
+  std::string queue = "gateway";
   bool as_json = false;  // as CLI11 fills it
 };
 
@@ -214,7 +215,13 @@ int run_policies(const PoliciesArguments& arguments) {
   for (const world::Scenario& scenario : *scenarios) {
     for (const routing::Policy policy : *policies) {
       world::Row row{scenario.name, scenario.about, std::string(routing::name(policy)), {}};
-      row.report = world::run(scenario, {.policy = policy, .seed = arguments.seed});
+      // The queue belongs to the gateway's own way of choosing; the others never had one.
+      const bool ours = policy == routing::Policy::expected_completion;
+      const bool at_nodes = arguments.queue == "nodes" || (arguments.queue == "own" && !ours);
+      row.report = world::run(
+          scenario, {.queueing = at_nodes ? world::Queueing::nodes : world::Queueing::gateway,
+                     .policy = policy,
+                     .seed = arguments.seed});
       if (!arguments.as_json) {
         if (policy == policies->front()) print_head(row);
         print_row(row);
@@ -286,6 +293,13 @@ void add_bench_command(CLI::App& root, Action& chosen) {
   command->add_option(
       "--trace", arguments->trace_file,
       "The requests: CSV with the columns at_s, model, prompt_tokens, output_tokens");
+  command
+      ->add_option("--queue", arguments->queue,
+                   "Where requests wait for a place: gateway; nodes: sent at once, as behind "
+                   "balancers that know no places; own: gateway for expected_completion, nodes for "
+                   "the others, as they are published")
+      ->check(CLI::IsMember({"gateway", "nodes", "own"}))
+      ->capture_default_str();
   command->add_flag("--json", arguments->as_json, "Print JSON");
   command->add_option("--plot", arguments->plot, "Also write a picture, .svg or .html");
   command->footer(footer());

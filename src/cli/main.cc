@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
   add_doctor_command(app, chosen);
   add_nodes_command(app, chosen);
   add_status_command(app, chosen);
+  add_explain_command(app, chosen);
   add_run_command(app, chosen);
   add_batch_command(app, chosen);
   add_keys_command(app, chosen);

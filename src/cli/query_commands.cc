@@ -140,6 +140,51 @@ int print_status(const json::object& status) {
   return number_of(status, "nodes_healthy") > 0 ? exit_done : exit_no_node;
 }
 
+struct ExplainArguments {
+  Asking asking;
+  std::string model;
+  unsigned prompt_tokens = 500;
+  std::optional<unsigned> answer_tokens;
+};
+
+std::string percent_encode(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       std::string_view("-._~:/").contains(c);
+    out += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
+int print_explanation(const json::object& answer) {
+  fmt::print("{}: {:.0f} prompt tokens, {:.0f} answer tokens, policy {}\n\n",
+             text_of(answer, "model"), number_of(answer, "prompt_tokens"),
+             number_of(answer, "answer_tokens"), text_of(answer, "policy"));
+  fmt::print("  {:<20} {:>8} {:>9} {:<13} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n", "NODE",
+             "PRIORITY", "IN FLIGHT", "MODEL", "WAIT s", "LOAD s", "READ s", "WRITE s", "WAY s",
+             "TOTAL s");
+  const std::string chosen = answer.contains("node") ? text_of(answer, "node") : std::string();
+  for (const json::value& value : answer.at("considered").as_array()) {
+    const json::object& node = value.as_object();
+    const std::string name = text_of(node, "node");
+    fmt::print(
+        "{} {:<20} {:>8} {:>9} {:<13} {:>8.2f} {:>8.2f} {:>8.2f} {:>8.2f} {:>8.3f} {:>8.2f}{}{}\n",
+        name == chosen ? '*' : ' ', name, number_of(node, "priority"),
+        fmt::format("{}/{}", number_of(node, "in_flight"), number_of(node, "limit")),
+        text_of(node, "model"), number_of(node, "wait_s"), number_of(node, "load_s"),
+        number_of(node, "prefill_s"), number_of(node, "decode_s"), number_of(node, "network_s"),
+        number_of(node, "total_s"), node.at("measured").as_bool() ? "" : "  (guessed)",
+        node.at("available").as_bool() ? "" : "  (not available)");
+  }
+  if (chosen.empty()) {
+    fmt::print("\nnowhere now: {}\n", text_of(answer, "reason"));
+    return exit_no_node;
+  }
+  fmt::print("\n* {} ({})\n", chosen, text_of(answer, "reason"));
+  return exit_done;
+}
+
 struct RunArguments {
   Asking asking;
   std::string model;
@@ -311,6 +356,32 @@ void add_status_command(CLI::App& root, Action& chosen) {
   add_asking_flags(*status, *asking);
   status->callback([&chosen, asking] {
     chosen = [asking] { return ask(*asking, "GET", "/sollol/v1/status", {}, print_status); };
+  });
+}
+
+void add_explain_command(CLI::App& root, Action& chosen) {
+  CLI::App* explain = root.add_subcommand("explain", "Where a request would go now, and why");
+  explain->description(
+      "Asks a running gateway where a request for a model would go now, and what every node would "
+      "cost it, in seconds:\nwaiting for a place, loading the model, reading the prompt, writing "
+      "the answer, and the way there and back.");
+  explain->footer("Example:\n  sollol explain llama3.2 --prompt-tokens 2000 --answer-tokens 300");
+  auto arguments = std::make_shared<ExplainArguments>();
+  add_asking_flags(*explain, arguments->asking);
+  explain->add_option("model", arguments->model, "The model's name, as `ollama list` shows it")
+      ->required();
+  explain->add_option("--prompt-tokens", arguments->prompt_tokens, "How long the prompt is")
+      ->capture_default_str();
+  explain->add_option("--answer-tokens", arguments->answer_tokens,
+                      "How long the answer will be; default: as this model's were");
+  explain->callback([&chosen, arguments] {
+    chosen = [arguments] {
+      std::string path = fmt::format("/sollol/v1/explain?model={}&prompt_tokens={}",
+                                     percent_encode(arguments->model), arguments->prompt_tokens);
+      if (arguments->answer_tokens)
+        path += fmt::format("&answer_tokens={}", *arguments->answer_tokens);
+      return ask(arguments->asking, "GET", path, {}, print_explanation);
+    };
   });
 }
 

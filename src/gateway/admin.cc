@@ -9,6 +9,7 @@
 #include "api/routes.h"
 #include "api/timestamp.h"
 #include "gateway/access.h"
+#include "gateway/admin_choices.h"
 #include "gateway/admin_measure.h"
 #include "gateway/admission.h"
 #include "gateway/capabilities.h"
@@ -244,29 +245,6 @@ net::Task<void> show_status(Connection& client) {
   co_await std::move(answering);
 }
 
-net::Task<void> list_decisions(Connection& client) {
-  std::vector<DecisionRecord> records;
-  for (const auto& worker : client.worker().shared().workers) {
-    for (DecisionRecord& record : worker->decisions().newest_first())
-      records.push_back(std::move(record));
-  }
-  std::ranges::sort(records, std::greater{}, &DecisionRecord::when);
-  json::array decisions;
-  for (const DecisionRecord& record : records) {
-    decisions.push_back(json::object{{"explanation", record.explanation},
-                                     {"time", api::format_timestamp(record.when)},
-                                     {"request_id", record.request_id},
-                                     {"model", record.model},
-                                     {"node", record.node},
-                                     {"reason", record.reason},
-                                     {"expected_s", record.cost_s},
-                                     {"candidates", record.candidates},
-                                     {"attempt", record.attempt}});
-  }
-  auto answering = answer_json(client, json::object{{"decisions", std::move(decisions)}});
-  co_await std::move(answering);
-}
-
 /// Why this caller may not add this node; nullopt: he may.
 std::optional<std::string> refuse_node(const Connection& client, const Request& request,
                                        const cluster::NodeInfo& info) {
@@ -387,9 +365,11 @@ net::Task<void> serve_own_route(Connection& client) {
   if (rest == "nodes/save" && request.method == "POST") return save_nodes(client);
   if (rest == "status" && get) return show_status(client);
   if (rest == "decisions" && get) return list_decisions(client);
+  if (rest == "explain" && get) return explain_choice(client);
   if (rest.starts_with("nodes/")) return change_node(client, std::string(rest.substr(6)));
   const bool known = path == "/metrics" || rest == "nodes" || rest == "locality" ||
-                     rest == "locality/measure" || rest == "status" || rest == "decisions";
+                     rest == "locality/measure" || rest == "status" || rest == "decisions" ||
+                     rest == "explain";
   return client.answer(known ? api::plain_405() : api::plain_404());
 }
 

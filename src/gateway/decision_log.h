@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "routing/consider.h"
 
 namespace sollol::gateway {
 
@@ -20,6 +21,8 @@ struct DecisionRecord {
   double cost_s = 0;        // what the policy expected; 0 when it does not estimate
   unsigned candidates = 0;
   unsigned attempt = 1;
+  routing::Consideration considered{};
+  double took_s = 0;  // from the choice to the end of the answer; 0: not over, or not answered
 };
 
 /// The last decisions of one worker, in a ring whose strings keep their memory. Locked because
@@ -28,11 +31,19 @@ class DecisionLog {
  public:
   explicit DecisionLog(std::size_t kept) : ring_(kept) {}
 
+  /// Its number.
   template <class Fill>
-  void add(Fill&& fill) {
-    if (ring_.empty()) return;
+  std::size_t add(Fill&& fill) {
+    if (ring_.empty()) return 0;
     const std::scoped_lock lock(mutex_);
-    fill(ring_[next_++ % ring_.size()]);
+    fill(ring_[next_ % ring_.size()]);
+    return next_++;
+  }
+  /// What came of a decision, if it is still kept.
+  void answered(std::size_t number, double took_s) {
+    const std::scoped_lock lock(mutex_);
+    if (next_ - number <= ring_.size() && number < next_)
+      ring_[number % ring_.size()].took_s = took_s;
   }
   std::vector<DecisionRecord> newest_first() const {
     const std::scoped_lock lock(mutex_);

@@ -167,11 +167,11 @@ net::Task<void> answer_verdict(Connection& client, Answer& answer, Verdict verdi
   co_await std::move(answering);
 }
 
-void note_decision(Connection& client, const Slot& slot) {
+void note_decision(Connection& client, Slot& slot) {
   Request& request = client.request();
   request.outcome.node = slot.node().info.name;
   request.outcome.reason = slot.reason;
-  client.worker().decisions().add([&](DecisionRecord& record) {
+  slot.decision = client.worker().decisions().add([&](DecisionRecord& record) {
     record.when = request.arrived_wall;
     record.request_id = request.id;
     record.model = request.outcome.model;
@@ -181,6 +181,8 @@ void note_decision(Connection& client, const Slot& slot) {
     record.cost_s = slot.expected_cost_s;
     record.candidates = slot.candidates;
     record.attempt = request.outcome.attempts;
+    record.considered = slot.considered;
+    record.took_s = 0;
   });
 }
 

@@ -55,6 +55,37 @@ void learn_history(Worker& worker, const Slot& slot, const Work& work, const api
   }
 }
 
+/// How far off what was expected of the request was.
+void note_prediction(Worker& worker, const Slot& slot, const Work& work, const Verdict& verdict) {
+  const api::Usage& usage = verdict.usage;
+  if (slot.considered.count == 0 || work.model == nullptr) return;
+  const routing::Considered& expected = slot.considered.nodes.front();
+  const auto note = [&](Predicted what, double actual, double predicted) {
+    worker.metrics().prediction_errors[static_cast<std::size_t>(what)].observe(actual, predicted);
+  };
+  const double took_s = to_seconds(verdict.answered - slot.dispatched());
+  if (verdict.answered != TimePoint{}) {
+    worker.decisions().answered(slot.decision, took_s);
+    if (slot.expected_cost_s > 0) note(Predicted::completion, took_s, expected.total_s());
+  }
+  if (!usage.from_node_durations) return;
+  const auto prompt = static_cast<double>(usage.prompt_tokens);
+  const auto answer = static_cast<double>(usage.output_tokens);
+  const double evaluated = prompt - slot.cached_tokens();
+  const double evaluated_expected = work.shape.prompt_tokens - slot.cached_tokens();
+  note(Predicted::prompt, prompt, work.shape.prompt_tokens);
+  note(Predicted::answer, answer, work.shape.expected_tokens);
+  if (expected.load_s > 0) note(Predicted::load, to_seconds(usage.load), expected.load_s);
+  if (evaluated > 0 && evaluated_expected > 0) {
+    note(Predicted::prefill, to_seconds(usage.prompt_eval) / evaluated,
+         expected.prefill_s / evaluated_expected);
+  }
+  if (answer > 1 && work.shape.expected_tokens > 0) {
+    note(Predicted::decode, to_seconds(usage.eval) / answer,
+         expected.decode_s / work.shape.expected_tokens);
+  }
+}
+
 void report_health(Worker& worker, const Slot& slot, const Verdict& verdict) {
   cluster::NodeLive& live = *slot.node().live;
   const bool failed =
@@ -113,6 +144,7 @@ void learn(Worker& worker, const Slot& slot, const Work& work, const Verdict& ve
     replica->used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     if (verdict.kind == Verdict::Kind::relayed) {
       cluster::learn(*slot.node().live, *replica, finished(slot, verdict), now);
+      note_prediction(worker, slot, work, verdict);
       learn_history(worker, slot, work, usage, now);
     }
     const bool said_so = verdict.kind == Verdict::Kind::cut && verdict.said_so;

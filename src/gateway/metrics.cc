@@ -41,6 +41,7 @@ class Gather {
   std::vector<MetricFamily> all() {
     requests();
     histograms();
+    prediction_errors();
     counter("sollol_retries_total", "Attempts after the first, at another node.",
             [](const Metrics& m) { return static_cast<double>(m.retries.value()); });
     counter("sollol_resumed_streams_total",
@@ -191,6 +192,30 @@ class Gather {
            [](const Metrics& m) -> const auto& { return m.queued; });
   }
 
+  void prediction_errors() {
+    MetricFamily out = family("sollol_prediction_error",
+                              "|log(actual / predicted)| of what decides where requests go.",
+                              MetricType::Histogram);
+    for (std::size_t term = 0; term < predicted_names.size(); ++term) {
+      ClientMetric metric = labelled({{"term", std::string(predicted_names[term])}});
+      const auto& bounds = PredictionErrors::bounds;
+      std::uint64_t cumulative = 0;
+      for (std::size_t bucket = 0; bucket <= bounds.size(); ++bucket) {
+        for (const auto& worker : worker_.shared().workers)
+          cumulative += worker->metrics().prediction_errors[term].count(bucket);
+        metric.histogram.bucket.push_back(
+            {cumulative,
+             bucket < bounds.size() ? bounds[bucket] : std::numeric_limits<double>::infinity()});
+      }
+      if (cumulative == 0) continue;
+      metric.histogram.sample_count = cumulative;
+      metric.histogram.sample_sum =
+          sum([term](const Metrics& m) { return m.prediction_errors[term].sum(); });
+      out.metric.push_back(std::move(metric));
+    }
+    families_.push_back(std::move(out));
+  }
+
   void single(std::string name, std::string help, const Pick& pick) {
     MetricFamily out = family(std::move(name), std::move(help), MetricType::Histogram);
     ClientMetric metric;
@@ -251,6 +276,15 @@ void DurationHistogram::observe(Duration d) noexcept {
   while (bucket < bounds_s.size() && s > bounds_s[bucket]) ++bucket;
   counts_[bucket].add();
   sum_us_.add(static_cast<std::uint64_t>(std::max(0.0, s * 1e6)));
+}
+
+void PredictionErrors::observe(double actual, double predicted) noexcept {
+  if (!(actual > 0) || !(predicted > 0)) return;
+  const double off = std::abs(std::log(actual / predicted));
+  std::size_t bucket = 0;
+  while (bucket < bounds.size() && off > bounds[bucket]) ++bucket;
+  counts_[bucket].add();
+  sum_ppm_.add(static_cast<std::uint64_t>(off * 1e6));
 }
 
 void Metrics::observe(const Request& request, TimePoint now) noexcept {

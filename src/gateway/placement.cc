@@ -45,7 +45,9 @@ Slot::Slot(Admission& admission, std::shared_ptr<const FleetView> view, const cl
 }
 
 Slot::Slot(Slot&& other) noexcept
-    : reason(std::move(other.reason)),
+    : considered(other.considered),
+      decision(other.decision),
+      reason(std::move(other.reason)),
       explanation(std::move(other.explanation)),
       expected_cost_s(other.expected_cost_s),
       candidates(other.candidates),
@@ -88,6 +90,12 @@ void Placement::candidates_of(const Work& work, std::vector<Candidate>& out, Tim
   routing::survey(*work.view->cluster, work.model, work, now, out);
 }
 
+std::optional<NodeId> Placement::last_node(const Work& work) {
+  if (work.model == nullptr) return std::nullopt;
+  const std::uint32_t last = work.model->live->last_node.load(std::memory_order_relaxed);
+  return last == cluster::ModelLive::none ? std::nullopt : std::optional(NodeId{last});
+}
+
 Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch, Awaited& awaited,
                               TimePoint now, std::uint64_t draw) const {
   constexpr int races_max = 4;  // another worker may take the place between looking and taking
@@ -108,6 +116,7 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
         slot->explanation = routing::explain(scratch, work.shape, policy_, *choice);
       }
       slot->candidates = static_cast<unsigned>(scratch.size());
+      slot->considered = routing::consider(scratch, work.shape, choice->index);
       return std::move(*slot);
     }
     if (race == races_max) {

@@ -13,6 +13,7 @@
 #include "cluster/wait_queue.h"
 #include "gateway/view.h"
 #include "routing/candidate.h"
+#include "routing/consider.h"
 #include "routing/policy.h"
 #include "routing/survey.h"
 
@@ -84,8 +85,10 @@ class Slot {
   /// After `release`: nothing else of ours was at the node while this had its place.
   bool was_alone() const noexcept { return entered_.alone; }
 
-  std::string reason;       // why this node
-  std::string explanation;  // when the work asked for it
+  routing::Consideration considered;
+  std::size_t decision = 0;  // its number in the log
+  std::string reason;        // why this node
+  std::string explanation;   // when the work asked for it
   double expected_cost_s = 0;
   unsigned candidates = 0;
 
@@ -121,6 +124,8 @@ class Placement {
   /// a better place than a free one is among `awaited` afterwards.
   Result<Slot> place(const Work& work, std::vector<routing::Candidate>& scratch, Awaited& awaited,
                      TimePoint now, std::uint64_t draw) const;
+  /// Where the model was sent last.
+  static std::optional<NodeId> last_node(const Work& work);
   /// The candidates as the policy would see them now.
   static void candidates_of(const Work& work, std::vector<routing::Candidate>& out, TimePoint now);
 

@@ -12,6 +12,8 @@ using End = Recorder::End;
 namespace {
 
 /// Loads that one request waits for, where each turns out to be with other options than its own.
+/// What a balancer that counts no places takes for their number.
+constexpr std::uint32_t places_unknown = 1 << 20;
 constexpr std::uint32_t loads_waited_max = 4;
 /// Who waits for a better place than a free one looks again so often whether it is still better.
 constexpr Duration look_again_every = std::chrono::milliseconds(250);
@@ -144,11 +146,24 @@ void Front::give_up(std::uint64_t ticket, TimePoint now) {
   end(index, End::timed_out, now);
 }
 
+/// As a balancer does that knows of no places, so that nobody waits here.
+Result<routing::Choice> Front::choose_without_places(const Life& life, TimePoint now) {
+  routing::survey(control_.snapshot(), life.model, life.demand, now, scratch_);
+  for (routing::Candidate& candidate : scratch_) candidate.limit = places_unknown;
+  const std::uint32_t last = life.model->live->last_node.load(std::memory_order_relaxed);
+  return routing::choose(
+      options_.policy, scratch_, life.demand.shape, now, random_.bits(),
+      last == cluster::ModelLive::none ? std::nullopt : std::optional(NodeId{last}));
+}
+
 Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) {
   Life& life = lives_[index];
   const cluster::Snapshot& snapshot = control_.snapshot();
-  const auto choice = routing::survey_and_choose(options_.policy, snapshot, life.model, life.demand,
-                                                 awaited, now, random_.bits(), scratch_);
+  const auto choice =
+      options_.queueing == Queueing::gateway
+          ? routing::survey_and_choose(options_.policy, snapshot, life.model, life.demand, awaited,
+                                       now, random_.bits(), scratch_)
+          : choose_without_places(life, now);
   if (!choice) return std::unexpected(choice.error());
   if (!choice->now) {
     awaited.push_back(choice->node);

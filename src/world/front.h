@@ -94,6 +94,7 @@ class Front {
   void admit(std::uint32_t life, TimePoint now);
   /// Places that requests before this one wait for, each by the node.
   using Awaited = std::vector<NodeId>;
+  Result<routing::Choice> choose_without_places(const Life& life, TimePoint now);
   Result<void> place(std::uint32_t life, Awaited& awaited, TimePoint now);
   void enqueue(std::uint32_t life, TimePoint now);
   void serve(ModelId model, TimePoint now);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/time.h"
@@ -22,7 +23,14 @@ struct Scenario {
   cluster::QueueLimits queue{};
 };
 
+/// Where requests wait that find every place taken.
+enum class Queueing : std::uint8_t {
+  gateway,  // here: a place that comes free goes to whom it suits
+  nodes     // at the node that was chosen, as behind balancers that know no places
+};
+
 struct Options {
+  Queueing queueing = Queueing::gateway;
   routing::Policy policy = routing::Policy::expected_completion;
   std::uint64_t seed = 1;
   Duration wait_max = std::chrono::seconds(300);  // in the queue

@@ -22,6 +22,7 @@ from ._responses import (
 from .errors import ConfigError, SollolError, of_answer
 
 R = TypeVar("R", bound=Response)
+_decode = json.JSONDecoder().decode  # json.loads asks each time what it was given
 Priority = Union[int, str, None]
 Think = Union[bool, str, None]
 Format = Union[str, Mapping[str, Any], None]
@@ -60,7 +61,7 @@ class Asked(Generic[R]):
     def record(self, text: bytes, node: str) -> R:
         """One object of an answer."""
         try:
-            data = json.loads(text)
+            data = _decode(text.decode())
         except ValueError:
             raise SollolError(f"the answer is no JSON: {text[:80]!r}", 0, node) from None
         if "error" in data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterator, List, Optional
@@ -17,6 +18,7 @@ distributed: Any = extra("distributed")
 
 _width = 64
 _tries = 5  # of a task whose worker, or the pool's, died
+_look_every_s = 2.0
 
 
 class _Holders:
@@ -39,6 +41,21 @@ class _Holders:
             return self._made
 
 
+def _answer(holder: Any, question: Question) -> Reply:
+    """What the actor answers. A call whose actor's worker goes at the wrong moment is never answered: who waits looks
+    whether it is still there."""
+    asked = holder.ask(question)
+    while True:
+        try:
+            reply: Reply = asked.result(timeout=_look_every_s)
+            return reply
+        except (TimeoutError, asyncio.TimeoutError):
+            if asked.done():
+                raise  # the pool's own
+            if holder._address not in distributed.get_client().nthreads():
+                raise OSError("the worker that holds the pool's actor is gone") from None
+
+
 class _Ask:
     """Asks through the actor; goes to workers as it is."""
 
@@ -46,8 +63,7 @@ class _Ask:
         self.holder = holder
 
     def __call__(self, question: Question) -> Reply:
-        reply: Reply = self.holder.ask(question).result()
-        return reply
+        return _answer(self.holder, question)
 
 
 def run_on_dask(tasks: List[Task], pool: OllamaPool, width: Optional[int], cancel: Cancel) -> Iterator[Outcome]:
@@ -84,7 +100,7 @@ def _client() -> Any:
 
 
 def _run_request(holders: _Holders, asked: Asked[Any]) -> TaskResult[Any]:
-    status, node, text = holders.holder.ask((asked.method, asked.target, asked.body, asked.fields)).result()
+    status, node, text = _answer(holders.holder, (asked.method, asked.target, asked.body, asked.fields))
     try:
         return TaskResult(asked.answer(status, node, text))
     except SollolError as failure:
