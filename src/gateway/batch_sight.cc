@@ -16,6 +16,10 @@ constexpr double look_at_the_end_s = 0.1;
 constexpr double advice_s = 10;  // between two questions for advice
 constexpr double answer_limit_s = 10;
 constexpr double known_within_s = 5;    // nodes that were just named
+/// Requests of a model that wait at the gateway, and one for each node at least, so that no node
+/// waits for the next. A gateway that sees few of them lets each wait for a fast node; so many show
+/// it that slow ones are needed too. As many as it looks at (WaitQueue::looked_at_max).
+constexpr std::size_t waiting_min = 16;
 constexpr double new_pace_share = 0.3;  // of a measurement in what is smoothed
 
 /// A whole answer, or nothing within the limit.
@@ -154,10 +158,8 @@ std::vector<std::size_t> BatchSight::room(const std::vector<std::size_t>& in_fli
   } else if (!judge_->settled()) {
     give(slots(main_lane_));
   } else {
-    // One more for each node waits at the gateway, so that no node waits for us.
     for (std::size_t lane = 0; lane < room.size(); ++lane) {
-      const std::size_t width =
-          slots(lane) + std::max<std::size_t>(1, fleet_.owners(models_[lane]));
+      const std::size_t width = slots(lane) + std::max(waiting_min, fleet_.owners(models_[lane]));
       room[lane] = width - std::min(width, in_flight[lane]);
     }
   }
