@@ -173,7 +173,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="tiny, to see that it runs")
     options = parser.parse_args()
     if options.quick:
-        options.lines, options.repeat, options.fleets, options.shared_lines = 30, 1, 1, 30
+        options.lines, options.repeat, options.fleets, options.shared_lines = 12, 1, 1, 12
     chance = random.Random(options.seed)
     bars = {"1:2:4:8": 0.95, "2 equal": 1.95, "3 equal": 2.9}
     with tempfile.TemporaryDirectory(prefix="sollol-batch-") as folder:

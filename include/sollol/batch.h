@@ -31,7 +31,7 @@ struct BatchOptions {
 
 /// What a node did for a batch.
 struct BatchShare {
-  std::string node;
+  std::string node = {};
   std::size_t requests = 0;
   std::uint64_t output_tokens = 0;
 };
@@ -45,10 +45,10 @@ struct BatchProgress {
   std::size_t in_flight = 0;
   std::size_t hedges = 0;  // requests that were asked a second time at a free node
   double elapsed_s = 0;
-  double lines_per_s = 0;          // of this run
-  double left_s = -1;              // expected; -1: nothing is known yet
-  std::string width;               // how many at once, and why
-  std::vector<BatchShare> shares;  // of this run, by name
+  double lines_per_s = 0;               // of this run
+  double left_s = -1;                   // expected; -1: nothing is known yet
+  std::string width = {};               // how many at once, and why
+  std::vector<BatchShare> shares = {};  // of this run, by name
 };
 
 /// What its owner wants of a batch.

@@ -11,6 +11,9 @@ constexpr double worthwhile_share = 0.8;
 /// Of the time that a request has taken, what is expected to come yet however long it was.
 constexpr double overrun_share = 0.25;
 
+/// Where a trial's tasks stand among those that are left, from the longest to the shortest.
+constexpr double trial_rank = 0.75;
+
 double remaining_s(const Running& one, const Place& place, double now_s) {
   const double elapsed = std::max(0.0, now_s - one.since_s);
   const double planned = place.work_per_s > 0 ? one.work / place.work_per_s - elapsed : 0;
@@ -33,7 +36,7 @@ Plan::Plan(std::vector<Task> tasks, std::size_t lanes)
 std::optional<Task> Plan::next(std::span<const std::size_t> room, Lanes lanes) {
   const auto open = [&](std::size_t lane) { return room[lane] > 0 && !lanes_[lane].tasks.empty(); };
   std::size_t chosen = lanes_.size();
-  if (lanes == Lanes::in_turn && last_ < lanes_.size() && !lanes_[last_].tasks.empty()) {
+  if (lanes != Lanes::all && last_ < lanes_.size() && !lanes_[last_].tasks.empty()) {
     if (!open(last_)) return std::nullopt;
     chosen = last_;
   } else {
@@ -44,8 +47,12 @@ std::optional<Task> Plan::next(std::span<const std::size_t> room, Lanes lanes) {
   }
   if (chosen == lanes_.size()) return std::nullopt;
   Lane& lane = lanes_[chosen];
-  const Task task = lane.tasks.front();
-  lane.tasks.pop_front();
+  const auto at =
+      lane.tasks.begin() +
+      static_cast<std::ptrdiff_t>(
+          lanes == Lanes::trial ? static_cast<double>(lane.tasks.size() - 1) * trial_rank : 0);
+  const Task task = *at;
+  lane.tasks.erase(at);
   lane.work -= task.work;
   --left_;
   last_ = chosen;

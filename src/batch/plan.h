@@ -28,6 +28,7 @@ class Plan {
   enum class Lanes : std::uint8_t {
     all,      // whichever has room and the most work left
     in_turn,  // one to its end, then the next: no node changes its model in between
+    trial,    // in turn, and rather short ones: a trial of something slow costs less
   };
   /// The next to start; `room`: how many more may start, for each lane. O(lanes).
   std::optional<Task> next(std::span<const std::size_t> room, Lanes lanes);

@@ -37,7 +37,7 @@ void WidthJudge::advise(WidthFacts facts) {
 void WidthJudge::begin(Phase phase) {
   phase_ = phase;
   ++trial_;
-  sent_ = required_ended_ = ended_ = 0;
+  sent_.clear();
   if (phase == Phase::alone) {
     width_ = Width::alone;
     required_ = alone_samples;
@@ -47,38 +47,54 @@ void WidthJudge::begin(Phase phase) {
   }
 }
 
-WidthJudge::Ticket WidthJudge::note_sent() { return {trial_, sent_++}; }
-
-void WidthJudge::observe(const Ticket& ticket, const Sample& sample) {
-  if (settled() || ticket.trial != trial_) return;
-  ++ended_;
-  const bool asked_for = ticket.index < required_;
-  required_ended_ += asked_for ? 1 : 0;
-  if (sample.counts && sample.work > 0) {
-    (phase_ == Phase::alone ? alone_ : wide_).push_back(sample);
-  } else if (asked_for && required_ < 2 * std::max(alone_samples, facts_.slots)) {
-    ++required_;
-  }
-  // Without the slowest it is not fair to "wide", but waiting for it may cost more than it tells.
-  const bool long_enough = phase_ == Phase::wide && ended_ >= 2 * required_;
-  if (required_ended_ < required_ && !long_enough) return;
-  if (phase_ == Phase::alone) return begin(Phase::wide);
-  settle();
+WidthJudge::Ticket WidthJudge::note_sent(double now_s, double work) {
+  if (settled()) return {trial_, 0};
+  sent_.push_back({now_s, work});
+  return {trial_, sent_.size() - 1};
 }
 
-void WidthJudge::settle() {
+void WidthJudge::observe(const Ticket& ticket, const Sample& sample) {
+  if (settled() || ticket.trial != trial_ || ticket.index >= sent_.size()) return;
+  sent_[ticket.index].ended = true;
+  if (sample.counts && sample.work > 0) {
+    (phase_ == Phase::alone ? alone_ : wide_).push_back(sample);
+  } else if (ticket.index < required_ && required_ < 2 * std::max(alone_samples, facts_.slots)) {
+    ++required_;  // another one instead
+  }
+  const auto first_ended = [&](std::size_t count) {
+    return sent_.size() >= count &&
+           std::all_of(sent_.begin(), sent_.begin() + static_cast<std::ptrdiff_t>(count),
+                       [](const Sent& one) { return one.ended; });
+  };
+  if (phase_ == Phase::alone) {
+    if (first_ended(required_)) begin(Phase::wide);
+    return;
+  }
+  const auto ended = static_cast<std::size_t>(std::ranges::count_if(sent_, &Sent::ended));
+  judge_wide(sample.ended_s, first_ended(required_) || ended >= 2 * required_);
+}
+
+void WidthJudge::judge_wide(double now_s, bool enough) {
   const double one = alone_rate();
   const double many = wide_rate();
+  if (one > 0 && many > one) return settle(Width::wide, one, many);
+  if (one > 0 && many > 0 && promised_rate(now_s) < one) return settle(Width::alone, one, many);
+  if (!enough) return;
+  if (one > 0 && many > 0) return settle(Width::alone, one, many);
+  width_ = facts_.parallel ? Width::wide : Width::alone;
+  reason_ = fmt::format("{}: nothing could be measured; {}",
+                        facts_.parallel ? "wide" : "one at a time", facts_.reason);
   measured_ = true;
-  if (one == 0 || many == 0) {
-    width_ = facts_.parallel ? Width::wide : Width::alone;
-    reason_ = fmt::format("{}: nothing could be measured; {}",
-                          facts_.parallel ? "wide" : "one at a time", facts_.reason);
-  } else {
-    width_ = many > one ? Width::wide : Width::alone;
-    reason_ = fmt::format("{}: {:.1f} tokens/s at once, {:.1f} one at a time, as measured",
-                          many > one ? "wide" : "one at a time", many, one);
-  }
+  begin(Phase::settled);
+}
+
+void WidthJudge::settle(Width width, double alone, double wide) {
+  width_ = width;
+  const bool is_wide = width == Width::wide;
+  reason_ = fmt::format("{}: {} {:.1f} tokens/s at once, {:.1f} one at a time, as measured",
+                        is_wide ? "wide" : "one at a time", is_wide ? "at least" : "at first", wide,
+                        alone);
+  measured_ = true;
   begin(Phase::settled);
 }
 
@@ -112,6 +128,15 @@ double WidthJudge::wide_rate() const {
   double sum = 0;
   for (const auto& [node, span] : spans) {
     if (span.ended_s > span.began_s) sum += span.work / (span.ended_s - span.began_s);
+  }
+  return sum;
+}
+
+/// With all that runs, as if it ended now.
+double WidthJudge::promised_rate(double now_s) const {
+  double sum = wide_rate();
+  for (const Sent& one : sent_) {
+    if (!one.ended && now_s > one.at_s) sum += one.work / (now_s - one.at_s);
   }
   return sum;
 }

@@ -23,7 +23,9 @@ struct WidthFacts {
 /// Where locality says that parallel work helps, it is wide. Where it says that it does not, it may
 /// be wrong: nothing may tell that two nodes of a machine have a GPU each, or a node gains by
 /// answering several at once. So a few tasks run alone, then a few at once, and the rest as was
-/// faster. A batch of fewer than `trial_tasks_min` follows the advice.
+/// faster. The second trial ends as soon as the answer is certain: what has ended is more than one
+/// at a time would have done, or less even if all that runs ended now. A batch of fewer than
+/// `trial_tasks_min` follows the advice.
 ///
 /// A state machine that is told what happened and when; knows no clock. One thread at a time.
 class WidthJudge {
@@ -46,7 +48,8 @@ class WidthJudge {
     unsigned trial = 0;
     std::size_t index = 0;
   };
-  Ticket note_sent();
+  /// `work`: what it is expected to be.
+  Ticket note_sent(double now_s, double work);
 
   /// A task that has ended.
   struct Sample {
@@ -60,10 +63,17 @@ class WidthJudge {
 
  private:
   enum class Phase : std::uint8_t { alone, wide, settled };
+  struct Sent {
+    double at_s = 0;
+    double work = 0;
+    bool ended = false;
+  };
   void begin(Phase phase);
-  void settle();
+  void judge_wide(double now_s, bool enough);
+  void settle(Width width, double alone, double wide);
   double alone_rate() const;
   double wide_rate() const;
+  double promised_rate(double now_s) const;
 
   WidthFacts facts_;
   Phase phase_ = Phase::settled;
@@ -71,10 +81,8 @@ class WidthJudge {
   std::string reason_;
   bool measured_ = false;
   unsigned trial_ = 0;
-  std::size_t sent_ = 0;      // in this trial
+  std::vector<Sent> sent_;    // in this trial
   std::size_t required_ = 0;  // of those: have to end
-  std::size_t required_ended_ = 0;
-  std::size_t ended_ = 0;
   std::vector<Sample> alone_, wide_;
 };
 

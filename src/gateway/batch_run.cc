@@ -276,7 +276,7 @@ void BatchRun::send(const batch::Task& task, std::uint64_t twin, const std::stri
                   .twin = twin,
                   .is_hedge = twin != 0};
   if (twin == 0) {
-    attempt.ticket = sight_->judge().note_sent();
+    attempt.ticket = sight_->judge().note_sent(attempt.sent_s, task.work);
     ++in_flight_[task.lane];
   } else {
     attempts_.at(twin).twin = tag;
@@ -370,7 +370,8 @@ void BatchRun::learn(const Attempt& attempt, const TaskResult& result) {
   if (!attempt.is_hedge) {
     // Alone nothing waits, so all of its time counts but for a load.
     const bool alone = sight_->judge().width() == batch::Width::alone;
-    const double began = alone ? attempt.sent_s + to_seconds(cost.usage.load) : now - ran_s;
+    const double whole_s = now - attempt.sent_s - to_seconds(cost.usage.load);
+    const double began = now - (alone ? std::max(ran_s, whole_s) : ran_s);
     // Without the node's word on it, the first request may have loaded the model.
     const bool counts = result.ok() && (cost.service_s > 0 || shares_.contains(result.node));
     sight_->judge().observe(attempt.ticket, {.node = result.node,

@@ -15,7 +15,7 @@ constexpr double look_s = 1;  // between two looks at the nodes
 constexpr double look_at_the_end_s = 0.1;
 constexpr double advice_s = 10;  // between two questions for advice
 constexpr double answer_limit_s = 10;
-constexpr double known_within_s = 5;    // nodes that were just named
+constexpr double known_within_s = 5;  // nodes that were just named
 /// Requests of a model that wait at the gateway, and one for each node at least, so that no node
 /// waits for the next. A gateway that sees few of them lets each wait for a fast node; so many show
 /// it that slow ones are needed too. As many as it looks at (WaitQueue::looked_at_max).
@@ -137,9 +137,11 @@ std::size_t BatchSight::slots(std::size_t lane) const {
 }
 
 batch::Plan::Lanes BatchSight::lanes() const {
-  const bool alone =
-      seen_ && concurrency_ == 0 && (judge_->width() == batch::Width::alone || !judge_->settled());
-  return alone || concurrency_ == 1 ? batch::Plan::Lanes::in_turn : batch::Plan::Lanes::all;
+  if (concurrency_ == 1) return batch::Plan::Lanes::in_turn;
+  if (!seen_ || concurrency_ > 0) return batch::Plan::Lanes::all;
+  if (!judge_->settled()) return batch::Plan::Lanes::trial;
+  return judge_->width() == batch::Width::alone ? batch::Plan::Lanes::in_turn
+                                                : batch::Plan::Lanes::all;
 }
 
 std::vector<std::size_t> BatchSight::room(const std::vector<std::size_t>& in_flight) const {
@@ -207,7 +209,7 @@ std::vector<batch::Place> BatchSight::places_of(std::size_t lane) const {
 std::vector<BatchSight::HedgeAt> BatchSight::hedges(const std::vector<Pending>& pending,
                                                     std::size_t most, double now_s) {
   std::vector<HedgeAt> chosen;
-  if (!seen_ || !fresh_ || lanes() == batch::Plan::Lanes::in_turn) return chosen;
+  if (!seen_ || !fresh_ || lanes() != batch::Plan::Lanes::all) return chosen;
   fresh_ = false;
   for (std::size_t lane = 0; lane < models_.size(); ++lane) {
     std::vector<batch::Place> places = places_of(lane);

@@ -38,6 +38,14 @@ TEST(Plan, InTurnALaneIsEndedBeforeTheNext) {
   EXPECT_EQ(lanes, (std::vector<std::uint32_t>{0, 0, 1, 1, 1}));
 }
 
+TEST(Plan, ATrialTakesRatherShortOnesOfOneLane) {
+  Plan plan(tasks_of({{0, 5}, {0, 4}, {0, 3}, {0, 2}, {0, 1}, {1, 1}}), 2);
+  const std::vector<std::size_t> room = {1, 1};
+  EXPECT_EQ(plan.next(room, Plan::Lanes::trial)->work, 2);
+  EXPECT_EQ(plan.next(room, Plan::Lanes::trial)->work, 3);
+  EXPECT_EQ(plan.next(room, Plan::Lanes::all)->work, 5);
+}
+
 TEST(Plan, WhatIsPutBackIsNext) {
   Plan plan(tasks_of({{0, 5}, {0, 9}}), 1);
   const std::vector<std::size_t> room = {1};
@@ -58,7 +66,8 @@ RC_GTEST_PROP(PlanProperty, EveryTaskIsStartedOnceAndRoomIsKept, ()) {
     std::vector<std::size_t> room;
     for (std::uint32_t lane = 0; lane < lanes; ++lane)
       room.push_back(*rc::gen::inRange<std::size_t>(0, 2));
-    const auto order = *rc::gen::element(Plan::Lanes::all, Plan::Lanes::in_turn);
+    const auto order =
+        *rc::gen::element(Plan::Lanes::all, Plan::Lanes::in_turn, Plan::Lanes::trial);
     if (const auto task = plan.next(room, order)) {
       RC_ASSERT(room[task->lane] > 0u);
       RC_ASSERT(started.insert(task->line).second);

@@ -31,7 +31,7 @@ struct Bench {
       for (std::size_t i = nodes.size(); i-- > 0;) {
         const bool best = rates[i] == std::ranges::max(rates);
         if (nodes[i] || (alone && (busy() > 0 || !best))) continue;
-        nodes[i] = Run{judge.note_sent(), now_s, work};
+        nodes[i] = Run{judge.note_sent(now_s, work), now_s, work};
       }
       const double slow = 1 + slowdown * static_cast<double>(busy() - 1);
       std::size_t first = nodes.size();
@@ -89,7 +89,7 @@ TEST(WidthJudge, FirstRequestsThatMayHaveLoadedAModelDoNotCount) {
   WidthJudge judge(sequential(2, 100));
   double now = 0;
   const auto run = [&](std::string node, double took, bool counts) {
-    const auto ticket = judge.note_sent();
+    const auto ticket = judge.note_sent(now, 10);
     judge.observe(ticket, {.node = std::move(node),
                            .began_s = now,
                            .ended_s = now + took,
@@ -106,9 +106,9 @@ TEST(WidthJudge, FirstRequestsThatMayHaveLoadedAModelDoNotCount) {
 
 TEST(WidthJudge, TasksOfAnEarlierTrialAreNotMixedIn) {
   WidthJudge judge(sequential(2, 100));
-  const auto old = judge.note_sent();
+  const auto old = judge.note_sent(0, 10);
   for (int i = 0; i < 2; ++i)
-    judge.observe(judge.note_sent(),
+    judge.observe(judge.note_sent(0, 10),
                   {.node = "a", .began_s = i * 1.0, .ended_s = i + 1.0, .work = 9});
   // The first was sent before these and is still under way: two of the three have to end.
   judge.observe(old, {.node = "a", .began_s = 0, .ended_s = 9, .work = 9});
@@ -120,7 +120,7 @@ TEST(WidthJudge, TasksOfAnEarlierTrialAreNotMixedIn) {
 TEST(WidthJudge, WhenAllFailsTheAdviceStands) {
   WidthJudge judge(sequential(2, 100));
   for (int i = 0; i < 50 && !judge.settled(); ++i)
-    judge.observe(judge.note_sent(), {.counts = false});
+    judge.observe(judge.note_sent(0, 10), {.counts = false});
   EXPECT_TRUE(judge.settled());
   EXPECT_EQ(judge.width(), Width::alone);
 }
