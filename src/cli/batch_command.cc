@@ -95,10 +95,8 @@ std::expected<CallStarter, Failure> own_pool(const Arguments& arguments) {
   return [pool](CallRequest request) { return pool->call(std::move(request)); };
 }
 
-std::string key_of_environment() { return ProcessEnvironment().get("SOLLOL_API_KEY").value_or(""); }
-
 std::expected<CallStarter, Failure> running_gateway(const std::string& url) {
-  auto opened = GatewayClient::open(url, key_of_environment());
+  auto opened = GatewayClient::open(url, gateway_key());
   if (!opened) return std::unexpected(opened.error());
   auto client = std::make_shared<GatewayClient>(std::move(*opened));
   return [client](CallRequest request) { return client->call(std::move(request)); };
@@ -112,7 +110,7 @@ std::expected<CallStarter, Failure> find_target(const Arguments& arguments) {
   const std::string url = gateway_url(arguments.gateway);
   if (named) return running_gateway(url);
   const auto there = fetch({.url = url + "/api/version"}, look_limit);
-  if (there && !there->node.empty()) return running_gateway(url);
+  if (there && there->from_gateway) return running_gateway(url);
   return own_pool(arguments);
 }
 

@@ -20,17 +20,10 @@ namespace {
 
 constexpr std::size_t reply_max = 64u << 20;
 
-/// The key to show, as a header line; empty without one. Ollama's own variable counts where it
-/// holds a key of a gateway: one of Ollama's cloud is nobody else's business.
+/// The key as a header line; empty without one.
 std::string key_field() {
-  const ProcessEnvironment environment;
-  std::string key = environment.get("SOLLOL_API_KEY").value_or("");
-  if (key.empty()) {
-    key = environment.get("OLLAMA_API_KEY").value_or("");
-    if (!key.starts_with("sk-sollol-")) return {};
-  }
-  if (key.find_first_of("\r\n") != std::string::npos) return {};
-  return "Authorization: Bearer " + key + "\r\n";
+  const std::string key = gateway_key();
+  return key.empty() ? std::string() : "Authorization: Bearer " + key + "\r\n";
 }
 
 /// One exchange on an io_context of its own.
@@ -140,6 +133,17 @@ class Exchange {
 Result<ClientReply> fetch(const ClientRequest& request, Duration timeout,
                           const std::function<void(std::string_view)>& on_piece) {
   return Exchange(request, timeout, on_piece).run();
+}
+
+std::string gateway_key() {
+  const ProcessEnvironment environment;
+  std::string key = environment.get("SOLLOL_API_KEY").value_or("");
+  if (key.empty()) {
+    // One of Ollama's cloud is nobody else's business.
+    key = environment.get("OLLAMA_API_KEY").value_or("");
+    if (!key.starts_with("sk-sollol-")) return {};
+  }
+  return key.find_first_of("\r\n") == std::string::npos ? key : std::string();
 }
 
 std::string gateway_url(const std::string& flag) {

@@ -32,6 +32,10 @@ struct ClientReply {
 Result<ClientReply> fetch(const ClientRequest& request, Duration timeout,
                           const std::function<void(std::string_view)>& on_piece = {});
 
+/// The API key to show to a gateway: SOLLOL_API_KEY, else Ollama's own variable where it holds a key
+/// of a gateway. Empty: none.
+std::string gateway_key();
+
 /// Puts the pieces of an answer together to lines.
 class Lines {
  public:

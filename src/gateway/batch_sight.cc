@@ -168,6 +168,17 @@ std::vector<std::size_t> BatchSight::room(const std::vector<std::size_t>& in_fli
   return room;
 }
 
+std::string BatchSight::node_to_try(const std::map<std::string, std::size_t>& pinned) const {
+  if (lanes() != batch::Plan::Lanes::trial || judge_->width() != batch::Width::wide) return {};
+  for (const batch::FleetNode& node : fleet_.nodes) {
+    const batch::FleetModel* model = node.usable ? node.find(models_[main_lane_]) : nullptr;
+    if (model == nullptr) continue;
+    const auto has = pinned.find(node.name);
+    if (has == pinned.end() || has->second < model->limit) return node.name;
+  }
+  return {};
+}
+
 std::string BatchSight::reason() const {
   if (concurrency_ > 0) return fmt::format("{} at once, as asked for", concurrency_);
   if (!seen_) {

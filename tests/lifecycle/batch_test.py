@@ -193,9 +193,27 @@ class Batch(LifecycleTest):
         process = self.batch(env=self.environment(SOLLOL_GATEWAY=url))
         self.assertEqual(process.end(), 0, process.text)
         self.assertEqual(len(self.results()), 10)
+        self.output.unlink()
+        (self.folder / "out.jsonl.journal").unlink()
+        process = self.batch(env=self.environment(OLLAMA_HOST=url))  # not named: found where Ollama would be
+        self.assertEqual(process.end(), 0, process.text)
+        self.assertEqual(len(self.results()), 10)
         wrong = self.batch("--gateway", url, "--policy", "random")
         self.assertEqual(wrong.end(), 2)
         self.assertIn("--policy", wrong.text)
+
+    def test_a_gateway_that_is_killed_and_comes_back_costs_no_line(self):
+        urls = self.nodes(2, rate=100)
+        nodes = ["--node", urls[0], "--node", urls[1]]
+        gateway = self.gateway(*nodes, ready=2)
+        self.write([prompt_line(i) for i in range(30)])
+        process = self.batch("--gateway", f"http://127.0.0.1:{gateway.port}", "--as-they-finish")
+        eventually(lambda: self.output.exists() and self.output.read_bytes().count(b"\n") >= 5, "results")
+        gateway.kill()
+        self.gateway(*nodes, listen=f"127.0.0.1:{gateway.port}", ready=2)
+        self.assertEqual(process.end(), 0, process.text)
+        self.assertEqual(sorted(result["line"] for result in self.results()), list(range(1, 31)))
+        self.assertEqual([result["status"] for result in self.results()], [200] * 30)
 
     def test_what_cannot_be_is_named(self):
         self.write([prompt_line(1)])
