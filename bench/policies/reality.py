@@ -20,7 +20,8 @@ from pathlib import Path
 
 FLEETS = {
     "mixed": {"rates": [50, 100, 200, 400], "slots": 1, "models": 1, "load": 0.7},
-    "slots": {"rates": [50, 100, 200, 400], "slots": 4, "models": 1, "load": 0.7},
+    # More requests: how soon the slots are learnt differs from run to run.
+    "slots": {"rates": [50, 100, 200, 400], "slots": 4, "models": 1, "load": 0.7, "times": 3},
     "models": {"rates": [100, 100, 200, 200], "slots": 1, "models": 4, "load": 0.35},
 }
 PREFILL_PER_DECODE = 20
@@ -184,7 +185,7 @@ def check(options, name):
         places = addresses(len(fleet["rates"]))
         fleet_file, trace_file = folder / "fleet.toml", folder / "trace.csv"
         fleet_file.write_text(fleet_toml(fleet, places))
-        requests = draw_trace(fleet, options.requests, options.seed)
+        requests = draw_trace(fleet, options.requests * fleet.get("times", 1), options.seed)
         write_trace(trace_file, requests)
         world = played(options.sollol, fleet_file, trace_file, options.policies, options.seeds)
         print(f"\n{name}: {len(requests)} requests in {requests[-1]['at_s']:.0f} s", flush=True)
