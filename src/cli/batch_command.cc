@@ -241,6 +241,7 @@ void add_batch_command(CLI::App& root, Action& chosen) {
   batch
       ->add_option("--node", arguments->nodes,
                    "Use this node, as `sollol up --node` takes it, and no gateway; repeatable")
+      ->allow_extra_args(false)  // the files may follow
       ->type_name("URL[,name=..]");
   batch->add_option("--policy", arguments->policy, "How nodes are chosen; with --node only");
   batch

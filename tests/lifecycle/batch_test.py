@@ -1,12 +1,15 @@
 """`sollol batch` as a process: what ends it loses nothing, and the same command goes on."""
 
 import json
+import os
+import pty
 import random
 import signal
+import subprocess
 import unittest
 import urllib.request
 
-from common import LifecycleTest, eventually
+from common import SOLLOL, LifecycleTest, eventually
 
 WIDTH = 4
 
@@ -201,6 +204,25 @@ class Batch(LifecycleTest):
         wrong = self.batch("--gateway", url, "--policy", "random")
         self.assertEqual(wrong.end(), 2)
         self.assertIn("--policy", wrong.text)
+
+    def test_a_terminal_has_a_bar_and_the_files_may_come_last(self):
+        nodes = self.fleet(rate=400)
+        self.write([prompt_line(i) for i in range(10)])
+        main, terminal = pty.openpty()
+        with os.fdopen(main, "rb", buffering=0) as seen:
+            process = subprocess.Popen([SOLLOL, "batch", *nodes, str(self.folder / "in.jsonl"), str(self.output)],
+                                       stderr=terminal, env=self.environment())
+            os.close(terminal)
+            shown = b""
+            try:
+                while piece := seen.read(4096):
+                    shown += piece
+            except OSError:
+                pass  # the other end is gone
+            self.assertEqual(process.wait(), 0, shown)
+        self.assertRegex(shown, rb"\r\[#+\.+\] [1-9]/10  [0-9.]+/s")
+        self.assertRegex(shown, rb"n0 \d+%")
+        self.assertIn(b"10 of 10 lines done", shown)
 
     def test_a_gateway_that_is_killed_and_comes_back_costs_no_line(self):
         urls = self.nodes(2, rate=100)
