@@ -216,6 +216,10 @@ void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
 void Cluster::set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded, TimePoint asked) {
   const auto it = entries_.find(id);
   if (it == entries_.end()) return;
+  NodeLive& node = *it->second.live;
+  const auto count = static_cast<std::uint32_t>(loaded.size());
+  node.models_loaded = count;
+  node.models_loaded_max = std::max(node.models_loaded_max.load(), count);
   std::map<std::string_view, const LoadedRecord*> listed;
   for (const LoadedRecord& record : loaded) listed.emplace(record.key, &record);
   for (auto& [key, live] : it->second.replicas) {

@@ -38,6 +38,9 @@ struct NodeLive {
   std::atomic<float> foreign_slowdown{1};  // times as long as without other programs' work
   // Down, it is asleep: a magic packet wakes it. Not while it did not come in spite of some.
   std::atomic<bool> wakeable{false};
+  // Models in its memory, and the most that it was ever seen to hold: then another pushes one out.
+  std::atomic<std::uint32_t> models_loaded{0};
+  std::atomic<std::uint32_t> models_loaded_max{0};
   // Since the gateway started.
   std::atomic<std::uint64_t> wakes{0};  // magic packets sent
   std::atomic<std::uint64_t> requests{0};

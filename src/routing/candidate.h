@@ -32,6 +32,7 @@ struct Candidate {
   std::uint32_t device_in_flight = 0;   // requests at other nodes of its device
   std::uint32_t machine_in_flight = 0;  // at nodes on other devices of its machine
   float foreign_slowdown = 1;           // times as long as without other programs' work there
+  bool full = false;                    // of models: loading one pushes another out
   std::uint64_t size_bytes = 0;
   double cached_tokens = 0;  // of this request's prompt, in the node's cache
   // Learnt; 0: unknown.

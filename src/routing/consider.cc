@@ -18,6 +18,7 @@ Considered consider(const Candidate& c, const RequestShape& shape, const Priors&
   return {.node = c.node,
           .wait_s = static_cast<float>(cost.wait_s),
           .load_s = static_cast<float>(cost.load_s),
+          .evict_s = static_cast<float>(cost.evict_s),
           .prefill_s = static_cast<float>(cost.prefill_s),
           .decode_s = static_cast<float>(cost.decode_s),
           .network_s = static_cast<float>(cost.network_s),

@@ -42,6 +42,10 @@ constexpr double machine_sharing_cost = 0.05;
 constexpr double worth_waiting_share = 0.8;
 /// What a request that runs has still to do, on average.
 constexpr double part_left = 0.5;
+/// Loads that follow from one that pushes a model out: the one that brings that back, and what it
+/// pushes out in turn. Of 0, 1, 2 and 4 the best balance of loads and waiting (`sollol bench
+/// policies`, scenarios models, contexts, large).
+constexpr double evicted_share = 2;
 /// One choice in 2^n is offered to a node on trial while healthy ones are free: told by the draw's
 /// topmost bits, which no policy uses.
 constexpr unsigned trial_lot_bits = 3;
@@ -404,6 +408,8 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
     // Who joins a load waits for the rest of it; of one that takes longer than expected, some.
     if (c.loading_for_s > 0)
       cost.load_s = std::max(cost.load_s - c.loading_for_s, cost.load_s * load_share_left);
+    // What is pushed out is loaded again for the next one who wants it.
+    if (c.full || c.warmth == Warmth::other_options) cost.evict_s = cost.load_s * evicted_share;
     // A reload waits for what runs now (reference §14.3).
     if (c.warmth == Warmth::other_options)
       cost.load_s += c.in_flight * (cost.prefill_s + cost.decode_s);
@@ -466,12 +472,14 @@ std::string explain(std::span<const Candidate> candidates, const RequestShape& s
     const Candidate& c = candidates[i];
     const Cost cost = expected_completion(c, shape, priors);
     fmt::format_to(std::back_inserter(out),
-                   "{} node {} tier {} {}/{} in flight: wait {:.3f} s + load {:.3f} s + prefill "
+                   "{} node {} tier {} {}/{} in flight: wait {:.3f} s + load {:.3f} s + evict "
+                   "{:.3f} s + prefill "
                    "{:.3f} s + decode "
                    "{:.3f} s + network {:.4f} s = {:.3f} s{}{}{}\n",
                    i == choice.index ? '*' : ' ', c.node.value(), c.tier, c.in_flight, c.limit,
-                   cost.wait_s, cost.load_s, cost.prefill_s, cost.decode_s, cost.network_s,
-                   cost.total(), slowed_text(c), cost.known ? "" : " (speed not known yet)",
+                   cost.wait_s, cost.load_s, cost.evict_s, cost.prefill_s, cost.decode_s,
+                   cost.network_s, cost.total(), slowed_text(c),
+                   cost.known ? "" : " (speed not known yet)",
                    can_serve(c) && has_room(c) ? "" : " (not available)");
   }
   return out;

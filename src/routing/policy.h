@@ -59,14 +59,17 @@ struct Choice {
 
 /// The terms of the expected completion time of one candidate, in seconds.
 struct Cost {
-  double wait_s = 0;  // for a slot
-  double load_s = 0;  // of a model that is not warm
+  double wait_s = 0;   // for a slot
+  double load_s = 0;   // of a model that is not warm
+  double evict_s = 0;  // what those will wait whose model it pushes out
   double prefill_s = 0;
   double decode_s = 0;
   double network_s = 0;
   double slowdown = 1;  // of prefill and decode: by other nodes' work and other programs there
   bool known = false;   // from this node's own measurements
-  double total() const noexcept { return wait_s + load_s + prefill_s + decode_s + network_s; }
+  double total() const noexcept {
+    return wait_s + load_s + evict_s + prefill_s + decode_s + network_s;
+  }
 };
 
 /// What stands in for unknown rates: the best of the candidates that have them, else guesses by

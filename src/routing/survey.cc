@@ -32,6 +32,9 @@ Candidate node_candidate(const cluster::Node& node, const Demand& demand) {
   candidate.machine_in_flight =
       beyond(node.machine_load, candidate.node_in_flight + candidate.device_in_flight);
   candidate.foreign_slowdown = node.live->foreign_slowdown.load(std::memory_order_relaxed);
+  const std::uint32_t loaded = node.live->models_loaded.load(std::memory_order_relaxed);
+  candidate.full =
+      loaded > 0 && loaded >= node.live->models_loaded_max.load(std::memory_order_relaxed);
   candidate.wakeable = node.live->wakeable.load(std::memory_order_relaxed);
   candidate.excluded =
       node.live->paused.load(std::memory_order_relaxed) ||
