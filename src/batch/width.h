@@ -37,6 +37,8 @@ class WidthJudge {
 
   Width width() const noexcept { return width_; }
   bool settled() const noexcept { return phase_ == Phase::settled; }
+  /// By trials, not by advice.
+  bool measured() const noexcept { return measured_; }
   /// In one sentence, for people.
   const std::string& reason() const noexcept { return reason_; }
 

@@ -53,7 +53,6 @@ class BatchRun {
     batch::WidthJudge::Ticket ticket;
     std::uint64_t twin = 0;  // the same task, asked elsewhere at the same time; 0: none
     bool is_hedge = false;
-    std::string pin = {};  // the node that was named; empty: the gateway chooses
   };
   struct Delayed {
     double due_s = 0;
@@ -102,8 +101,7 @@ class BatchRun {
   std::vector<std::uint32_t> missing_;  // parts, for each line
   std::vector<bool> failed_;            // for each line
   std::unordered_map<std::uint64_t, Attempt> attempts_;
-  std::vector<std::size_t> in_flight_;         // for each lane, without hedges
-  std::map<std::string, std::size_t> pinned_;  // attempts that name a node
+  std::vector<std::size_t> in_flight_;  // for each lane, without hedges
   std::vector<Delayed> delayed_;
   std::vector<Journal::Entry> fresh_;  // not in the journal yet
   std::vector<std::uint32_t> fresh_lines_;
@@ -259,7 +257,7 @@ void BatchRun::start_what_may() {
   if (now < hold_until_s_) return;
   // Room is looked at anew for each: a trial of the width may end or begin with any of them.
   while (const auto task = plan_->next(sight_->room(in_flight_), sight_->lanes()))
-    send(*task, 0, sight_->node_to_try(pinned_));
+    send(*task, 0, {});
 }
 
 void BatchRun::send(const batch::Task& task, std::uint64_t twin, const std::string& pin) {
@@ -276,9 +274,7 @@ void BatchRun::send(const batch::Task& task, std::uint64_t twin, const std::stri
                   .sent_s = now_s(),
                   .ticket = {},
                   .twin = twin,
-                  .is_hedge = twin != 0,
-                  .pin = pin};
-  if (!pin.empty()) ++pinned_[pin];
+                  .is_hedge = twin != 0};
   if (twin == 0) {
     attempt.ticket = sight_->judge().note_sent(attempt.sent_s, task.work);
     ++in_flight_[task.lane];
@@ -334,7 +330,6 @@ void BatchRun::take(CallBatch::Done done) {
   if (at == attempts_.end()) return;
   Attempt attempt = std::move(at->second);
   attempts_.erase(at);
-  if (!attempt.pin.empty()) --pinned_[attempt.pin];
   TaskResult result{.took_s = now_s() - attempt.sent_s, .attempts = attempt.task.attempts};
   const bool answered = done.answer.has_value();
   if (answered) {
@@ -355,7 +350,6 @@ void BatchRun::take(CallBatch::Done done) {
   }
   if (has_twin) {
     calls_->abandon(attempt.twin);
-    if (!twin->second.pin.empty()) --pinned_[twin->second.pin];
     attempts_.erase(twin);
   }
   --in_flight_[attempt.task.lane];

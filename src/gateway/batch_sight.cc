@@ -136,6 +136,15 @@ std::size_t BatchSight::slots(std::size_t lane) const {
   return std::max<std::size_t>(1, fleet_.slots(models_[lane]));
 }
 
+/// How many more than it has slots for wait at the gateway.
+std::size_t BatchSight::waiting(std::size_t lane) const {
+  const std::size_t owners = fleet_.owners(models_[lane]);
+  if (!judge_->measured()) return std::max(waiting_min, owners);
+  // On one machine a slow node takes from the fast ones: whether it is used is left to the gateway,
+  // as it was when it was measured. A single node may yet turn out to have more slots.
+  return owners > 1 ? 0 : 1;
+}
+
 batch::Plan::Lanes BatchSight::lanes() const {
   if (concurrency_ == 1) return batch::Plan::Lanes::in_turn;
   if (!seen_ || concurrency_ > 0) return batch::Plan::Lanes::all;
@@ -161,22 +170,11 @@ std::vector<std::size_t> BatchSight::room(const std::vector<std::size_t>& in_fli
     give(slots(main_lane_));
   } else {
     for (std::size_t lane = 0; lane < room.size(); ++lane) {
-      const std::size_t width = slots(lane) + std::max(waiting_min, fleet_.owners(models_[lane]));
+      const std::size_t width = slots(lane) + waiting(lane);
       room[lane] = width - std::min(width, in_flight[lane]);
     }
   }
   return room;
-}
-
-std::string BatchSight::node_to_try(const std::map<std::string, std::size_t>& pinned) const {
-  if (lanes() != batch::Plan::Lanes::trial || judge_->width() != batch::Width::wide) return {};
-  for (const batch::FleetNode& node : fleet_.nodes) {
-    const batch::FleetModel* model = node.usable ? node.find(models_[main_lane_]) : nullptr;
-    if (model == nullptr) continue;
-    const auto has = pinned.find(node.name);
-    if (has == pinned.end() || has->second < model->limit) return node.name;
-  }
-  return {};
 }
 
 std::string BatchSight::reason() const {

@@ -34,9 +34,6 @@ class BatchSight {
   /// How many more may start, for each lane.
   std::vector<std::size_t> room(const std::vector<std::size_t>& in_flight) const;
   batch::Plan::Lanes lanes() const;
-  /// In a trial of all nodes at once, the node to try: one that has fewer of our requests than
-  /// slots. Else empty: the gateway chooses. `pinned`: how many each has.
-  std::string node_to_try(const std::map<std::string, std::size_t>& pinned) const;
   std::string reason() const;
   batch::WidthJudge& judge() { return *judge_; }
 
@@ -66,6 +63,7 @@ class BatchSight {
     double last_end_s = 0;
   };
   std::size_t slots(std::size_t lane) const;
+  std::size_t waiting(std::size_t lane) const;
   batch::WidthFacts facts(batch::Advice advice) const;
   std::vector<batch::Place> places_of(std::size_t lane) const;
 
