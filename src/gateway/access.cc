@@ -23,6 +23,8 @@ namespace {
 enum class Need : std::uint8_t { nothing, key, manage, admin };
 
 Need need_of(const Request& request) {
+  // Whoever may use the gateway may tell that he does.
+  if (request.path() == "/sollol/v1/applications" && request.method == "POST") return Need::key;
   if (is_own_route(request.path())) return Need::admin;
   switch (request.route.route_class) {
     case RouteClass::inference:

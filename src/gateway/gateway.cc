@@ -11,6 +11,7 @@
 #include "cluster/retry_budget.h"
 #include "gateway/access_log.h"
 #include "gateway/admission.h"
+#include "gateway/applications.h"
 #include "gateway/cold_load.h"
 #include "gateway/control.h"
 #include "gateway/state_keeper.h"
@@ -44,6 +45,7 @@ struct Gateway::Impl {
   std::unique_ptr<Admission> admission;
   ColdLoads loads;
   cluster::History history;
+  Applications applications;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<Shared> shared;
   std::atomic<std::size_t> turn{0};  // of the workers, at connections from inside
@@ -64,10 +66,10 @@ Result<void> Gateway::prepare() {
   impl.control = std::make_unique<Control>(impl.published, impl.views, impl.credentials);
   impl.admission =
       std::make_unique<Admission>(*impl.options, impl.views, impl.control->scheduler());
-  impl.shared = std::make_unique<Shared>(
-      Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.retries,
-             impl.history, *impl.access_log, impl.request_memory, impl.credentials, impl.workers,
-             impl.control->scheduler().now(), fmt::format("{:016x}", entropy_seed())});
+  impl.shared = std::make_unique<Shared>(Shared{
+      impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.retries,
+      impl.history, impl.applications, *impl.access_log, impl.request_memory, impl.credentials,
+      impl.workers, impl.control->scheduler().now(), fmt::format("{:016x}", entropy_seed())});
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)
     impl.workers.push_back(std::make_unique<Worker>(*impl.shared, i, seed));

@@ -33,6 +33,8 @@ class Connection;
 class Control;
 class Worker;
 
+class Applications;
+
 /// What all workers share.
 struct Shared {
   const OptionsSource& options;
@@ -42,6 +44,7 @@ struct Shared {
   ColdLoads& loads;
   cluster::RetryBudget& retries;
   cluster::History& history;
+  Applications& applications;
   AccessLogFile& access_log;
   RequestMemory& request_memory;
   Credentials& credentials;

@@ -211,6 +211,7 @@ def test_many_threads_share_a_pool(pool):
 
 def test_the_same_through_a_gateway(gateway):
     with OllamaPool(gateway=gateway, app_name="tests") as pool:
+        eventually(lambda: "tests" in {one["name"] for one in pool._facts("applications")["applications"]})
         assert pool.chat("llama3.2", HELLO).done
         assert [piece.done for piece in pool.generate("llama3.2", "Hello", stream=True)][-1]
         assert len(pool.embed_batch("nomic-embed-text", ["a", "b"])) == 2
