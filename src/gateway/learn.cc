@@ -75,7 +75,12 @@ void note_prediction(Worker& worker, const Slot& slot, const Work& work, const V
   const double evaluated_expected = work.shape.prompt_tokens - slot.cached_tokens();
   note(Predicted::prompt, prompt, work.shape.prompt_tokens);
   note(Predicted::answer, answer, work.shape.expected_tokens);
-  if (expected.load_s > 0) note(Predicted::load, to_seconds(usage.load), expected.load_s);
+  if (expected.load_s > 0) {
+    // A load of the gateway's own comes before the request is sent.
+    const bool before = work.loads == Work::Loads::gateway;
+    note(Predicted::load, before ? took_s - to_seconds(verdict.took) : to_seconds(usage.load),
+         expected.load_s);
+  }
   if (evaluated > 0 && evaluated_expected > 0) {
     note(Predicted::prefill, to_seconds(usage.prompt_eval) / evaluated,
          expected.prefill_s / evaluated_expected);
