@@ -1,11 +1,15 @@
 #pragma once
 
+#include <sys/mman.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
-#include <vector>
+#include <type_traits>
 
 namespace sollol {
 
@@ -22,9 +26,13 @@ class RecentTable {
 
   /// `entries`: rounded up to a power of two.
   explicit RecentTable(std::size_t entries) {
-    std::size_t sets = 1;
-    while (sets * ways < entries) sets *= 2;
-    sets_.resize(sets);
+    while (count_ * ways < entries) count_ *= 2;
+    // Of what comes straight from the system, pages that nobody has touched cost nothing; and zeros
+    // are empty sets.
+    void* const memory = ::mmap(nullptr, count_ * sizeof(Set), PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    sets_ = {static_cast<Set*>(memory), Unmap{count_ * sizeof(Set)}};
   }
 
   std::optional<Value> find(std::uint64_t key) const {
@@ -39,7 +47,7 @@ class RecentTable {
   /// Runs `change(value)` on what is remembered, or on a new value.
   template <class Change>
   void update(std::uint64_t key, Change&& change) {
-    Set& set = const_cast<Set&>(set_of(key));
+    Set& set = set_of(key);
     const std::scoped_lock lock(lock_of(key));
     Entry* oldest = &set.entries.front();
     for (Entry& entry : set.entries) {
@@ -64,13 +72,19 @@ class RecentTable {
     std::array<Entry, ways> entries{};
     std::uint64_t turn = 0;
   };
+  static_assert(std::is_trivially_copyable_v<Set>);
+  struct Unmap {
+    std::size_t bytes = 0;
+    void operator()(Set* sets) const { ::munmap(sets, bytes); }
+  };
 
-  const Set& set_of(std::uint64_t key) const { return sets_[key & (sets_.size() - 1)]; }
+  Set& set_of(std::uint64_t key) const { return sets_.get()[key & (count_ - 1)]; }
   std::mutex& lock_of(std::uint64_t key) const {
-    return locks_[(key & (sets_.size() - 1)) % locks_.size()];
+    return locks_[(key & (count_ - 1)) % locks_.size()];
   }
 
-  std::vector<Set> sets_;
+  std::size_t count_ = 1;
+  std::unique_ptr<Set, Unmap> sets_;
   mutable std::array<std::mutex, 64> locks_;
 };
 
