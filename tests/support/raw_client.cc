@@ -77,7 +77,11 @@ void RawClient::send(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t sent = tls_ ? SSL_write(tls_->ssl, bytes.data(), static_cast<int>(bytes.size()))
                               : ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent <= 0) return;  // what the server does about it shows in its answer
+    if (sent <= 0) {  // what the server does about it shows in its answer
+      // The kernel tells of a reset once: to the send that meets it, not to the reads after it.
+      if (!tls_ && errno == ECONNRESET) reset_ = true;
+      return;
+    }
     bytes.remove_prefix(static_cast<std::size_t>(sent));
   }
 }
