@@ -37,7 +37,7 @@ std::vector<Setting> make_table() {
        "compares them; `lmetric`, `peak_ewma` and `points` are those of other load balancers.",
        0,
        0,
-       {"expected_completion", "least_connections", "lmetric", "peak_ewma", "points",
+       {"expected_completion", "fastest", "least_connections", "lmetric", "peak_ewma", "points",
         "power_of_two", "priority", "random", "round_robin"}},
       {"slots", [](S& s) -> Field { return &s.slots; },
        "Requests sent at once to one node for one model; 0 learns it. A node's own `slots` goes "

@@ -54,12 +54,13 @@ struct PolicyName {
   Policy policy;
   std::string_view name;
 };
-constexpr std::array<PolicyName, 9> policy_names{
+constexpr std::array<PolicyName, 10> policy_names{
     {{Policy::expected_completion, "expected_completion"},
      {Policy::round_robin, "round_robin"},
      {Policy::least_connections, "least_connections"},
      {Policy::power_of_two, "power_of_two"},
      {Policy::random, "random"},
+     {Policy::fastest, "fastest"},
      {Policy::priority, "priority"},
      {Policy::peak_ewma, "peak_ewma"},
      {Policy::lmetric, "lmetric"},
@@ -209,6 +210,9 @@ Choice pick(Policy policy, const Pool& pool, const Question& asked) {
       const std::size_t index = pool.nth(asked.draw % pool.size());
       return {index, pool.all()[index].node, 0, Reason::drawn};
     }
+    case Policy::fastest:  // one that was not measured yet comes first
+      return pick_least(pool, asked.after, Reason::fastest_of_late,
+                        [](const Candidate& c) { return c.service_s; });
     case Policy::priority:
       return pick_least(pool, std::nullopt, Reason::first_free, equal);
     case Policy::peak_ewma:
@@ -338,6 +342,8 @@ std::string_view text(Reason reason) noexcept {
       return "next_in_turn";
     case Reason::fewest_in_flight:
       return "fewest_in_flight";
+    case Reason::fastest_of_late:
+      return "fastest_of_late";
     case Reason::drawn:
       return "drawn";
     case Reason::first_free:

@@ -18,6 +18,7 @@ enum class Policy : std::uint8_t {
   least_connections,    // least requests in flight at its device for its limit
   power_of_two,         // the better of two drawn at random
   random,
+  fastest,   // the free node that took the least time of late, whatever it has to do
   priority,  // the first free node of the best tier, in the order of registration
   // Those of others, to compare with (compared.h).
   peak_ewma,  // the better of two drawn at random, by peaks of latency and requests in flight
@@ -39,6 +40,7 @@ enum class Reason : std::uint8_t {
   exploring,  // its speed is not known yet
   next_in_turn,
   fewest_in_flight,
+  fastest_of_late,
   drawn,  // at random
   first_free,
   spilled,      // better tiers are full

@@ -163,7 +163,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "s.toml, line 1: workers: expected a whole number from 0 to 1024, got a date"},
         MistakeCase{
             "choice", "policy = \"best\"",
-            "s.toml, line 1: policy: expected one of expected_completion, least_connections,"},
+            "s.toml, line 1: policy: expected one of expected_completion, fastest,"},
         MistakeCase{"listen", "listen = \"here:there\"",
                     "s.toml, line 1: listen: \"here:there\" is no address"},
         MistakeCase{"value_for_section", "queue = 1",

@@ -171,7 +171,7 @@ INSTANTIATE_TEST_SUITE_P(All, Policies,
                                          routing::Policy::round_robin,
                                          routing::Policy::least_connections,
                                          routing::Policy::power_of_two, routing::Policy::random,
-                                         routing::Policy::priority),
+                                         routing::Policy::fastest, routing::Policy::priority),
                          [](const auto& row) { return std::string(routing::name(row.param)); });
 
 TEST(Aggregates, TagsAreTheUnionAndPsWhatIsLoaded) {

@@ -6,10 +6,16 @@
 
 namespace sollol::routing {
 
-inline constexpr std::array all_policies{
-    Policy::expected_completion, Policy::round_robin, Policy::least_connections,
-    Policy::power_of_two,        Policy::random,      Policy::priority,
-    Policy::peak_ewma,           Policy::lmetric,     Policy::points};
+inline constexpr std::array all_policies{Policy::expected_completion,
+                                         Policy::round_robin,
+                                         Policy::least_connections,
+                                         Policy::power_of_two,
+                                         Policy::random,
+                                         Policy::priority,
+                                         Policy::fastest,
+                                         Policy::peak_ewma,
+                                         Policy::lmetric,
+                                         Policy::points};
 
 /// A healthy node with the model warm and one free place.
 inline Candidate node(std::uint32_t id) {

@@ -153,6 +153,25 @@ std::vector<ChooseCase> choose_table() {
        Reason::fewest_in_flight,
        NodeId{1}},
 
+      {"fastest_whatever_it_has_to_do",
+       fastest,
+       {with(node(1), [](auto& c) { c.service_s = 2; }),
+        with(busy(node(2), 3, 4), [](auto& c) { c.service_s = 1; })},
+       2,
+       Reason::fastest_of_late},
+      {"fastest_of_those_with_room",
+       fastest,
+       {with(node(1), [](auto& c) { c.service_s = 2; }),
+        with(node(2), [](auto& c) { c.service_s = 3; }),
+        with(busy(node(3), 4, 4), [](auto& c) { c.service_s = 1; })},
+       1,
+       Reason::fastest_of_late},
+      {"fastest_measures_all_first",
+       fastest,
+       {with(node(1), [](auto& c) { c.service_s = 2; }), node(2)},
+       2,
+       Reason::fastest_of_late},
+
       {"better_of_two", power_of_two, {busy(node(1), 3, 8), node(2)}, 2, Reason::drawn},
       {"drawn_low", random, {node(1), node(2)}, 1, Reason::drawn, {}, std::uint64_t{1} << 63},
       {"drawn_high",
@@ -333,7 +352,7 @@ TEST(Turns, EqualNodesShareEquallyUnderEveryPolicyThatCompares) {
 
 TEST(PolicyNames, AreReadBack) {
   for (const Policy policy : all_policies) EXPECT_EQ(parse_policy(name(policy)).value(), policy);
-  const auto wrong = parse_policy("fastest");
+  const auto wrong = parse_policy("quickest");
   ASSERT_FALSE(wrong.has_value());
   for (const Policy policy : all_policies) EXPECT_TRUE(wrong.error().detail.contains(name(policy)));
 }

@@ -16,7 +16,7 @@ NodeLike = Union[str, Mapping[str, Any]]
 
 _policies = {
     "intelligent": "expected_completion",
-    "latency_first": "expected_completion",
+    "latency_first": "fastest",
     "least_loaded": "least_connections",
     "fairness": "round_robin",
 }
