@@ -161,9 +161,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "s.toml, line 2: queue.max_wait_s: expected seconds"},
         MistakeCase{"date", "workers = 1979-05-27",
                     "s.toml, line 1: workers: expected a whole number from 0 to 1024, got a date"},
-        MistakeCase{
-            "choice", "policy = \"best\"",
-            "s.toml, line 1: policy: expected one of expected_completion, fastest,"},
+        MistakeCase{"choice", "policy = \"best\"",
+                    "s.toml, line 1: policy: expected one of expected_completion, fastest,"},
         MistakeCase{"listen", "listen = \"here:there\"",
                     "s.toml, line 1: listen: \"here:there\" is no address"},
         MistakeCase{"value_for_section", "queue = 1",
