@@ -24,12 +24,13 @@ constexpr std::string_view style = R"(
   text { font: 12px system-ui, sans-serif; fill: #222 }
   .title { font-weight: 600; font-size: 14px }
   .soft { fill: #777 }
+  .tick { fill: #777; text-anchor: middle }
   .grid { stroke: #ddd }
   .first { stroke: #2a6fbb; fill: #2a6fbb }
   .last { stroke: #b8562a; fill: #b8562a }
   .paper { fill: #fff }
   @media (prefers-color-scheme: dark) {
-    text { fill: #ddd } .soft { fill: #999 } .grid { stroke: #444 } .paper { fill: #1b1b1b }
+    text { fill: #ddd } .soft, .tick { fill: #999 } .grid { stroke: #444 } .paper { fill: #1b1b1b }
     .first { stroke: #6ca8ea; fill: #6ca8ea } .last { stroke: #e68a5c; fill: #e68a5c }
   }
 )";
@@ -45,6 +46,14 @@ std::string escaped(std::string_view text) {
       out += c;
   }
   return out;
+}
+
+/// A power of ten of seconds, short enough to stand beside its neighbours.
+std::string tick(double power) {
+  if (power < 4) return fmt::format("{:g} s", std::pow(10, power));
+  static constexpr std::array<std::string_view, 10> raised{"⁰", "¹", "²", "³", "⁴",
+                                                           "⁵", "⁶", "⁷", "⁸", "⁹"};
+  return fmt::format("10{} s", raised[std::min<std::size_t>(static_cast<std::size_t>(power), 9)]);
 }
 
 /// Seconds to places on a logarithmic axis that begins and ends at powers of ten.
@@ -118,7 +127,7 @@ class Panel {
           std::back_inserter(out_),
           "<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.0f}\" y2=\"{2:.0f}\"/>\n", x,
           top_ + head_height, bottom);
-      text(x - 8, bottom + 14, "soft", fmt::format("{:g} s", std::pow(10, power)));
+      text(x, bottom + 14, "tick", tick(power));
     }
   }
   void marks(const Axis& axis, const Quantiles& times, std::string_view kind, double y) {
