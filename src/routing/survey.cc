@@ -100,17 +100,25 @@ Candidate replica_candidate(const cluster::Snapshot& snapshot, const cluster::Mo
 void fetch_ahead(const cluster::Snapshot& snapshot, const cluster::Model& model,
                  std::span<const std::uint32_t> indices) {
   constexpr std::size_t line = 64;
-  const auto fetch = [](const void* begin, std::size_t bytes) {
-    for (std::size_t at = 0; at < bytes; at += line)
-      __builtin_prefetch(static_cast<const char*>(begin) + at);
+  const auto fetch = [](const void* begin, const void* end) {
+    for (const char* at = static_cast<const char*>(begin); at < end; at += line)
+      __builtin_prefetch(at);
   };
-  for (const std::uint32_t index : indices) fetch(&model.replicas[index], sizeof(cluster::Replica));
-  for (const std::uint32_t index : indices) {
-    fetch(&snapshot.nodes[model.replicas[index].node], sizeof(cluster::Node));
-    fetch(model.replicas[index].live.get(), sizeof(cluster::ReplicaLive));
-  }
   for (const std::uint32_t index : indices)
-    fetch(snapshot.nodes[model.replicas[index].node].live.get(), sizeof(cluster::NodeLive));
+    fetch(&model.replicas[index], &model.replicas[index] + 1);
+  for (const std::uint32_t index : indices) {
+    // Of both, what a choice reads.
+    const cluster::Node& node = snapshot.nodes[model.replicas[index].node];
+    fetch(&node.id, &node.id + 1);
+    fetch(&node.info.tier, &node.info.tier + 1);
+    fetch(&node.live, &node + 1);
+    const cluster::ReplicaLive& live = *model.replicas[index].live;
+    fetch(&live.limit, &live + 1);
+  }
+  for (const std::uint32_t index : indices) {
+    const cluster::NodeLive* live = snapshot.nodes[model.replicas[index].node].live.get();
+    fetch(live, live + 1);
+  }
 }
 
 }  // namespace
