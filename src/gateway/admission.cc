@@ -117,9 +117,14 @@ net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work
     ticket = *queued;
     waiters_.emplace(*ticket, &waiter);
     waiting_.fetch_add(1, std::memory_order_relaxed);
-    // A place may have come free between the last look and this, or be made by trying one more.
+    // A place may have come free between the last look and this.
+    const ModelId wanted = work.model->id;
+    serve_waiting(wanted);
+    // Or be made by trying one more, which is not worth its risk to who has a place and waits for a
+    // better one.
+    if (!waiters_.contains(*ticket) || waiter.holds_out) return;
     cluster::want_more(*work.model, began);
-    serve_waiting(work.model->id);
+    serve_waiting(wanted);
   };
   client.watch();
   worker.scheduler().arm(timer, std::min(deadline, began + look_again_every));

@@ -102,8 +102,12 @@ void Front::enqueue(std::uint32_t index, TimePoint now) {
   checks_.waits(life.model->id, request.urgency);
   events_.add(deadline, Event::Kind::give_up, 0, ticket->value());
   events_.add(now + look_again_every, Event::Kind::look, 0, ticket->value());
+  const ModelId model = life.model->id;
+  serve(model, now);
+  const auto waits = waiting_.find(*ticket);
+  if (waits == waiting_.end() || waits->second.holds_out) return;
   cluster::want_more(*life.model, now);
-  serve(life.model->id, now);
+  serve(model, now);
 }
 
 /// Lets waiters of the model go while there are places.
