@@ -28,7 +28,7 @@ struct PoliciesArguments {
   double load = 0.7;
   std::string fleet_file, trace_file, plot;
   std::string queue = "gateway";
-  bool as_json = false;  // as CLI11 fills it
+  bool calibration = false, as_json = false;  // as CLI11 fills them
 };
 
 int fail(std::string_view message, int code = exit_wrong_usage) {
@@ -145,6 +145,7 @@ Result<std::vector<routing::Policy>> chosen_policies(const PoliciesArguments& ar
     if (!policy) return std::unexpected(policy.error());
     out.push_back(*policy);
   }
+  if (out.empty() && arguments.calibration) out.push_back(routing::Policy::expected_completion);
   if (out.empty()) out.assign(routing::policies().begin(), routing::policies().end());
   return out;
 }
@@ -160,15 +161,48 @@ void print_row(const world::Row& row) {
   const world::Report& r = row.report;
   fmt::print(
       "{:<20} {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>6} {:>7} "
-      "{:>8.3f} {:>6.3f} {:>6}\n",
+      "{:>8.3f} {:>6.3f} {:>6.3f}\n",
       row.policy, r.ttft_s.p50, r.ttft_s.p95, r.ttft_s.p99, r.completion_s.p50, r.completion_s.p95,
       r.completion_s.p99, r.requests_per_s, r.cold_loads, r.refused + r.timed_out + r.failed,
       r.lower_bound_s > 0 ? r.makespan_s / r.lower_bound_s : 0, r.fairness,
-      r.prediction_error > 0 ? fmt::format("{:.3f}", r.prediction_error) : "-");
+      r.calibration[std::to_underlying(routing::Predicted::completion)].all.value);
+}
+
+/// Medians of how far off the predictions were, and of how many.
+void print_calibration(std::string_view known, const world::Report& report,
+                       world::Median world::Calibration::* which) {
+  fmt::print("{:<20}", known);
+  for (const world::Calibration& term : report.calibration) {
+    const world::Median& median = term.*which;
+    fmt::print(" {:>12}", median.of > 0 ? fmt::format("{:.3f}", median.value) : "-");
+  }
+  fmt::print("\n");
+}
+
+void print_calibration(const world::Row& row) {
+  fmt::print("\n{}: {}, {}\n{:<20}", row.scenario, row.about, row.policy, "");
+  for (const std::string_view name : routing::predicted_names) fmt::print(" {:>12}", name);
+  fmt::print("\n");
+  print_calibration("from priors", row.report, &world::Calibration::from_priors);
+  print_calibration("after 50 answers", row.report, &world::Calibration::learnt);
 }
 
 json::object json_of(const world::Quantiles& times) {
   return {{"mean", times.mean}, {"p50", times.p50}, {"p95", times.p95}, {"p99", times.p99}};
+}
+
+json::object json_of(std::span<const world::Calibration> calibration) {
+  const auto median = [](const world::Median& m) {
+    return json::object{{"requests", m.of}, {"median", m.value}};
+  };
+  json::object out;
+  for (std::size_t term = 0; term < calibration.size(); ++term) {
+    out[routing::predicted_names[term]] =
+        json::object{{"all", median(calibration[term].all)},
+                     {"from_priors", median(calibration[term].from_priors)},
+                     {"learnt", median(calibration[term].learnt)}};
+  }
+  return out;
 }
 
 json::object json_of(const world::Row& row) {
@@ -191,7 +225,7 @@ json::object json_of(const world::Row& row) {
           {"makespan_s", r.makespan_s},
           {"lower_bound_s", r.lower_bound_s},
           {"fairness", r.fairness},
-          {"prediction_error", r.prediction_error}};
+          {"prediction_errors", json_of(r.calibration)}};
 }
 
 Result<void> write_plot(const std::string& name, std::span<const world::Row> rows) {
@@ -223,8 +257,8 @@ int run_policies(const PoliciesArguments& arguments) {
                      .policy = policy,
                      .seed = arguments.seed});
       if (!arguments.as_json) {
-        if (policy == policies->front()) print_head(row);
-        print_row(row);
+        if (!arguments.calibration && policy == policies->front()) print_head(row);
+        arguments.calibration ? print_calibration(row) : print_row(row);
         std::fflush(stdout);
       }
       for (const std::string& what : row.report.broken)
@@ -253,7 +287,9 @@ learning; nothing is sent anywhere. Equal seed, equal figures.
 ttft and last: seconds from a request's arrival to its first and last token. loads: models loaded
 from disk. lost: refused, timed out in the queue or failed. / bound: the time from the first arrival
 to the last answer, of the least that any choosing could need. fair: Jain's index over clients.
-error: median |log(actual / predicted)| of policies that predict.
+error: median |log(actual / predicted)| of what the gateway expected from dispatch to the last
+token; --calibration prints it by term: tokens of prompt and answer, time of a load, of a token in
+prefill and decode, the completion, and what it would have been given the answer's length.
 
 Scenarios:
 )";
@@ -300,6 +336,9 @@ void add_bench_command(CLI::App& root, Action& chosen) {
                    "the others, as they are published")
       ->check(CLI::IsMember({"gateway", "nodes", "own"}))
       ->capture_default_str();
+  command->add_flag("--calibration", arguments->calibration,
+                    "Print how far off the predictions were, by term (default policy: "
+                    "expected_completion)");
   command->add_flag("--json", arguments->as_json, "Print JSON");
   command->add_option("--plot", arguments->plot, "Also write a picture, .svg or .html");
   command->footer(footer());

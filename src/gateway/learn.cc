@@ -5,6 +5,7 @@
 #include "cluster/learn.h"
 #include "gateway/control.h"
 #include "gateway/worker.h"
+#include "routing/calibration.h"
 
 namespace sollol::gateway {
 
@@ -57,37 +58,26 @@ void learn_history(Worker& worker, const Slot& slot, const Work& work, const api
 
 /// How far off what was expected of the request was.
 void note_prediction(Worker& worker, const Slot& slot, const Work& work, const Verdict& verdict) {
+  if (slot.considered.count == 0 || work.model == nullptr || verdict.answered == TimePoint{})
+    return;
   const api::Usage& usage = verdict.usage;
-  if (slot.considered.count == 0 || work.model == nullptr) return;
-  const routing::Considered& expected = slot.considered.nodes.front();
-  const auto note = [&](Predicted what, double actual, double predicted) {
-    worker.metrics().prediction_errors[static_cast<std::size_t>(what)].observe(actual, predicted);
-  };
   const double took_s = to_seconds(verdict.answered - slot.dispatched());
-  if (verdict.answered != TimePoint{}) {
-    worker.decisions().answered(slot.decision, took_s);
-    if (slot.expected_cost_s > 0) note(Predicted::completion, took_s, expected.total_s());
-  }
-  if (!usage.from_node_durations) return;
-  const auto prompt = static_cast<double>(usage.prompt_tokens);
-  const auto answer = static_cast<double>(usage.output_tokens);
-  const double evaluated = prompt - slot.cached_tokens();
-  const double evaluated_expected = work.shape.prompt_tokens - slot.cached_tokens();
-  note(Predicted::prompt, prompt, work.shape.prompt_tokens);
-  note(Predicted::answer, answer, work.shape.expected_tokens);
-  if (expected.load_s > 0) {
-    // A load of the gateway's own comes before the request is sent.
-    const bool before = work.loads == Work::Loads::gateway;
-    note(Predicted::load, before ? took_s - to_seconds(verdict.took) : to_seconds(usage.load),
-         expected.load_s);
-  }
-  if (evaluated > 0 && evaluated_expected > 0) {
-    note(Predicted::prefill, to_seconds(usage.prompt_eval) / evaluated,
-         expected.prefill_s / evaluated_expected);
-  }
-  if (answer > 1 && work.shape.expected_tokens > 0) {
-    note(Predicted::decode, to_seconds(usage.eval) / answer,
-         expected.decode_s / work.shape.expected_tokens);
+  worker.decisions().answered(slot.decision, took_s);
+  // A load of the gateway's own comes before the request is sent.
+  const bool before = work.loads == Work::Loads::gateway;
+  const routing::Predictions predictions = routing::compare(
+      slot.considered.nodes.front(), work.shape,
+      {.took_s = took_s,
+       .told = usage.from_node_durations,
+       .prompt_tokens = static_cast<double>(usage.prompt_tokens),
+       .cached_tokens = slot.cached_tokens(),
+       .output_tokens = static_cast<double>(usage.output_tokens),
+       .load_s = before ? took_s - to_seconds(verdict.took) : to_seconds(usage.load),
+       .prefill_s = to_seconds(usage.prompt_eval),
+       .decode_s = to_seconds(usage.eval)});
+  for (std::size_t term = 0; term < predictions.size(); ++term) {
+    if (const auto error = predictions[term].error())
+      worker.metrics().prediction_errors[term].observe(*error);
   }
 }
 

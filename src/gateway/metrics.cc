@@ -196,8 +196,8 @@ class Gather {
     MetricFamily out = family("sollol_prediction_error",
                               "|log(actual / predicted)| of what decides where requests go.",
                               MetricType::Histogram);
-    for (std::size_t term = 0; term < predicted_names.size(); ++term) {
-      ClientMetric metric = labelled({{"term", std::string(predicted_names[term])}});
+    for (std::size_t term = 0; term < routing::predicted_names.size(); ++term) {
+      ClientMetric metric = labelled({{"term", std::string(routing::predicted_names[term])}});
       const auto& bounds = PredictionErrors::bounds;
       std::uint64_t cumulative = 0;
       for (std::size_t bucket = 0; bucket <= bounds.size(); ++bucket) {
@@ -278,9 +278,7 @@ void DurationHistogram::observe(Duration d) noexcept {
   sum_us_.add(static_cast<std::uint64_t>(std::max(0.0, s * 1e6)));
 }
 
-void PredictionErrors::observe(double actual, double predicted) noexcept {
-  if (!(actual > 0) || !(predicted > 0)) return;
-  const double off = std::abs(std::log(actual / predicted));
+void PredictionErrors::observe(double off) noexcept {
   std::size_t bucket = 0;
   while (bucket < bounds.size() && off > bounds[bucket]) ++bucket;
   counts_[bucket].add();

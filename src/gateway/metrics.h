@@ -9,6 +9,7 @@
 #include "api/routes.h"
 #include "api/transcript.h"
 #include "base/time.h"
+#include "routing/calibration.h"
 
 namespace sollol::gateway {
 
@@ -47,7 +48,7 @@ class DurationHistogram {
 class PredictionErrors {
  public:
   static constexpr std::array<double, 7> bounds{0.05, 0.1, 0.15, 0.25, 0.5, 1, 2};
-  void observe(double actual, double predicted) noexcept;
+  void observe(double error) noexcept;
   std::uint64_t count(std::size_t bucket) const noexcept { return counts_[bucket].value(); }
   double sum() const noexcept { return static_cast<double>(sum_ppm_.value()) * 1e-6; }
 
@@ -55,12 +56,6 @@ class PredictionErrors {
   std::array<Counter, bounds.size() + 1> counts_;
   Counter sum_ppm_;
 };
-
-/// What is predicted of a request. Prefill and decoding by the token: how many there are is of
-/// `prompt` and `answer`.
-enum class Predicted : std::uint8_t { prompt, answer, load, prefill, decode, completion };
-inline constexpr std::array<std::string_view, 6> predicted_names{"prompt",  "answer", "load",
-                                                                 "prefill", "decode", "completion"};
 
 /// One worker's counters.
 class Metrics {
@@ -87,7 +82,7 @@ class Metrics {
   static constexpr std::size_t operations = static_cast<std::size_t>(api::Operation::none) + 1;
   std::array<std::array<Counter, 6>, operations> requests;  // by operation and status class
   std::array<DurationHistogram, operations> durations;
-  std::array<PredictionErrors, predicted_names.size()> prediction_errors;
+  std::array<PredictionErrors, routing::predicted_names.size()> prediction_errors;  // by Predicted
   DurationHistogram first_byte;
   DurationHistogram queued;
   Counter prompt_tokens;

@@ -17,6 +17,8 @@ constexpr std::uint32_t places_unknown = 1 << 20;
 constexpr std::uint32_t loads_waited_max = 4;
 /// Who waits for a better place than a free one looks again so often whether it is still better.
 constexpr Duration look_again_every = std::chrono::milliseconds(250);
+/// Measurements of a model on a node after which its predictions are judged as learnt.
+constexpr std::uint32_t measured_enough = 50;
 constexpr double tokens_when_unlimited = 1e6;
 constexpr std::uint64_t mix = 0x9e3779b97f4a7c15ULL;
 constexpr JobId load_job = 1u << 31;  // marks the jobs that are loads
@@ -40,6 +42,7 @@ Front::Front(const Scenario& scenario, const Options& options, Control& control,
       random_(options.seed),
       retries_(options.retry_percent),
       queue_(scenario.queue),
+      answers_(scenario.fleet.nodes.size() * scenario.fleet.models.size()),
       checks_(scenario.workload.requests.size(), scenario.fleet.nodes.size()) {
   for (const ModelSpec& model : scenario.fleet.models)
     models_.push_back(control.snapshot().find_model(model.name));
@@ -191,7 +194,8 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
   life.replica_index = seen.replica;
   life.cached_tokens = seen.cached_tokens;
   life.size_bytes = seen.size_bytes;
-  life.predicted_s = choice->cost_s;
+  life.expected = routing::consider(seen, life.demand.shape, routing::priors_of(scratch_));
+  life.learnt = answers_of(life) >= measured_enough;
   life.cold = seen.warmth != Warmth::warm;
   life.loads_waited = 0;
   recorder_.dispatched(life.request, life.node, now);
@@ -301,7 +305,7 @@ void Front::answered(const NodeEvent& event) {
   learn(life, event);
   control_.report(life.node, RequestOutcome::ok, now);
   if (!life.first_token) life.first_token = now;
-  recorder_.predicted(life.predicted_s, to_seconds(now - life.entered.at));
+  hold_against(life, event);
   end(event.job, End::answered, now);
 }
 
@@ -331,6 +335,25 @@ void Front::learn(const Life& life, const NodeEvent& event) {
   }
   if (job.output_tokens > 0)
     history_.note_length(life.model->id, client_key(request_of(life)), job.output_tokens, event.at);
+}
+
+/// Against what was expected of it, what came of the request.
+void Front::hold_against(const Life& life, const NodeEvent& event) {
+  const Job job = job_of(event.job);
+  recorder_.predicted(
+      routing::compare(life.expected, life.demand.shape,
+                       {.took_s = to_seconds(event.at - life.entered.at),
+                        .told = true,
+                        .prompt_tokens = static_cast<double>(job.prompt_tokens),
+                        .cached_tokens = life.cached_tokens,
+                        .output_tokens = static_cast<double>(job.output_tokens),
+                        .load_s = life.cold ? to_seconds(life.sent - life.entered.at) : 0,
+                        .prefill_s = to_seconds(event.prompt_eval),
+                        .decode_s = to_seconds(event.eval)}),
+      life.learnt           ? Recorder::Known::learnt
+      : life.expected.known ? Recorder::Known::little
+                            : Recorder::Known::nothing);
+  ++answers_of(life);
 }
 
 /// Gives the place back and lets the next one in.

@@ -16,6 +16,7 @@
 #include "cluster/place.h"
 #include "cluster/retry_budget.h"
 #include "cluster/wait_queue.h"
+#include "routing/calibration.h"
 #include "routing/survey.h"
 #include "world/checks.h"
 #include "world/control.h"
@@ -72,7 +73,8 @@ class Front {
     double cached_tokens = 0;  // of its prompt, expected in the node's cache
     std::uint64_t size_bytes = 0;
     TimePoint sent{};
-    double predicted_s = 0;
+    routing::Considered expected{};
+    bool learnt = false;  // its replica had answered `measured_enough` requests
     bool cold = false;
     std::uint32_t loads_waited = 0;
   };
@@ -106,12 +108,16 @@ class Front {
   void estimate(Life& life, const Request& asked) const;
   void answered(const NodeEvent& event);
   void learn(const Life& life, const NodeEvent& event);
+  void hold_against(const Life& life, const NodeEvent& event);
   void attempt_failed(std::uint32_t life, TimePoint now);
   void release(Life& life, TimePoint now);
   void on_event(const NodeEvent& event);
   void end(std::uint32_t life, Recorder::End how, TimePoint now);
   const Request& request_of(const Life& life) const {
     return scenario_.workload.requests[life.request];
+  }
+  std::uint32_t& answers_of(const Life& life) {
+    return answers_[life.node * scenario_.fleet.models.size() + request_of(life).model];
   }
   Job job_of(std::uint32_t life) const;
 
@@ -133,6 +139,7 @@ class Front {
   std::deque<std::uint32_t> placed_;  // that have a place and go on
   std::map<LoadKey, Load> loads_;
   std::vector<LoadKey> load_of_job_;
+  std::vector<std::uint32_t> answers_;  // by node and model
   std::vector<routing::Candidate> scratch_;
   Checks checks_;
   std::uint64_t ended_ = 0;

@@ -4,6 +4,13 @@
 #include <cmath>
 
 namespace sollol::world {
+namespace {
+
+Median median(std::vector<float>& samples) {
+  return {.of = samples.size(), .value = quantiles(samples).p50};
+}
+
+}  // namespace
 
 Recorder::Recorder(const Bound& bound, std::size_t requests) : bound_(bound) {
   ttft_s_.reserve(requests);
@@ -20,9 +27,15 @@ void Recorder::dispatched(std::uint32_t request, std::uint32_t node, TimePoint n
   hash(static_cast<std::uint64_t>(now.time_since_epoch().count()));
 }
 
-void Recorder::predicted(double predicted_s, double actual_s) {
-  if (predicted_s > 0 && actual_s > 0)
-    prediction_errors_.push_back(static_cast<float>(std::abs(std::log(actual_s / predicted_s))));
+void Recorder::predicted(const routing::Predictions& predictions, Known known) {
+  for (std::size_t term = 0; term < predictions.size(); ++term) {
+    const auto error = predictions[term].error();
+    if (!error) continue;
+    Errors& errors = errors_[term];
+    errors.all.push_back(static_cast<float>(*error));
+    if (known == Known::nothing) errors.from_priors.push_back(static_cast<float>(*error));
+    if (known == Known::learnt) errors.learnt.push_back(static_cast<float>(*error));
+  }
 }
 
 void Recorder::ended(std::uint32_t index, const Request& request, End how, const Times& times) {
@@ -69,7 +82,11 @@ Report Recorder::report(std::uint64_t cold_loads, double lower_bound_s) {
     if (client.took_s > 0) shares.push_back(client.alone_s / client.took_s);
   }
   report_.fairness = jain(shares);
-  report_.prediction_error = quantiles(prediction_errors_).p50;
+  for (std::size_t term = 0; term < errors_.size(); ++term) {
+    report_.calibration[term] = {.all = median(errors_[term].all),
+                                 .from_priors = median(errors_[term].from_priors),
+                                 .learnt = median(errors_[term].learnt)};
+  }
   return report_;
 }
 

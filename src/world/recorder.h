@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "base/time.h"
+#include "routing/calibration.h"
 #include "world/bound.h"
 #include "world/report.h"
 
@@ -19,7 +21,9 @@ class Recorder {
   void dispatched(std::uint32_t request, std::uint32_t node, TimePoint now);
   void retried() { ++report_.retries; }
   void resumed() { ++report_.resumed; }
-  void predicted(double predicted_s, double actual_s);
+  /// What the gateway knew of a model on a node when it predicted.
+  enum class Known : std::uint8_t { nothing, little, learnt };
+  void predicted(const routing::Predictions& predictions, Known known);
   struct Times {
     TimePoint arrived{};
     TimePoint first_token{};
@@ -42,7 +46,13 @@ class Recorder {
   Report report_;
   std::vector<float> ttft_s_;
   std::vector<float> completion_s_;
-  std::vector<float> prediction_errors_;
+  /// Errors of one term.
+  struct Errors {
+    std::vector<float> all;
+    std::vector<float> from_priors;
+    std::vector<float> learnt;
+  };
+  std::array<Errors, routing::predicted_names.size()> errors_;
   std::vector<Client> clients_;
   TimePoint first_ = TimePoint::max();
   TimePoint last_{};

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "routing/calibration.h"
 
 namespace sollol::world {
 
@@ -18,6 +21,18 @@ Quantiles quantiles(std::vector<float>& samples);
 /// Jain's index: 1 when all are equal, 1/n when one has everything. Source: Jain, Chiu, Hawe, "A
 /// quantitative measure of fairness", DEC TR-301, 1984.
 double jain(const std::vector<double>& shares);
+
+struct Median {
+  std::size_t of = 0;  // so many samples
+  double value = 0;
+};
+
+/// How far off the predictions of one term were: medians of |log(actual / predicted)|.
+struct Calibration {
+  Median all;
+  Median from_priors;  // nothing was measured yet of that model on that node
+  Median learnt;       // after 50 answers of that model on that node
+};
 
 /// How one policy did with one scenario.
 struct Report {
@@ -39,9 +54,8 @@ struct Report {
   double lower_bound_s = 0;
   /// Between clients, of the share of their waiting in which an idle fleet would have worked.
   double fairness = 1;
-  /// Median |log(actual / predicted)| of the time from dispatch to the last token; 0 where the
-  /// policy predicts none.
-  double prediction_error = 0;
+  /// By term of what the gateway predicts (routing::Predicted), whatever the policy makes of it.
+  std::array<Calibration, routing::predicted_names.size()> calibration{};
 
   std::uint64_t in_flight_at_end = 0;
   std::uint32_t passed_over_most = 0;  // grants past a class of the queue while it waited
