@@ -370,6 +370,7 @@ Priors priors_of(std::span<const Candidate> candidates) noexcept {
     size = std::max(size, static_cast<double>(c.size_bytes));
     if (c.service_s > 0) service = std::min(service, c.service_s);
   }
+  if (decode > 0) service = std::numeric_limits<double>::infinity();
   if (decode == 0) decode = size > 0 ? memory_bytes_per_s / size : decode_tokens_per_s_prior;
   if (prefill == 0) prefill = decode * prefill_per_decode;
   return {prefill, decode, std::isfinite(service) ? service : 0};
@@ -395,8 +396,9 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
     cost.prefill_s = std::max(shape.prompt_tokens - c.cached_tokens, 0.0) / prefill;
     cost.decode_s = shape.expected_tokens / decode;
   }
-  // Guessed rates must not make the unknown node worse than what another is known to do.
-  if (!cost.known && priors.service_s > 0 && cost.prefill_s + cost.decode_s > priors.service_s) {
+  // Rates that nobody measured must not make the unknown node worse than what another is known to
+  // do.
+  if (!cost.known && c.decode_prior == 0 && priors.service_s > 0 && cost.prefill_s + cost.decode_s > priors.service_s) {
     cost.prefill_s = 0;
     cost.decode_s = priors.service_s;
   }

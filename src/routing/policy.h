@@ -79,7 +79,7 @@ struct Cost {
 struct Priors {
   double prefill_tokens_per_s;
   double decode_tokens_per_s;
-  double service_s = 0;  // of a whole request; 0: none has it
+  double service_s = 0;  // of a whole request, where none has rates; 0: none has it
 };
 Priors priors_of(std::span<const Candidate> candidates) noexcept;
 
