@@ -10,8 +10,9 @@ constexpr double prompt_tokens_min = 8;
 
 void learn_decoding(NodeLive& node, ReplicaLive& replica, const Finished& finished, double foreign,
                     TimePoint now) {
+  const double slowed = foreign * (1 + device_sharing_cost * finished.others);
   if (finished.eval.count() <= 0 || finished.output_tokens <= 1) return;
-  const double per_token = to_seconds(finished.eval) / finished.output_tokens / foreign;
+  const double per_token = to_seconds(finished.eval) / finished.output_tokens / slowed;
   replica.token.observe(per_token, finished.streams, now);
   const double rate = 1 / replica.token.alone_s();
   replica.decode_tokens_per_s.store(rate, std::memory_order_relaxed);
@@ -22,8 +23,9 @@ void learn_decoding(NodeLive& node, ReplicaLive& replica, const Finished& finish
 
 void learn_prefill(NodeLive& node, ReplicaLive& replica, const Finished& finished, double foreign,
                    TimePoint now) {
+  const double slowed = foreign * (1 + device_sharing_cost * finished.others_at_dispatch);
   if (finished.prompt_eval.count() <= 0 || finished.prompt_tokens < prompt_tokens_min) return;
-  replica.prefill.observe(foreign * finished.prompt_tokens / to_seconds(finished.prompt_eval), now);
+  replica.prefill.observe(slowed * finished.prompt_tokens / to_seconds(finished.prompt_eval), now);
   replica.prefill_tokens_per_s.store(replica.prefill.value(), std::memory_order_relaxed);
   if (finished.size_bytes > 0) {
     smooth(node.prefill_bytes_per_s,

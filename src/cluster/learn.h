@@ -12,6 +12,10 @@ namespace sollol::cluster {
 /// Below this a load is the node's own time around one: it teaches nothing.
 inline constexpr Duration load_min = std::chrono::milliseconds(200);
 
+/// Share of a request's time that one request of another model or node on the device costs it: two
+/// take turns, and neither fills the other's batch.
+inline constexpr double device_sharing_cost = 1;
+
 /// What a request that was answered whole tells of its model on its node.
 struct Finished {
   Duration took{};           // from sending it
@@ -25,12 +29,15 @@ struct Finished {
   Duration eval{};
   Duration slot_wait{};
   std::uint32_t in_flight_at_dispatch = 1;  // itself included
-  double streams = 1;            // of its model there on average meanwhile, itself included
-  std::uint64_t size_bytes = 0;  // of the model
+  double streams = 1;                    // of its model there on average meanwhile, itself included
+  std::uint32_t others_at_dispatch = 0;  // requests of other models there
+  double others = 0;                     // the same, on average meanwhile
+  std::uint64_t size_bytes = 0;          // of the model
 };
 
 /// Takes up the rates, the slots and the health of a replica. Rates are kept as they would be
-/// without other programs' work there, since a choice counts that as it is then. Any thread.
+/// without other programs' work there and without other models' on the node, since a choice counts
+/// these as they are then. Any thread.
 void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimePoint now);
 
 /// What was learnt about one model on one node; 0: not known.

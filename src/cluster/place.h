@@ -15,11 +15,26 @@ struct Entered {
   std::uint32_t in_flight = 0;  // of its model there, itself included
   std::uint64_t requests = 0;   // that the node has had, itself included
   bool alone = false;           // nothing else of ours was there
+  std::uint32_t others = 0;     // requests of other models there
   bool trial = false;           // it is the one request that finds out
   std::uint64_t turn = 0;       // of its model there
   double area_s = 0;            // of its model's occupancy
   TimePoint at{};
 };
+
+/// What ran beside a request, on average between its dispatch and its end.
+struct Company {
+  double streams = 1;  // of its model there, itself included
+  double others = 0;   // of other models: the mean of its dispatch and its end
+};
+
+/// Requests of other models at the node. The counters move one after the other.
+inline std::uint32_t others_at(const Node& node, const ReplicaLive* replica) noexcept {
+  const std::uint32_t all = node.live->in_flight.load(std::memory_order_relaxed);
+  const std::uint32_t own =
+      replica == nullptr ? 0 : replica->in_flight.load(std::memory_order_relaxed);
+  return all > own ? all - own : 0;
+}
 
 /// Takes a place at a node, unless another has just taken the last below `limit`, or the trial. Any
 /// thread.
@@ -51,24 +66,26 @@ inline std::optional<Entered> enter(const Node& node, ReplicaLive* replica, std:
   for (SharedLoad* shared : {node.device_load.get(), node.machine_load.get()}) {
     if (shared != nullptr) shared->in_flight.fetch_add(1, std::memory_order_relaxed);
   }
+  entered.others = others_at(node, replica);
   return entered;
 }
 
-/// Gives back what `enter` took. How many requests of its model were there on average meanwhile,
-/// itself included.
-inline double leave(const Node& node, ReplicaLive* replica, const Entered& entered,
-                    TimePoint now) noexcept {
+/// Gives back what `enter` took.
+inline Company leave(const Node& node, ReplicaLive* replica, const Entered& entered,
+                     TimePoint now) noexcept {
+  const double others = (entered.others + others_at(node, replica)) / 2.0;
   node.live->in_flight.fetch_sub(1, std::memory_order_relaxed);
   for (SharedLoad* shared : {node.device_load.get(), node.machine_load.get()}) {
     if (shared != nullptr) shared->in_flight.fetch_sub(1, std::memory_order_relaxed);
   }
-  if (replica == nullptr) return 1;
+  if (replica == nullptr) return {.others = others};
   replica->in_flight.fetch_sub(1, std::memory_order_relaxed);
   const std::scoped_lock lock(replica->learning);
   const double area_s = replica->occupancy.area_s(now) - entered.area_s;
   const double time_s = to_seconds(now - entered.at);
   replica->occupancy.change(-1, now);
-  return time_s > 0 ? std::max(area_s / time_s, 1.0) : entered.in_flight;
+  return {.streams = time_s > 0 ? std::max(area_s / time_s, 1.0) : entered.in_flight,
+          .others = others};
 }
 
 }  // namespace sollol::cluster

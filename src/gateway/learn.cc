@@ -30,7 +30,9 @@ cluster::Finished finished(const Slot& slot, const Verdict& verdict) {
           .eval = usage.eval,
           .slot_wait = usage.slot_wait(),
           .in_flight_at_dispatch = slot.in_flight_at_dispatch(),
-          .streams = slot.streams(),
+          .streams = slot.company().streams,
+          .others_at_dispatch = slot.others_at_dispatch(),
+          .others = slot.company().others,
           .size_bytes = slot.size_bytes()};
 }
 

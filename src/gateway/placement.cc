@@ -58,7 +58,7 @@ Slot::Slot(Slot&& other) noexcept
       replica_(std::move(other.replica_)),
       entered_(other.entered_),
       replica_index_(other.replica_index_),
-      streams_(other.streams_),
+      company_(other.company_),
       cached_tokens_(other.cached_tokens_),
       size_bytes_(other.size_bytes_),
       settles_(std::exchange(other.settles_, nullptr)),
@@ -82,7 +82,7 @@ void Slot::release() noexcept {
   if (admission == nullptr) return;
   entered_.alone =
       entered_.alone && node_->live->requests.load(std::memory_order_relaxed) == entered_.requests;
-  streams_ = cluster::leave(*node_, replica_.get(), entered_, admission->now());
+  company_ = cluster::leave(*node_, replica_.get(), entered_, admission->now());
   admission->released(model_);
 }
 

@@ -72,7 +72,8 @@ class Slot {
   std::uint32_t in_flight_at_dispatch() const noexcept { return entered_.in_flight; }
   /// After `release`: requests of its model that were at the node on average meanwhile, itself
   /// included.
-  double streams() const noexcept { return streams_; }
+  const cluster::Company& company() const noexcept { return company_; }
+  std::uint32_t others_at_dispatch() const noexcept { return entered_.others; }
   /// The replica's, when this was sent there.
   std::uint64_t turn() const noexcept { return entered_.turn; }
   /// Of its prompt, expected in the node's cache.
@@ -101,7 +102,7 @@ class Slot {
   std::shared_ptr<cluster::ReplicaLive> replica_;
   cluster::Entered entered_;
   std::uint32_t replica_index_ = 0;
-  double streams_ = 1;
+  cluster::Company company_;
   double cached_tokens_ = 0;
   std::uint64_t size_bytes_ = 0;
   cluster::NodeLive* settles_ = nullptr;  // where this counts as settled when it is destroyed

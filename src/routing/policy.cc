@@ -8,11 +8,13 @@
 #include <limits>
 #include <utility>
 
+#include "cluster/learn.h"
 #include "routing/compared.h"
 
 namespace sollol::routing {
 
 using cluster::Availability;
+using cluster::device_sharing_cost;
 
 namespace {
 
@@ -32,11 +34,8 @@ constexpr double prefill_per_decode = 20;
 constexpr double decode_tokens_per_s_prior = 30;  // when not even the size is known
 /// Share of a load that is taken to be left however long it has gone on.
 constexpr double load_share_left = 0.1;
-/// Share of a request's time that one request of another model or node on the device costs it: two
-/// take turns, and neither fills the other's batch.
-constexpr double device_sharing_cost = 1;
-/// And of a node on another device of the machine: memory, buses and power are shared (docs/
-/// locality.md has what is measured as that).
+/// Share of a request's time that one at a node on another device of the machine costs it: memory,
+/// buses and power are shared (docs/ locality.md has what is measured as that).
 constexpr double machine_sharing_cost = 0.05;
 /// A place that is not free yet must promise an end this much sooner than one that is.
 constexpr double worth_waiting_share = 0.8;
@@ -398,19 +397,19 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
   }
   // Rates that nobody measured must not make the unknown node worse than what another is known to
   // do.
-  if (!cost.known && c.decode_prior == 0 && priors.service_s > 0 && cost.prefill_s + cost.decode_s > priors.service_s) {
+  if (!cost.known && c.decode_prior == 0 && priors.service_s > 0 &&
+      cost.prefill_s + cost.decode_s > priors.service_s) {
     cost.prefill_s = 0;
     cost.decode_s = priors.service_s;
   }
   const double neighbours =
       device_sharing_cost * c.device_in_flight + machine_sharing_cost * c.machine_in_flight;
   const double foreign = c.foreign_slowdown;
+  const double of_other_models =
+      device_sharing_cost * (c.node_in_flight - std::min(c.in_flight, c.node_in_flight));
   cost.slowdown = (1 + neighbours) * foreign;
-  cost.prefill_s *= cost.slowdown;
-  const std::uint32_t of_other_models = c.node_in_flight - std::min(c.in_flight, c.node_in_flight);
-  cost.decode_s *=
-      (1 + c.decode_share * c.in_flight + device_sharing_cost * of_other_models + neighbours) *
-      foreign;
+  cost.prefill_s *= (1 + of_other_models + neighbours) * foreign;
+  cost.decode_s *= (1 + c.decode_share * c.in_flight + of_other_models + neighbours) * foreign;
   if (c.warmth != Warmth::warm) {
     cost.load_s = c.load_s > 0 ? c.load_s : static_cast<double>(c.size_bytes) / load_bytes_per_s;
     // Who joins a load waits for the rest of it; of one that takes longer than expected, some.

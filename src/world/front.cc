@@ -324,7 +324,9 @@ void Front::learn(const Life& life, const NodeEvent& event) {
                   .eval = event.eval,
                   .slot_wait = event.slot_wait,
                   .in_flight_at_dispatch = life.entered.in_flight,
-                  .streams = life.streams,
+                  .streams = life.company.streams,
+                  .others_at_dispatch = life.entered.others,
+                  .others = life.company.others,
                   .size_bytes = life.size_bytes},
                  event.at);
   if (life.session != 0) {
@@ -359,7 +361,7 @@ void Front::hold_against(const Life& life, const NodeEvent& event) {
 /// Gives the place back and lets the next one in.
 void Front::release(Life& life, TimePoint now) {
   const cluster::Node& node = control_.snapshot().nodes[life.node];
-  life.streams = cluster::leave(node, life.replica, life.entered, now);
+  life.company = cluster::leave(node, life.replica, life.entered, now);
   checks_.left(life.node, *node.live);
   if (queue_.size() > 0) serve(life.model->id, now);
 }

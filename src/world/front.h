@@ -69,8 +69,8 @@ class Front {
     cluster::ReplicaLive* replica = nullptr;
     std::uint32_t replica_index = 0;  // among the model's
     cluster::Entered entered{};
-    double streams = 1;        // of its model there on average, once it has given its place back
-    double cached_tokens = 0;  // of its prompt, expected in the node's cache
+    cluster::Company company{};  // once it has given its place back
+    double cached_tokens = 0;    // of its prompt, expected in the node's cache
     std::uint64_t size_bytes = 0;
     TimePoint sent{};
     routing::Considered expected{};
