@@ -1,8 +1,10 @@
 #include "batch/width.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace sollol::batch {
 
@@ -13,132 +15,274 @@ void WidthJudge::advise(WidthFacts facts) {
                     !reason_.empty();
   facts_ = std::move(facts);
   if (same || measured_) return;
-  if (facts_.slots < 2) {
-    // With another one waiting, the gateway can find out whether there are more slots than it
-    // knows.
-    width_ = Width::wide;
-    reason_ = fmt::format("one at a time: the nodes work on one at once ({})", facts_.reason);
-    begin(Phase::settled);
-  } else if (facts_.parallel) {
-    width_ = Width::wide;
-    reason_ = fmt::format("wide: {}", facts_.reason);
-    begin(Phase::settled);
-  } else if (facts_.tasks < trial_tasks_min) {
-    width_ = Width::alone;
-    reason_ = fmt::format("one at a time: {}", facts_.reason);
-    begin(Phase::settled);
+  if (facts_.slots < 2 || facts_.parallel || facts_.tasks < trial_tasks_min) {
+    settle_by_advice();
   } else {
-    reason_ = fmt::format("one at a time at first, then {} at once, to see which is faster: {}",
-                          facts_.slots, facts_.reason);
-    begin(Phase::alone);
+    begin_trials();
   }
 }
 
-void WidthJudge::begin(Phase phase) {
-  phase_ = phase;
+void WidthJudge::settle_by_advice() {
+  settled_ = true;
+  nodes_.clear();
+  slots_max_ = every_slot;
+  // With another one waiting, the gateway can find out whether there are more slots than it knows.
+  const bool one_slot = facts_.slots < 2;
+  width_ = one_slot || facts_.parallel ? Width::wide : Width::alone;
+  reason_ = one_slot
+                ? fmt::format("one at a time: the nodes work on one at once ({})", facts_.reason)
+                : fmt::format("{}: {}", facts_.parallel ? "wide" : "one at a time", facts_.reason);
+}
+
+void WidthJudge::begin_trials() {
+  reason_ = fmt::format("one at a time at first, then {} at once, to see which is faster: {}",
+                        facts_.slots, facts_.reason);
+  settled_ = false;
+  ways_ = {Way{}};
+  queue_ = {0};
+  rounds_ = 0;
+  begin_next();
+}
+
+void WidthJudge::begin_next() {
   ++trial_;
+  earlier_ += static_cast<std::size_t>(std::ranges::count(sent_, false, &Sent::ended));
   sent_.clear();
-  if (phase == Phase::alone) {
-    width_ = Width::alone;
-    required_ = alone_samples;
-  } else if (phase == Phase::wide) {
-    width_ = Width::wide;
-    required_ = facts_.slots;
-  }
+  counted_.clear();
+  failed_ = 0;
+  nodes_ = ways_[queue_.front()].nodes;
+  slots_max_ = ways_[queue_.front()].slots_max;
+  width_ = nodes_.empty() ? Width::alone : Width::wide;
 }
 
-WidthJudge::Ticket WidthJudge::note_sent(double now_s, double work) {
-  if (settled()) return {trial_, 0};
-  sent_.push_back({now_s, work});
+WidthJudge::Ticket WidthJudge::note_sent(double now_s, double work, std::string node) {
+  if (settled_) return {trial_, std::numeric_limits<std::size_t>::max()};
+  sent_.push_back({.at_s = now_s, .work = work, .node = std::move(node), .clear = earlier_ == 0});
+  ++tried_;
   return {trial_, sent_.size() - 1};
 }
 
 void WidthJudge::observe(const Ticket& ticket, const Sample& sample) {
-  if (settled() || ticket.trial != trial_ || ticket.index >= sent_.size()) return;
-  sent_[ticket.index].ended = true;
-  if (sample.counts && sample.work > 0) {
-    (phase_ == Phase::alone ? alone_ : wide_).push_back(sample);
-  } else if (ticket.index < required_ && required_ < 2 * std::max(alone_samples, facts_.slots)) {
-    ++required_;  // another one instead
-  }
-  const auto first_ended = [&](std::size_t count) {
-    return sent_.size() >= count &&
-           std::all_of(sent_.begin(), sent_.begin() + static_cast<std::ptrdiff_t>(count),
-                       [](const Sent& one) { return one.ended; });
-  };
-  if (phase_ == Phase::alone) {
-    if (first_ended(required_)) begin(Phase::wide);
+  if (settled_) return;
+  if (ticket.trial != trial_) {
+    earlier_ -= std::min<std::size_t>(earlier_, 1);
     return;
   }
-  const auto ended = static_cast<std::size_t>(std::ranges::count_if(sent_, &Sent::ended));
-  judge_wide(sample.ended_s, first_ended(required_) || ended >= 2 * required_);
-}
-
-void WidthJudge::judge_wide(double now_s, bool enough) {
-  const double one = alone_rate();
-  const double many = wide_rate();
-  if (one > 0 && many > one) return settle(Width::wide, one, many);
-  if (one > 0 && many > 0 && promised_rate(now_s) < one) return settle(Width::alone, one, many);
-  if (!enough) return;
-  if (one > 0 && many > 0) return settle(Width::alone, one, many);
-  width_ = facts_.parallel ? Width::wide : Width::alone;
-  reason_ = fmt::format("{}: nothing could be measured; {}",
-                        facts_.parallel ? "wide" : "one at a time", facts_.reason);
-  measured_ = true;
-  begin(Phase::settled);
-}
-
-void WidthJudge::settle(Width width, double alone, double wide) {
-  width_ = width;
-  const bool is_wide = width == Width::wide;
-  reason_ = fmt::format("{}: {} {:.1f} tokens/s at once, {:.1f} one at a time, as measured",
-                        is_wide ? "wide" : "one at a time", is_wide ? "at least" : "at first", wide,
-                        alone);
-  measured_ = true;
-  begin(Phase::settled);
-}
-
-/// Of the best node: requests that come one at a time go there once it is known.
-double WidthJudge::alone_rate() const {
-  std::map<std::string, std::pair<double, double>> sums;  // work, seconds
-  for (const Sample& sample : alone_) {
-    sums[sample.node].first += sample.work;
-    sums[sample.node].second += sample.ended_s - sample.began_s;
+  Sent& sent = sent_[ticket.index];
+  sent.ended = true;
+  Way& way = ways_[queue_.front()];
+  if (sent.clear && sample.counts && sample.work > 0 && sample.ended_s > sample.began_s) {
+    Done& done = way.done[sample.node];
+    done.work += sample.work;
+    done.seconds += sample.ended_s - sample.began_s;
+    ++counted_[sample.node];
+  } else if (sent.clear) {
+    ++failed_;
   }
+  if (hopeless(way, sample.ended_s)) {
+    for (const std::string& node : way.nodes)
+      way.done[node].at_most = promised_at(way, node, sample.ended_s);
+    end_trial();
+  } else if (enough(way)) {
+    end_trial();
+  }
+}
+
+/// Every node has shown what it does, or too many have shown nothing.
+bool WidthJudge::enough(const Way& way) const {
+  if (failed_ >= failures_max + way.nodes.size()) return true;
+  if (way.nodes.empty()) {
+    std::size_t counted = 0;
+    for (const auto& [node, count] : counted_) counted += count;
+    return counted >= alone_samples;
+  }
+  return std::ranges::all_of(way.nodes, [this, &way](const std::string& node) {
+    return counted_.contains(node) || slots_of(way, node) == 0;
+  });
+}
+
+/// Even if all that runs ended now.
+bool WidthJudge::hopeless(const Way& way, double now_s) const {
+  if (way.nodes.empty()) return false;
+  double most = 0;
+  for (const std::string& node : way.nodes) {
+    const double measured = rate_at(way, node);
+    most += measured > 0 ? measured : promised_at(way, node, now_s);
+  }
+  return most * close < best_rate();
+}
+
+void WidthJudge::end_trial() {
+  const Kind ended = ways_[queue_.front()].kind;
+  queue_.pop_front();
+  if (rounds_ == 0) add_after(ended);
+  if (!queue_.empty()) return begin_next();
+  ++rounds_;
+  const double best = best_rate();
+  if (best == 0) {
+    settle_by_advice();
+    reason_ += "; nothing could be measured";
+    measured_ = true;
+    return;
+  }
+  for (std::size_t i = 0; i < ways_.size(); ++i) {
+    if (rate(ways_[i]) * close >= best) queue_.push_back(i);
+  }
+  const bool may_repeat =
+      rounds_ < rounds_max &&
+      static_cast<double>(tried_) < repeated_share_max * static_cast<double>(facts_.tasks);
+  if (queue_.size() > 1 && may_repeat) return begin_next();
+  settle_on(*std::ranges::max_element(ways_, {}, [this](const Way& one) { return rate(one); }));
+}
+
+void WidthJudge::add(Kind kind, std::vector<std::string> nodes, std::size_t slots_max) {
+  queue_.push_back(ways_.size());
+  ways_.push_back({.kind = kind, .nodes = std::move(nodes), .slots_max = slots_max});
+}
+
+/// What is to be tried after the first trial of a way.
+void WidthJudge::add_after(Kind ended) {
+  std::vector<std::string> nodes;
+  for (const NodeSlots& one : facts_.nodes) nodes.push_back(one.node);
+  const bool several_slots = has_several_slots();
+  switch (ended) {
+    case Kind::alone: {
+      if (nodes.size() < 2) return add(Kind::all, std::move(nodes), every_slot);
+      const std::string fastest = fastest_of(ways_.front());
+      const Way filled{.kind = Kind::fastest};
+      if (slots_of(filled, fastest) > 1) return add(Kind::fastest, {fastest}, every_slot);
+      [[fallthrough]];
+    }
+    case Kind::fastest:
+      return add(Kind::one_each, std::move(nodes), several_slots ? 1 : every_slot);
+    case Kind::one_each: {
+      const double alone = rate(Kind::alone);
+      const double gain = alone > 0 && find(Kind::fastest) ? rate(Kind::fastest) / alone : 1;
+      if (several_slots && rate(Kind::one_each) * gain * close >= best_rate())
+        return add(Kind::all, std::move(nodes), every_slot);
+      return add_fastest_few();
+    }
+    case Kind::all:
+      return add_fastest_few();
+    case Kind::few:
+      return;
+  }
+}
+
+/// Where they are expected to do better without the others.
+void WidthJudge::add_fastest_few() {
+  const bool filled = rate(Kind::all) > rate(Kind::one_each);
+  const Way* all = find(filled ? Kind::all : Kind::one_each);
+  if (all == nullptr || all->nodes.size() < 3) return;
+  std::vector<std::string> order = all->nodes;
+  std::ranges::sort(order, std::greater<>(),
+                    [&](const std::string& node) { return rate_at(*all, node); });
+  const double beside_all = rate_at(*all, order.front());
+  if (beside_all <= 0) return;
+  const double unhindered = rate(filled && find(Kind::fastest) ? Kind::fastest : Kind::alone);
+  const double slowdown = std::max(1.0, unhindered / beside_all);
+  const double by_each = (slowdown - 1) / static_cast<double>(order.size() - 1);
+  double sum = beside_all;
+  double best = best_rate();
+  std::size_t best_count = 0;
+  for (std::size_t count = 2; count < order.size(); ++count) {
+    sum += rate_at(*all, order[count - 1]);
+    const double expected = sum * slowdown / (1 + by_each * static_cast<double>(count - 1));
+    if (expected <= best) continue;
+    best = expected;
+    best_count = count;
+  }
+  if (best_count == 0) return;
+  order.resize(best_count);
+  add(Kind::few, std::move(order), all->slots_max);
+}
+
+void WidthJudge::settle_on(const Way& way) {
+  settled_ = measured_ = true;
+  nodes_ = way.nodes;
+  slots_max_ = way.slots_max;
+  width_ = nodes_.empty() ? Width::alone : Width::wide;
+  if (width_ == Width::alone) {
+    double wide = 0;
+    for (const Way& one : ways_) wide = std::max(wide, one.nodes.empty() ? 0 : rate(one));
+    reason_ = fmt::format("one at a time: {:.1f} tokens/s, at most {:.1f} with several at once",
+                          rate(way), wide);
+  } else {
+    const bool every_node = nodes_.size() == facts_.nodes.size();
+    reason_ =
+        fmt::format("wide{}{}: {:.1f} tokens/s, {:.1f} one at a time",
+                    every_node ? ""
+                               : fmt::format(" on {} of {} nodes ({})", nodes_.size(),
+                                             facts_.nodes.size(), fmt::join(nodes_, ", ")),
+                    slots_max_ == 1 ? ", one request each" : "", rate(way), rate(Kind::alone));
+  }
+  reason_ += ", as measured";
+}
+
+/// Of all its slots, unless one at a time; 0: not known.
+double WidthJudge::rate_at(const Way& way, const std::string& node) const {
+  const auto found = way.done.find(node);
+  if (found == way.done.end()) return 0;
+  const Done& done = found->second;
+  if (done.seconds <= 0) return done.at_most;
+  const double one = done.work / done.seconds;
+  return way.nodes.empty() ? one : one * static_cast<double>(slots_of(way, node));
+}
+
+/// One at a time that of the best node: requests go there once it is known.
+double WidthJudge::rate(const Way& way) const {
+  double sum = 0;
+  for (const auto& [node, done] : way.done) {
+    const double here = rate_at(way, node);
+    sum = way.nodes.empty() ? std::max(sum, here) : sum + here;
+  }
+  return sum;
+}
+
+/// 0: it was not tried.
+double WidthJudge::rate(Kind kind) const {
+  const Way* way = find(kind);
+  return way == nullptr ? 0 : rate(*way);
+}
+
+double WidthJudge::best_rate() const {
   double best = 0;
-  for (const auto& [node, sum] : sums) {
-    if (sum.second > 0) best = std::max(best, sum.first / sum.second);
-  }
+  for (const Way& way : ways_) best = std::max(best, rate(way));
   return best;
 }
 
-/// The sum over the nodes of what each did, from its first beginning to its last end.
-double WidthJudge::wide_rate() const {
-  struct Span {
-    double work = 0, began_s = 0, ended_s = 0;
-  };
-  std::map<std::string, Span> spans;
-  for (const Sample& sample : wide_) {
-    auto [at, fresh] = spans.try_emplace(sample.node, Span{0, sample.began_s, sample.ended_s});
-    Span& span = at->second;
-    span.work += sample.work;
-    span.began_s = std::min(span.began_s, sample.began_s);
-    span.ended_s = std::max(span.ended_s, sample.ended_s);
+/// Of a node where nothing has ended: what it would be if what runs there ended now.
+double WidthJudge::promised_at(const Way& way, const std::string& node, double now_s) const {
+  double best = 0;
+  for (const Sent& one : sent_) {
+    if (one.node != node || one.ended) continue;
+    if (!one.clear || now_s <= one.at_s) return std::numeric_limits<double>::infinity();
+    best = std::max(best, one.work / (now_s - one.at_s));
   }
-  double sum = 0;
-  for (const auto& [node, span] : spans) {
-    if (span.ended_s > span.began_s) sum += span.work / (span.ended_s - span.began_s);
-  }
-  return sum;
+  return best == 0 ? std::numeric_limits<double>::infinity()
+                   : best * static_cast<double>(slots_of(way, node));
 }
 
-/// With all that runs, as if it ended now.
-double WidthJudge::promised_rate(double now_s) const {
-  double sum = wide_rate();
-  for (const Sent& one : sent_) {
-    if (!one.ended && now_s > one.at_s) sum += one.work / (now_s - one.at_s);
-  }
-  return sum;
+bool WidthJudge::has_several_slots() const {
+  return std::ranges::any_of(facts_.nodes, [](const NodeSlots& one) { return one.slots > 1; });
+}
+
+/// 0: it cannot be used now.
+std::size_t WidthJudge::slots_of(const Way& way, const std::string& node) const {
+  const auto found = std::ranges::find(facts_.nodes, node, &NodeSlots::node);
+  return found == facts_.nodes.end() ? 0 : std::min(found->slots, way.slots_max);
+}
+
+const WidthJudge::Way* WidthJudge::find(Kind kind) const {
+  const auto found = std::ranges::find(ways_, kind, &Way::kind);
+  return found == ways_.end() ? nullptr : &*found;
+}
+
+/// Empty: nothing is known.
+std::string WidthJudge::fastest_of(const Way& way) const {
+  const auto fastest = std::ranges::max_element(
+      way.done, {}, [&](const auto& done) { return rate_at(way, done.first); });
+  return fastest == way.done.end() ? std::string() : fastest->first;
 }
 
 }  // namespace sollol::batch

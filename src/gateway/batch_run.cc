@@ -53,6 +53,7 @@ class BatchRun {
     batch::WidthJudge::Ticket ticket;
     std::uint64_t twin = 0;  // the same task, asked elsewhere at the same time; 0: none
     bool is_hedge = false;
+    std::string place = {};  // that it was given; both of a pair hold the first one's
   };
   struct Delayed {
     double due_s = 0;
@@ -63,7 +64,7 @@ class BatchRun {
   std::expected<void, Failure> resume();
   std::expected<void, Failure> loop();
   void start_what_may();
-  void send(const batch::Task& task, std::uint64_t twin, const std::string& pin);
+  void send(const batch::Task& task, std::uint64_t twin, std::string node);
   void ask_gateway();
   void hedge();
   void take(CallBatch::Done done);
@@ -257,17 +258,19 @@ void BatchRun::start_what_may() {
   if (now < hold_until_s_) return;
   // Room is looked at anew for each: a trial of the width may end or begin with any of them.
   while (const auto task = plan_->next(sight_->room(in_flight_), sight_->lanes()))
-    send(*task, 0, {});
+    send(*task, 0, sight_->place(task->lane));
 }
 
-void BatchRun::send(const batch::Task& task, std::uint64_t twin, const std::string& pin) {
+/// `twin`: what runs already and is asked a second time, 0: nothing; `node`: empty: the gateway
+/// chooses.
+void BatchRun::send(const batch::Task& task, std::uint64_t twin, std::string node) {
   auto line = input_->read(line_of(task));
   if (!line) return settle(task, {.body = line.error().detail});
   const std::uint64_t tag = next_tag_++;
   CallRequest request{.target = line->target,
                       .body = batch::part_body(*line, task.part),
                       .fields = {{"X-Sollol-Priority", "low"}, {"X-Request-Id", id_of(tag)}}};
-  if (!pin.empty()) request.fields.emplace_back("X-Sollol-Node", pin);
+  if (!node.empty()) request.fields.emplace_back("X-Sollol-Node", node);
   line->body.clear();
   Attempt attempt{.task = task,
                   .line = *std::move(line),
@@ -276,10 +279,13 @@ void BatchRun::send(const batch::Task& task, std::uint64_t twin, const std::stri
                   .twin = twin,
                   .is_hedge = twin != 0};
   if (twin == 0) {
-    attempt.ticket = sight_->judge().note_sent(attempt.sent_s, task.work);
+    attempt.ticket = sight_->judge().note_sent(attempt.sent_s, task.work, node);
     ++in_flight_[task.lane];
+    sight_->note_begun(task.lane, node);
+    attempt.place = std::move(node);
   } else {
     attempts_.at(twin).twin = tag;
+    attempt.place = attempts_.at(twin).place;
     ++progress_.hedges;
   }
   ++attempt.task.attempts;
@@ -353,6 +359,7 @@ void BatchRun::take(CallBatch::Done done) {
     attempts_.erase(twin);
   }
   --in_flight_[attempt.task.lane];
+  sight_->note_ended(attempt.task.lane, attempt.place);
   learn(attempt, result);
   if (stands || !fleet_wide) {
     last_good_s_ = now_s();
@@ -368,10 +375,9 @@ void BatchRun::learn(const Attempt& attempt, const TaskResult& result) {
   const batch::Cost cost = batch::cost_of(attempt.line, result, attempt.task.work);
   const double ran_s = cost.service_s > 0 ? cost.service_s : result.took_s;
   if (!attempt.is_hedge) {
-    // Alone nothing waits, so all of its time counts but for a load.
-    const bool alone = sight_->judge().width() == batch::Width::alone;
+    // In a trial nothing waits, so all of its time counts but for a load.
     const double whole_s = now - attempt.sent_s - to_seconds(cost.usage.load);
-    const double began = now - (alone ? std::max(ran_s, whole_s) : ran_s);
+    const double began = now - std::max(ran_s, whole_s);
     // Without the node's word on it, the first request may have loaded the model.
     const bool counts = result.ok() && (cost.service_s > 0 || shares_.contains(result.node));
     sight_->judge().observe(attempt.ticket, {.node = result.node,

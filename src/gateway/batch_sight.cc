@@ -41,7 +41,10 @@ std::optional<CallAnswer> ask(const CallStarter& start, CallRequest request) {
 }  // namespace
 
 BatchSight::BatchSight(std::vector<std::string> models, std::size_t concurrency)
-    : models_(std::move(models)), concurrency_(concurrency), paces_(models_.size()) {}
+    : models_(std::move(models)),
+      concurrency_(concurrency),
+      paces_(models_.size()),
+      begun_(models_.size()) {}
 
 CallRequest BatchSight::request(Question question) {
   switch (question) {
@@ -125,10 +128,15 @@ void BatchSight::take(Question question, const std::expected<CallAnswer, Failure
 }
 
 batch::WidthFacts BatchSight::facts(batch::Advice advice) const {
-  return {.parallel = advice.parallel,
-          .reason = std::move(advice.reason),
-          .slots = slots(main_lane_),
-          .tasks = tasks_};
+  batch::WidthFacts facts{.parallel = advice.parallel,
+                          .reason = std::move(advice.reason),
+                          .slots = slots(main_lane_),
+                          .tasks = tasks_};
+  for (const batch::FleetNode& node : fleet_.nodes) {
+    const batch::FleetModel* model = node.usable ? node.find(models_[main_lane_]) : nullptr;
+    if (model != nullptr) facts.nodes.push_back({node.name, model->limit});
+  }
+  return facts;
 }
 
 /// Of a model that nobody is known to have, one request finds out.
@@ -138,11 +146,48 @@ std::size_t BatchSight::slots(std::size_t lane) const {
 
 /// How many more than it has slots for wait at the gateway.
 std::size_t BatchSight::waiting(std::size_t lane) const {
-  const std::size_t owners = fleet_.owners(models_[lane]);
-  if (!judge_->measured()) return std::max(waiting_min, owners);
-  // On one machine a slow node takes from the fast ones: whether it is used is left to the gateway,
-  // as it was when it was measured. A single node may yet turn out to have more slots.
-  return owners > 1 ? 0 : 1;
+  return std::max(waiting_min, fleet_.owners(models_[lane]));
+}
+
+/// Whether a batch that keeps only some nodes busy keeps this one.
+bool BatchSight::serves(const batch::FleetNode& node) const {
+  const auto kept = judge_->nodes();
+  return kept.empty() || std::ranges::find(kept, node.name) != kept.end();
+}
+
+/// At the nodes that are kept busy, or at all others when the lane's model is at none of these.
+std::vector<batch::NodeSlots> BatchSight::free_slots(std::size_t lane) const {
+  std::vector<batch::NodeSlots> kept, others;
+  // A single node may yet turn out to have more slots, once another request waits.
+  const std::size_t more = judge_->settled() && fleet_.owners(models_[lane]) == 1 ? 1 : 0;
+  for (const batch::FleetNode& node : fleet_.nodes) {
+    const batch::FleetModel* model = node.usable ? node.find(models_[lane]) : nullptr;
+    if (model == nullptr) continue;
+    const auto begun = begun_[lane].find(node.name);
+    const std::size_t taken = begun == begun_[lane].end() ? 0 : begun->second;
+    const std::size_t width = std::min<std::size_t>(model->limit, judge_->slots_max()) + more;
+    (serves(node) ? kept : others).push_back({node.name, width - std::min(width, taken)});
+  }
+  return kept.empty() ? others : kept;
+}
+
+std::string BatchSight::place(std::size_t lane) const {
+  if (concurrency_ > 0 || !seen_ || judge_->nodes().empty()) return {};
+  const auto pace = [&](const batch::NodeSlots& at) {
+    const auto known = paces_[lane].find(at.node);
+    return known == paces_[lane].end() ? 0 : known->second.work_per_s;
+  };
+  std::vector<batch::NodeSlots> free = free_slots(lane);
+  std::erase_if(free, [](const batch::NodeSlots& at) { return at.slots == 0; });
+  return free.empty() ? std::string() : std::ranges::max(free, {}, pace).node;
+}
+
+void BatchSight::note_begun(std::size_t lane, const std::string& place) {
+  if (!place.empty()) ++begun_[lane][place];
+}
+
+void BatchSight::note_ended(std::size_t lane, const std::string& place) {
+  if (!place.empty()) --begun_[lane][place];
 }
 
 batch::Plan::Lanes BatchSight::lanes() const {
@@ -166,12 +211,16 @@ std::vector<std::size_t> BatchSight::room(const std::vector<std::size_t>& in_fli
     give(unknown_width);
   } else if (judge_->width() == batch::Width::alone) {
     give(1);
-  } else if (!judge_->settled()) {
-    give(slots(main_lane_));
-  } else {
+  } else if (judge_->nodes().empty()) {
     for (std::size_t lane = 0; lane < room.size(); ++lane) {
       const std::size_t width = slots(lane) + waiting(lane);
       room[lane] = width - std::min(width, in_flight[lane]);
+    }
+  } else {
+    for (std::size_t lane = 0; lane < room.size(); ++lane) {
+      const std::vector<batch::NodeSlots> free = free_slots(lane);
+      for (const batch::NodeSlots& at : free) room[lane] += at.slots;
+      if (free.empty() && in_flight[lane] == 0) room[lane] = 1;  // finds out whether anybody has it
     }
   }
   return room;
@@ -209,7 +258,7 @@ std::vector<batch::Place> BatchSight::places_of(std::size_t lane) const {
         pace != paces_[lane].end() && pace->second.work_per_s > 0)
       place.work_per_s = pace->second.work_per_s;
     // A model that would have to be loaded first does not end anything sooner.
-    if (node.usable && model->loaded && model->limit > model->in_flight)
+    if (node.usable && serves(node) && model->loaded && model->limit > model->in_flight)
       place.free = model->limit - model->in_flight;
   }
   return places;

@@ -34,6 +34,11 @@ class BatchSight {
   /// How many more may start, for each lane.
   std::vector<std::size_t> room(const std::vector<std::size_t>& in_flight) const;
   batch::Plan::Lanes lanes() const;
+  /// The node where the lane's next request is to go; empty: the gateway chooses.
+  std::string place(std::size_t lane) const;
+  /// A request was sent to that place, or has ended there.
+  void note_begun(std::size_t lane, const std::string& place);
+  void note_ended(std::size_t lane, const std::string& place);
   std::string reason() const;
   batch::WidthJudge& judge() { return *judge_; }
 
@@ -64,6 +69,8 @@ class BatchSight {
   };
   std::size_t slots(std::size_t lane) const;
   std::size_t waiting(std::size_t lane) const;
+  std::vector<batch::NodeSlots> free_slots(std::size_t lane) const;
+  bool serves(const batch::FleetNode& node) const;
   batch::WidthFacts facts(batch::Advice advice) const;
   std::vector<batch::Place> places_of(std::size_t lane) const;
 
@@ -77,6 +84,7 @@ class BatchSight {
   std::optional<batch::WidthJudge> judge_;
   std::map<std::string, std::string, std::less<>> decisions_;
   std::vector<std::map<std::string, Pace>> paces_;         // by lane and node
+  std::vector<std::map<std::string, std::size_t>> begun_;  // at places, by lane and node
   bool fresh_ = false;                                     // seen since the last hedge
   double nodes_s_ = 0, decisions_s_ = 0, locality_s_ = 0;  // when last asked
   bool asking_ = false;
