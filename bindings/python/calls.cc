@@ -4,6 +4,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "batches.h"
 #include "core.h"
 #include "registry.h"
 #include "sollol/pool.h"
@@ -171,6 +172,22 @@ void bind_service(nb::class_<Held<Service>>& bound) {
             return Batch{CallBatch(self.starter(), width)};
           },
           "width"_a)
+      .def(
+          "run_batch",
+          [](const Self& self, std::string input, std::string output, std::string endpoint,
+             std::size_t concurrency, std::optional<std::size_t> failures_max, bool as_they_finish,
+             bool retry_failed) {
+            return RunningBatch(self.starter(),
+                                {.input = std::move(input),
+                                 .output = std::move(output),
+                                 .endpoint = std::move(endpoint),
+                                 .concurrency = concurrency,
+                                 .failures_max = failures_max,
+                                 .order = as_they_finish ? BatchOrder::finished : BatchOrder::input,
+                                 .retry_failed = retry_failed});
+          },
+          "input"_a, "output"_a, "endpoint"_a, "concurrency"_a, "failures_max"_a.none(),
+          "as_they_finish"_a, "retry_failed"_a)
       .def("close", &Self::close)
       .def("abandon", &Self::abandon, "In a forked child: leaves everything as it is.");
 }

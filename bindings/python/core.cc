@@ -55,5 +55,6 @@ NB_MODULE(_core, module) {
              "The interpreter is about to end: no other thread comes back to it.");
   sollol::python::bind_log(module);
   sollol::python::bind_registry(module);
+  sollol::python::bind_batches(module);
   sollol::python::bind_calls(module);
 }

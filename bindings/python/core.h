@@ -99,6 +99,7 @@ auto blocking(Work work) {
   }
 }
 
+void bind_batches(nb::module_& module);
 void bind_calls(nb::module_& module);
 void bind_registry(nb::module_& module);
 void bind_log(nb::module_& module);

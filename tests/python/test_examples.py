@@ -76,6 +76,9 @@ def test_a_batch_is_answered_in_order(where, tmp_path):
     assert [answer["prompt"] for answer in answers] == prompts
     assert all(answer["response"] and answer["tokens"] > 0 for answer in answers)
     assert "20 answered, 0 failed" in said
+    kept = ["--keep", tmp_path / "kept.jsonl"]
+    first, again = (run("batch", file, *kept, *where)[0] for _ in range(2))
+    assert len(first.splitlines()) == 20 and again == first
 
 
 @both
@@ -119,7 +122,7 @@ def test_without_a_node_an_example_says_so(name, tmp_path):
     file = tmp_path / "prompts.txt"
     file.write_text("one\n")
     text, said = run(name, *[file] * (name == "batch"), status=1)
-    assert "no Ollama node is known" in text + said
+    assert ("no usable node" if name == "batch" else "no Ollama node is known") in text + said
     assert "Traceback" not in said
 
 

@@ -10,7 +10,7 @@ PROGRAM = """
 import asyncio
 from typing import List
 from node_registry import NodeRegistry
-from sollol import AsyncOllamaPool, OllamaPool
+from sollol import AsyncOllamaPool, BatchResult, OllamaPool
 from sollol.discovery import discover_ollama_nodes
 
 nodes = discover_ollama_nodes(timeout=0.5)
@@ -22,6 +22,8 @@ for piece in pool.generate("m", "x", stream=True):
     text: str = piece.response
 vectors = [answer.embeddings[0] for answer in pool.embed_batch("m", ["a"])]
 number: float = vectors[0][0]
+results: List[BatchResult] = list(pool.batch([{"model": "m", "prompt": "x"}], output="answers.jsonl"))
+tokens: int = results[0].output_tokens
 healthy: List[str] = [node.url for node in NodeRegistry().get_healthy_nodes()]
 
 
@@ -31,6 +33,8 @@ async def main() -> None:
         reveal_type(answer.message.content)
         async for one in await many.generate("m", "x", stream=True):
             print(one.response)
+        async for result in many.batch([{"model": "m", "prompt": "x"}]):
+            print(result.get(), result.node)
 
 
 asyncio.run(main())

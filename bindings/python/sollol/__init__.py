@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from ._batch import BatchResult
 from ._responses import (
     ChatResponse,
     EmbeddingsResponse,
@@ -37,6 +38,7 @@ except PackageNotFoundError:  # run from a build folder
 
 __all__ = [
     "AsyncOllamaPool",
+    "BatchResult",
     "ChatResponse",
     "ConfigError",
     "ConnectionBroken",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, AsyncIterator, List, Literal, Optional, Sequence, Union, overload
+import os
+from typing import Any, AsyncIterator, Iterable, List, Literal, Mapping, Optional, Sequence, Union, overload
 
-from . import _asked
+from . import _asked, _batch
+from ._batch import BatchArguments, BatchResult
 from ._ollama_pool import OllamaPool
 from ._responses import (
     ChatResponse,
@@ -81,6 +83,23 @@ class AsyncOllamaPool:
     async def embed_batch(self, model: str, inputs: Sequence[str], **arguments: Any) -> List[EmbedResponse]:
         """The vectors of many texts, each a request of its own, in the order of ``inputs``."""
         return await asyncio.gather(*(self.embed(model, text, **arguments) for text in inputs))
+
+    def batch(
+        self,
+        requests: Iterable[Mapping[str, Any]],
+        *,
+        output: Optional[Union[str, os.PathLike[str]]] = None,
+        concurrency: Optional[int] = None,
+        as_they_finish: bool = False,
+        max_failures: Optional[int] = None,
+        retry_failed: bool = False,
+        endpoint: str = "",
+        progress: Optional[bool] = None,
+    ) -> AsyncIterator[BatchResult]:
+        """Many requests over all nodes, as ``OllamaPool.batch``: ``async for result in pool.batch(…)``."""
+        arguments = BatchArguments(output, concurrency, as_they_finish, max_failures, retry_failed, endpoint, progress)
+        arguments.check()
+        return _batch.run_async(self.pool, requests, arguments)
 
     async def list(self) -> ListResponse:
         """The models that the nodes have, each once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import urllib.parse
 from typing import (
     Any,
@@ -18,8 +19,9 @@ from typing import (
     overload,
 )
 
-from . import _asked, _log, _requests
+from . import _asked, _batch, _log, _requests
 from ._asked import Asked, Format, KeepAlive, Options, Priority, R, Think
+from ._batch import BatchArguments, BatchResult
 from ._responses import (
     ChatResponse,
     EmbeddingsResponse,
@@ -198,6 +200,34 @@ class OllamaPool(Service):
         """One chat for each conversation, over all nodes at once; the answers in order. As ``embed_batch``."""
         asked = [_asked.chat(model, messages, **arguments) for messages in conversations]
         return self._ask_all(asked, max_workers, progress)
+
+    def batch(
+        self,
+        requests: Iterable[Mapping[str, Any]],
+        *,
+        output: Optional[Union[str, os.PathLike[str]]] = None,
+        concurrency: Optional[int] = None,
+        as_they_finish: bool = False,
+        max_failures: Optional[int] = None,
+        retry_failed: bool = False,
+        endpoint: str = "",
+        progress: Optional[bool] = None,
+    ) -> Iterator[BatchResult]:
+        """Many requests over all nodes, as ``sollol batch`` runs them; the results as they come, in order.
+
+        A request is a mapping: the body that Ollama or OpenAI would get, or a line of OpenAI's batch files (``custom_id``,
+        ``method``, ``url``, ``body``); ``endpoint`` is the route of those that name none, else told by their fields. All are
+        read before the first is sent. One that fails does not end the others: its result has the error.
+
+        ``output``: a file that gets the results too. What is done is kept beside it (``OUTPUT.journal``), so the same call
+        goes on where it was, whatever ended it. ``concurrency``: requests at once; None: as many as is fastest, measured.
+        ``as_they_finish``: results as they end. ``max_failures``: more failed requests end the batch. ``retry_failed``: asks
+        again what failed in an earlier run. ``progress``: a bar (tqdm); None: on terminals and in notebooks, where tqdm is
+        installed. Ctrl-C, and letting go of the iterator, abandon what is under way. A batch that ends early raises.
+        """
+        arguments = BatchArguments(output, concurrency, as_they_finish, max_failures, retry_failed, endpoint, progress)
+        arguments.check()
+        return _batch.run(self, requests, arguments)
 
     def _ask_all(
         self, asked: Sequence[Asked[R]], width: Optional[int], progress: Optional[Callable[[int], None]] = None

@@ -13,7 +13,7 @@ from typing import Any, Callable, Generic, Iterator, List, Mapping, Optional, Pr
 
 from . import _asked
 from ._asked import Asked
-from ._extras import extra
+from ._progress import Progress
 from .errors import ConfigError, RequestError, SollolError
 from .pool import OllamaPool
 
@@ -223,37 +223,8 @@ def _collect(tasks: Sequence[Task], outcomes: Iterator[Outcome], progress: Optio
     results: List[TaskResult[Any]] = [
         TaskResult(error=Cancelled("the run was cancelled before this task had ended")) for _ in tasks
     ]
-    with _Progress(len(tasks), progress) as bar:
+    with Progress(len(tasks), progress) as bar:
         for index, result in outcomes:
             results[index] = result
             bar.advance()
     return results
-
-
-class _Progress:
-    """A bar where somebody sees it."""
-
-    def __init__(self, total: int, wanted: Optional[bool]) -> None:
-        self._bar: Any = None
-        if wanted is False or (wanted is None and not _somebody_looks()):
-            return
-        try:
-            self._bar = extra("tqdm.auto").tqdm(total=total, unit="task")
-        except ConfigError:
-            if wanted:
-                raise
-
-    def advance(self) -> None:
-        if self._bar is not None:
-            self._bar.update()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _somebody_looks() -> bool:
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
