@@ -54,6 +54,14 @@ struct RetrySettings {
   std::uint64_t budget_percent = 20;
 };
 
+/// Second tries in parallel, where the first is unusually late.
+struct HedgeSettings {
+  std::string enabled = "off";
+  std::uint64_t budget_percent = 5;
+  Duration delay_min = 100ms;
+  std::uint64_t tokens_max = 64;
+};
+
 /// Loads of models.
 struct LoadSettings {
   std::string owner = "gateway";  // or "request"
@@ -172,6 +180,7 @@ struct Settings {
   LimitSettings limits = {};
   UpstreamSettings upstream = {};
   RetrySettings retry = {};
+  HedgeSettings hedge = {};
   LoadSettings load = {};
   StreamSettings stream = {};
   HealthSettings health = {};

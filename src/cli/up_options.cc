@@ -96,6 +96,10 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.upstream.answer_max = settings.upstream.answer_bytes;
   options.retry = {.attempts_max = static_cast<std::uint32_t>(settings.retry.attempts),
                    .budget_percent = static_cast<std::uint32_t>(settings.retry.budget_percent)};
+  options.hedge = {.enabled = settings.hedge.enabled == "on",
+                   .budget_percent = static_cast<std::uint32_t>(settings.hedge.budget_percent),
+                   .delay_min = settings.hedge.delay_min,
+                   .tokens_max = static_cast<std::uint32_t>(settings.hedge.tokens_max)};
   options.load.owner = settings.load.owner == "gateway" ? gateway::LoadOptions::Owner::gateway
                                                         : gateway::LoadOptions::Owner::request;
   options.load.timeout = settings.load.timeout;

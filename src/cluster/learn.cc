@@ -76,6 +76,15 @@ void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimeP
   replica.limit.store(replica.slots.limit(), std::memory_order_relaxed);
 }
 
+void learn_lateness(ReplicaLive& replica, double took_s, double expected_s, TimePoint now) {
+  if (!(expected_s > 0)) return;
+  const std::scoped_lock lock(replica.learning);
+  replica.lateness.observe(took_s / expected_s, now);
+  const bool enough = replica.lateness.samples() >= lateness_samples_min;
+  replica.late_factor.store(enough ? replica.lateness.above(late_spreads) : 0,
+                            std::memory_order_relaxed);
+}
+
 void restore(ReplicaLive& replica, const LearntModel& learnt) {
   const std::scoped_lock lock(replica.learning);
   replica.prefill.restore(learnt.prefill_tokens_per_s, samples_restored);

@@ -40,6 +40,15 @@ struct Finished {
 /// these as they are then. Any thread.
 void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimePoint now);
 
+/// Takes up how long a whole request took, which was expected to take so long: what is late there.
+/// A request is unusually late after `late_factor` times what is expected of it: the 95th
+/// percentile, of a quantity whose logarithm is normally distributed. Any thread.
+void learn_lateness(ReplicaLive& replica, double took_s, double expected_s, TimePoint now);
+/// Standard deviations to the 95th percentile of a normal distribution.
+inline constexpr double late_spreads = 1.645;
+/// Fewer requests do not tell what is usual.
+inline constexpr double lateness_samples_min = 8;
+
 /// What was learnt about one model on one node; 0: not known.
 struct LearntModel {
   std::string key;

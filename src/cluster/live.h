@@ -86,9 +86,10 @@ struct ReplicaLive {
   std::mutex learning;
   SlotLimit slots;
   Occupancy occupancy;
-  Estimate prefill;  // tokens a second
-  TokenTime token;   // of decoding
-  Estimate load;     // seconds
+  Estimate prefill;   // tokens a second
+  TokenTime token;    // of decoding
+  Estimate load;      // seconds
+  Estimate lateness;  // times as long as expected, of whole requests that may be hedged
   std::atomic<std::uint32_t> limit;
   std::atomic<std::uint32_t> in_flight{0};
 
@@ -113,6 +114,7 @@ struct ReplicaLive {
   std::atomic<std::int64_t> peak_at_ns{0};  // of Clock's epoch
   std::atomic<double> doubt{1};  // standard deviation of the logarithm of what decides; 1: a guess
   std::atomic<double> longest_gap_s{0};  // between two tokens of one stream: see note_gap
+  std::atomic<double> late_factor{0};    // see learn_lateness; 0: not known
 };
 
 /// Rotation state of one model, shared by all workers: round-robin's cursor, tie-breaking.

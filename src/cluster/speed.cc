@@ -57,6 +57,10 @@ double Estimate::value() const noexcept { return known() ? std::exp(mean_) : 0; 
 
 double Estimate::spread() const noexcept { return std::max(std::sqrt(variance_), spread_floor); }
 
+double Estimate::above(double spreads) const noexcept {
+  return known() ? std::exp(mean_ + spreads * spread()) : 0;
+}
+
 double Estimate::weight(TimePoint now) const noexcept {
   return at_ == TimePoint{} ? weight_ : decayed(weight_, now - at_);
 }

@@ -28,6 +28,8 @@ class Estimate {
   double value() const noexcept;
   /// Standard deviation of the logarithm of one measurement.
   double spread() const noexcept;
+  /// What lies so many of them above the mean; 0 while nothing is known.
+  double above(double spreads) const noexcept;
   /// Measurements that it rests on, older ones counting less.
   double weight(TimePoint now) const noexcept;
   /// The same at the last of them.

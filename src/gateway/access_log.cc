@@ -104,6 +104,7 @@ void append_access_line(std::string& out, const Request& request, TimePoint now)
   }
   if (outcome.resumed > 0) fmt::format_to(to, ",\"resumed\":{}", outcome.resumed);
   if (outcome.attempts > 1) fmt::format_to(to, ",\"attempts\":{}", outcome.attempts);
+  text("hedge", outcome.hedge);
   fmt::format_to(to, ",\"bytes_out\":{}", outcome.bytes_out);
   text("problem", outcome.problem);
   out += "}\n";

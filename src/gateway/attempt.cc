@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "gateway/hedge.h"
 #include "gateway/resume.h"
 #include "gateway/worker.h"
 #include "http/append.h"
@@ -27,7 +28,24 @@ Attempt::Attempt(Connection& client, Answer& answer, const cluster::Node& node)
         if (stream_) stream_->cancel();
       }) {}
 
-Attempt::~Attempt() { client_.cancel_on_leave(nullptr); }
+Attempt::~Attempt() { cancel_on_leave(nullptr); }
+
+/// A race cancels its attempts itself.
+void Attempt::cancel_on_leave(net::Stream* stream) noexcept {
+  if (plan_.race == nullptr) client_.cancel_on_leave(stream);
+}
+
+/// Whether the answer that is about to be relayed is the first. Then no other will be.
+bool Attempt::is_first() const { return plan_.race == nullptr || plan_.race->claim(*this); }
+
+/// The node learns from the closed connection that its answer is not wanted.
+Verdict Attempt::beaten() {
+  call_.reset();
+  stream_.reset();
+  Verdict verdict;
+  verdict.kind = Verdict::Kind::beaten;
+  return verdict;
+}
 
 net::Task<Verdict> Attempt::run(Plan plan) {
   plan_ = plan;
@@ -124,7 +142,11 @@ net::Task<Result<void>> Attempt::exchange_heads(std::string_view head, std::stri
           Error{ErrorKind::cancelled, Origin::client, Retry::never, "the client left"});
     }
     if (client_.ended()) co_return std::unexpected(*client_.ended());
-    client_.cancel_on_leave(stream_.get());
+    if (plan_.race != nullptr && plan_.race->lost(*this)) {
+      co_return std::unexpected(
+          Error{ErrorKind::cancelled, Origin::gateway, Retry::never, "another node was first"});
+    }
+    cancel_on_leave(stream_.get());
     call_.emplace(*stream_, worker_.scratch(), client_.options().upstream.head);
     call_->limit_head_time(worker_.scheduler(), client_.options().upstream.head_timeout);
     auto sending =
@@ -145,7 +167,7 @@ net::Task<Result<void>> Attempt::exchange_heads(std::string_view head, std::stri
     const bool stale =
         reused_ && done.error().kind == ErrorKind::reset && !call_->received_anything();
     if (!stale) co_return done;
-    client_.cancel_on_leave(nullptr);
+    cancel_on_leave(nullptr);
     call_.reset();
     stream_.reset();
     reused_ = false;
@@ -174,6 +196,7 @@ Verdict Attempt::failure(Error error) {
     verdict.error = *client_.ended();
     return verdict;
   }
+  if (plan_.race != nullptr && plan_.race->lost(*this)) return beaten();
   if (abandoned_) {
     error = {ErrorKind::timeout, Origin::node, Retry::other_node,
              fmt::format("{} no longer answers", node_.info.name)};

@@ -16,6 +16,7 @@
 
 namespace sollol::gateway {
 
+class Race;
 class Resume;
 class Slot;
 
@@ -34,6 +35,7 @@ struct Verdict {
     failed,       // nothing has reached the client: `error`
     cut,          // the answer broke off after some of it had reached the client: `error`
     client_left,  // nobody to answer
+    beaten,       // another attempt at the same request answered first, and this was given up
   };
   Kind kind = Kind::failed;
   int status = 0;
@@ -78,12 +80,19 @@ class Attempt {
     Slot* slot = nullptr;      // released once the node has answered; null: the caller's affair
     Resume* resume = nullptr;  // what keeps the stream alive beyond this node; null: nothing does
     Duration stall_limit{};    // longest silence between two tokens; zero: none
+    Race* race = nullptr;      // with another attempt at the same request; null: there is none
   };
 
   Attempt(Connection& client, Answer& answer, const cluster::Node& node);
   ~Attempt();
 
   net::Task<Verdict> run(Plan plan);
+  /// Ends what it waits for at its node.
+  void cancel() {
+    if (stream_) stream_->cancel();
+  }
+  /// The node has begun to answer.
+  bool answering() const noexcept { return last_byte_ != TimePoint{}; }
 
  private:
   // attempt.cc: towards the node
@@ -95,6 +104,9 @@ class Attempt {
   TimePoint response_deadline() const;
   TimePoint body_deadline() const;
   Verdict failure(Error error);
+  Verdict beaten();
+  bool is_first() const;
+  void cancel_on_leave(net::Stream* stream) noexcept;
 
   // relay.cc: back to the client
   net::Task<Verdict> relay_whole();

@@ -28,7 +28,8 @@ struct Gateway::Impl {
   explicit Impl(Options given)
       : options(std::make_shared<const Options>(std::move(given))),
         published(options),
-        retries(options->retry.budget_percent) {}
+        retries(options->retry.budget_percent),
+        hedges(options->hedge.budget_percent) {}
 
   Result<Address> listen();
   Result<Address> adopt(std::vector<int> sockets);
@@ -37,6 +38,7 @@ struct Gateway::Impl {
   OptionsSource published;
   ViewSource views;
   cluster::RetryBudget retries;
+  cluster::RetryBudget hedges;
   Credentials credentials;
   std::unique_ptr<AccessLogFile> access_log;
   RequestMemory request_memory;
@@ -66,10 +68,11 @@ Result<void> Gateway::prepare() {
   impl.control = std::make_unique<Control>(impl.published, impl.views, impl.credentials);
   impl.admission =
       std::make_unique<Admission>(*impl.options, impl.views, impl.control->scheduler());
-  impl.shared = std::make_unique<Shared>(Shared{
-      impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.retries,
-      impl.history, impl.applications, *impl.access_log, impl.request_memory, impl.credentials,
-      impl.workers, impl.control->scheduler().now(), fmt::format("{:016x}", entropy_seed())});
+  impl.shared = std::make_unique<Shared>(
+      Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.retries,
+             impl.hedges, impl.history, impl.applications, *impl.access_log, impl.request_memory,
+             impl.credentials, impl.workers, impl.control->scheduler().now(),
+             fmt::format("{:016x}", entropy_seed())});
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)
     impl.workers.push_back(std::make_unique<Worker>(*impl.shared, i, seed));
@@ -205,6 +208,7 @@ Result<std::vector<std::string>> Gateway::reload(Options options) {
   impl.published.publish(impl.options);
   impl.admission->configure(*impl.options);
   impl.retries.set_percent(impl.options->retry.budget_percent);
+  impl.hedges.set_percent(impl.options->hedge.budget_percent);
   for (const auto& worker : impl.workers) worker->reconfigure();
   const NodeChanges nodes =
       asio::co_spawn(impl.control->context(), impl.control->apply(impl.options), asio::use_future)

@@ -11,6 +11,7 @@
 #include "gateway/admission.h"
 #include "gateway/cold_load.h"
 #include "gateway/control.h"
+#include "gateway/hedge.h"
 #include "gateway/learn.h"
 #include "gateway/resume.h"
 #include "gateway/stall.h"
@@ -167,6 +168,21 @@ net::Task<void> answer_verdict(Connection& client, Answer& answer, Verdict verdi
   co_await std::move(answering);
 }
 
+net::Task<void> answer_no_place(Connection& client, Answer& answer, Error error) {
+  if (error.kind == ErrorKind::cancelled) co_return;
+  client.request().outcome.problem = error.detail;
+  const bool no_nodes = client.worker().view()->cluster->nodes.empty();
+  std::string message = no_nodes ? "no Ollama node is known: start `sollol up` with --node "
+                                   "http://HOST:11434, add one with "
+                                   "`sollol nodes add URL`, or list it in the node file"
+                                 : error.detail;
+  auto answering = refuse_unavailable(client, answer, std::move(message),
+                                      error.kind == ErrorKind::no_candidate ? 2s : 1s);
+  co_await std::move(answering);
+}
+
+}  // namespace
+
 void note_decision(Connection& client, Slot& slot) {
   Request& request = client.request();
   request.outcome.node = slot.node().info.name;
@@ -185,21 +201,6 @@ void note_decision(Connection& client, Slot& slot) {
     record.took_s = 0;
   });
 }
-
-net::Task<void> answer_no_place(Connection& client, Answer& answer, Error error) {
-  if (error.kind == ErrorKind::cancelled) co_return;
-  client.request().outcome.problem = error.detail;
-  const bool no_nodes = client.worker().view()->cluster->nodes.empty();
-  std::string message = no_nodes ? "no Ollama node is known: start `sollol up` with --node "
-                                   "http://HOST:11434, add one with "
-                                   "`sollol nodes add URL`, or list it in the node file"
-                                 : error.detail;
-  auto answering = refuse_unavailable(client, answer, std::move(message),
-                                      error.kind == ErrorKind::no_candidate ? 2s : 1s);
-  co_await std::move(answering);
-}
-
-}  // namespace
 
 net::Task<void> answer_body_error(Connection& client, Error error) {
   if (error.kind == ErrorKind::cancelled) co_return;
@@ -287,6 +288,11 @@ net::Task<void> serve_inference(Connection& client) {
   if (request.route.operation != Operation::transcriptions)
     plan.payload = Attempt::Plan::Payload::json;
   if (prepared.may_pause) plan.silence = Attempt::Plan::Silence::allowed;
+  if (client.options().hedge.enabled && prepared.intent &&
+      may_be_hedged(client.options().hedge, request.route.operation, *prepared.intent,
+                    prepared.work)) {
+    prepared.work.hedge = Work::Hedge::yes;
+  }
   auto serving = serve_work(client, std::move(prepared.work), plan);
   co_await std::move(serving);
 }
@@ -327,6 +333,7 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
   Request& request = client.request();
   const bool has_model = work.model != nullptr;
   worker.shared().retries.on_request();
+  if (work.hedge == Work::Hedge::yes) worker.shared().hedges.on_request();
   client.watch();
   Answer answer(client, plan.form);
   answer.keep_waiting(client.options().stream.heartbeat);
@@ -349,7 +356,10 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
     }
     ++request.outcome.attempts;
     note_decision(client, *slot);
-    auto trying = try_node(client, answer, resume, work, *slot, plan);
+    const std::optional<Duration> late =
+        work.hedge == Work::Hedge::yes ? late_after(client, *slot) : std::nullopt;
+    auto trying = late ? try_hedged(client, answer, work, *slot, plan, *late)
+                       : try_node(client, answer, resume, work, *slot, plan);
     Verdict verdict = co_await std::move(trying);
     learn(worker, *slot, work, verdict, request);
     if (answer.committed() && verdict.kind != Verdict::Kind::relayed &&

@@ -20,6 +20,9 @@ net::Task<void> serve_any_node(Connection& client);
 /// Relays to a node that fits `work`, with retries. Answers the client in every case.
 net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan);
 
+/// Puts the choice of the slot's node for the request's present attempt into the log.
+void note_decision(Connection& client, Slot& slot);
+
 /// Fills in what the request's own fields say about where it may go. An answer when they name no
 /// node of ours.
 std::optional<api::Reply> apply_wishes(Connection& client, Work& work);

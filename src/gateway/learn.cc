@@ -83,6 +83,15 @@ void note_prediction(Worker& worker, const Slot& slot, const Work& work, const V
   }
 }
 
+/// Of requests that may be hedged: what is usual for them is what another one's delay is judged by.
+void note_lateness(const Slot& slot, const Verdict& verdict, TimePoint now) {
+  if (verdict.answered == TimePoint{} || slot.warmth() != routing::Warmth::warm) return;
+  const routing::Considered& expected = slot.considered.nodes.front();
+  if (!expected.known) return;
+  cluster::learn_lateness(*slot.replica(), to_seconds(verdict.answered - slot.dispatched()),
+                          expected.total_s(), now);
+}
+
 void report_health(Worker& worker, const Slot& slot, const Verdict& verdict) {
   cluster::NodeLive& live = *slot.node().live;
   const bool failed =
@@ -142,6 +151,7 @@ void learn(Worker& worker, const Slot& slot, const Work& work, const Verdict& ve
     if (verdict.kind == Verdict::Kind::relayed) {
       cluster::learn(*slot.node().live, *replica, finished(slot, verdict), now);
       note_prediction(worker, slot, work, verdict);
+      if (work.hedge == Work::Hedge::yes) note_lateness(slot, verdict, now);
       learn_history(worker, slot, work, usage, now);
     }
     const bool said_so = verdict.kind == Verdict::Kind::cut && verdict.said_so;

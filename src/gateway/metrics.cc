@@ -44,6 +44,10 @@ class Gather {
     prediction_errors();
     counter("sollol_retries_total", "Attempts after the first, at another node.",
             [](const Metrics& m) { return static_cast<double>(m.retries.value()); });
+    hedges();
+    counter("sollol_hedges_withheld_total",
+            "Late requests that were not hedged because hedge.budget_percent was spent.",
+            [](const Metrics& m) { return static_cast<double>(m.hedges_withheld.value()); });
     counter("sollol_resumed_streams_total",
             "Streams that broke off and went on at another node, each time.",
             [](const Metrics& m) { return static_cast<double>(m.resumed.value()); });
@@ -137,6 +141,20 @@ class Gather {
         metric.counter.value = value;
         out.metric.push_back(std::move(metric));
       }
+    }
+    families_.push_back(std::move(out));
+  }
+
+  void hedges() {
+    MetricFamily out = family("sollol_hedges_total",
+                              "Second tries in parallel with a late first one, by what became of "
+                              "them.",
+                              MetricType::Counter);
+    for (std::size_t end = 0; end < hedge_end_names.size(); ++end) {
+      ClientMetric metric = labelled({{"outcome", std::string(hedge_end_names[end])}});
+      metric.counter.value =
+          sum([end](const Metrics& m) { return static_cast<double>(m.hedges[end].value()); });
+      out.metric.push_back(std::move(metric));
     }
     families_.push_back(std::move(out));
   }

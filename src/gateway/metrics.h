@@ -57,6 +57,11 @@ class PredictionErrors {
   Counter sum_ppm_;
 };
 
+/// What became of a hedge: it answered first, or the first try did; neither answered; the client
+/// left before.
+enum class HedgeEnd : std::uint8_t { won, lost, failed, left };
+inline constexpr std::array<std::string_view, 4> hedge_end_names{"won", "lost", "failed", "left"};
+
 /// One worker's counters.
 class Metrics {
  public:
@@ -66,7 +71,9 @@ class Metrics {
   Counter connections_displaced;
   Counter connections_closed;
   Counter retries;
-  Counter resumed;  // streams that went on at another node, each time
+  std::array<Counter, hedge_end_names.size()> hedges;
+  Counter hedges_withheld;  // by their budget
+  Counter resumed;          // streams that went on at another node, each time
   std::array<Counter, api::obstacle_count> resume_declined;
   Counter stalls;          // streams in which a node fell silent
   Counter broken_streams;  // ended by an error record of ours

@@ -57,6 +57,14 @@ struct RetryOptions {
   std::uint32_t budget_percent = 20;
 };
 
+/// Second tries in parallel, where the first is unusually late.
+struct HedgeOptions {
+  bool enabled = false;
+  std::uint32_t budget_percent = 5;  // of the requests that may be hedged
+  Duration delay_min = 100ms;        // no request is late before
+  std::uint32_t tokens_max = 64;     // expected of the answer; a longer one is not hedged
+};
+
 /// Continuing streams that broke off at another node.
 struct ResumeOptions {
   bool enabled = true;
@@ -171,6 +179,7 @@ struct Options {
   ClientOptions client;
   UpstreamOptions upstream;
   RetryOptions retry;
+  HedgeOptions hedge;
   LoadOptions load;
   StreamOptions stream;
   ResumeOptions resume;

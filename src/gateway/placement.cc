@@ -108,17 +108,7 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
       return std::unexpected(Error{ErrorKind::overloaded, Origin::gateway, Retry::later,
                                    "a node that is full now will have finished it sooner"});
     }
-    std::optional<Slot> slot = take(work, scratch[choice->index], now);
-    if (slot) {
-      slot->reason = routing::text(choice->reason);
-      slot->expected_cost_s = choice->cost_s;
-      if (work.explain == Work::Explain::yes) {
-        slot->explanation = routing::explain(scratch, work.shape, policy_, *choice);
-      }
-      slot->candidates = static_cast<unsigned>(scratch.size());
-      slot->considered = routing::consider(scratch, work.shape, choice->index);
-      return std::move(*slot);
-    }
+    if (std::optional<Slot> slot = take(work, scratch, *choice, now)) return std::move(*slot);
     if (race == races_max) {
       return std::unexpected(Error{ErrorKind::overloaded, Origin::gateway, Retry::later,
                                    "every place was taken by others at the same moment"});
@@ -127,8 +117,22 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
   }
 }
 
-std::optional<Slot> Placement::take(const Work& work, const routing::Candidate& seen,
-                                    TimePoint now) const {
+std::optional<Slot> Placement::take(const Work& work,
+                                    std::span<const routing::Candidate> candidates,
+                                    const routing::Choice& choice, TimePoint now) const {
+  std::optional<Slot> slot = enter(work, candidates[choice.index], now);
+  if (!slot) return slot;
+  slot->reason = routing::text(choice.reason);
+  slot->expected_cost_s = choice.cost_s;
+  if (work.explain == Work::Explain::yes)
+    slot->explanation = routing::explain(candidates, work.shape, policy_, choice);
+  slot->candidates = static_cast<unsigned>(candidates.size());
+  slot->considered = routing::consider(candidates, work.shape, choice.index);
+  return slot;
+}
+
+std::optional<Slot> Placement::enter(const Work& work, const routing::Candidate& seen,
+                                     TimePoint now) const {
   std::size_t node_index = seen.replica;
   std::shared_ptr<cluster::ReplicaLive> replica;
   if (work.model != nullptr) {

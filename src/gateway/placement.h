@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ struct Work : routing::Demand {
   Use use = Use::run;
   enum class Loads : std::uint8_t { gateway, request };  // who has a cold model loaded
   Loads loads = Loads::request;
+  enum class Hedge : std::uint8_t { no, yes };  // yes: a second node may be asked in parallel
+  Hedge hedge = Hedge::no;
   api::Operation operation = api::Operation::none;
   std::string model_as_written;
   enum class Explain : std::uint8_t { no, yes };
@@ -125,13 +128,16 @@ class Placement {
   /// a better place than a free one is among `awaited` afterwards.
   Result<Slot> place(const Work& work, std::vector<routing::Candidate>& scratch, Awaited& awaited,
                      TimePoint now, std::uint64_t draw) const;
+  /// The place of `choice` among `candidates`; nullopt: another has just taken it.
+  std::optional<Slot> take(const Work& work, std::span<const routing::Candidate> candidates,
+                           const routing::Choice& choice, TimePoint now) const;
   /// Where the model was sent last.
   static std::optional<NodeId> last_node(const Work& work);
   /// The candidates as the policy would see them now.
   static void candidates_of(const Work& work, std::vector<routing::Candidate>& out, TimePoint now);
 
  private:
-  std::optional<Slot> take(const Work& work, const routing::Candidate& seen, TimePoint now) const;
+  std::optional<Slot> enter(const Work& work, const routing::Candidate& seen, TimePoint now) const;
 
   std::atomic<routing::Policy> policy_;
   Admission& admission_;

@@ -51,7 +51,7 @@ std::optional<Error> Attempt::check_whole(std::string_view body, bool surplus) c
 }
 
 Verdict Attempt::finish_relayed() {
-  client_.cancel_on_leave(nullptr);
+  cancel_on_leave(nullptr);
   if (call_->reusable()) worker_.pool().keep(node_.id, std::move(stream_));
   if (plan_.slot != nullptr) plan_.slot->release();
   Verdict verdict;
@@ -92,6 +92,7 @@ net::Task<Verdict> Attempt::relay_whole() {
       co_return failure(node_fault("answered a stream with one document"));
     if (!collected.ends_with('\n')) collected += '\n';
   }
+  if (!is_first()) co_return beaten();
   Verdict verdict = finish_relayed();
   verdict.usage = api::usage_of_json(
       std::string_view(collected).substr(collected.size() - std::min(collected.size(), usage_tail)),
@@ -104,6 +105,7 @@ net::Task<Verdict> Attempt::relay_whole() {
 }
 
 net::Task<Verdict> Attempt::relay_stream(std::string first) {
+  if (!is_first()) co_return beaten();
   BodyWatcher& body = call_->body();
   if (!answer_.committed()) {
     answer_.offer(std::move(head_), body.framing(), watcher_.form(),
@@ -308,7 +310,7 @@ std::optional<Error> Attempt::forward_spliced(std::string_view piece) {
 /// The answer broke off after some of it had reached the client, whom the caller has to tell unless
 /// another node goes on.
 Verdict Attempt::finish_cut(Error problem) {
-  client_.cancel_on_leave(nullptr);
+  cancel_on_leave(nullptr);
   Verdict verdict;
   verdict.kind = Verdict::Kind::cut;
   verdict.usage = watcher_.usage();

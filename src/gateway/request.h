@@ -28,7 +28,8 @@ struct Outcome {
   std::uint64_t output_tokens = 0;
   Duration decode{};  // time of the output tokens as the node measured it; zero: unknown
   std::uint32_t attempts = 0;
-  std::uint32_t resumed = 0;  // times that the stream went on at another node
+  std::string_view hedge = {};  // what became of the second try in parallel; empty: there was none
+  std::uint32_t resumed = 0;    // times that the stream went on at another node
 };
 
 /// One request as its handlers see it. Owns its text, since the bytes it was parsed from move;

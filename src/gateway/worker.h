@@ -43,6 +43,7 @@ struct Shared {
   Admission& admission;
   ColdLoads& loads;
   cluster::RetryBudget& retries;
+  cluster::RetryBudget& hedges;
   cluster::History& history;
   Applications& applications;
   AccessLogFile& access_log;

@@ -16,6 +16,9 @@ enum class Warmth : std::uint8_t {
   warm,
 };
 
+/// What a node has in common with the one at which a request was tried first.
+enum class Nearness : std::uint8_t { apart, same_machine, same_device };
+
 /// A node as the policy sees it: plain data copied at the moment of choosing.
 struct Candidate {
   NodeId node;
@@ -48,6 +51,7 @@ struct Candidate {
   double peak_service_s = 0;  // the same, quick to follow slow ones: see cluster::note_peak
   TimePoint peak_at{};        // when that was measured
   double rtt_s = 0;
+  Nearness nearness = Nearness::apart;  // told by survey_beside
 };
 
 /// Whether it takes requests, when it has room.

@@ -366,6 +366,8 @@ std::string_view text(Reason reason) noexcept {
       return "worth_waiting";
     case Reason::least_score:
       return "least_score";
+    case Reason::hedge:
+      return "hedge";
   }
   return "unknown";
 }

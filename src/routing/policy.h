@@ -48,6 +48,7 @@ enum class Reason : std::uint8_t {
   last_resort,  // nothing healthy is left
   worth_waiting,
   least_score,  // of a policy whose figures are no seconds
+  hedge,        // the first node tried is unusually late: see choose_hedge
 };
 std::string_view text(Reason reason) noexcept;
 

@@ -121,6 +121,12 @@ void fetch_ahead(const cluster::Snapshot& snapshot, const cluster::Model& model,
   }
 }
 
+Nearness nearness(const cluster::Node& a, const cluster::Node& b) {
+  if (a.device_load != nullptr && a.device_load == b.device_load) return Nearness::same_device;
+  if (a.machine_load != nullptr && a.machine_load == b.machine_load) return Nearness::same_machine;
+  return Nearness::apart;
+}
+
 }  // namespace
 
 Warmth warmth_of(const cluster::ReplicaLive& replica, const Demand& demand) {
@@ -148,6 +154,25 @@ void survey(const cluster::Snapshot& snapshot, const cluster::Model* model, cons
   }
   for (std::size_t i = 0; i < model->replicas.size(); ++i)
     out.push_back(replica_candidate(snapshot, *model, i, demand, now));
+}
+
+void survey_beside(const cluster::Snapshot& snapshot, const cluster::Model& model,
+                   const Demand& demand, NodeId first, TimePoint now, std::vector<Candidate>& out) {
+  survey(snapshot, &model, demand, now, out);
+  const auto is_first = [&](const cluster::Replica& replica) {
+    return snapshot.nodes[replica.node].id == first;
+  };
+  const auto first_replica = std::ranges::find_if(model.replicas, is_first);
+  for (Candidate& candidate : out) {
+    const cluster::Replica& replica = model.replicas[candidate.replica];
+    if (first_replica == model.replicas.end() || is_first(replica) ||
+        replica.digest != first_replica->digest || replica.remote) {
+      candidate.excluded = true;
+      continue;
+    }
+    candidate.nearness =
+        nearness(snapshot.nodes[replica.node], snapshot.nodes[first_replica->node]);
+  }
 }
 
 bool survey_some(const cluster::Snapshot& snapshot, const cluster::Model* model,

@@ -41,6 +41,11 @@ inline constexpr std::size_t survey_drawn = 4;
 void survey(const cluster::Snapshot& snapshot, const cluster::Model* model, const Demand& demand,
             TimePoint now, std::vector<Candidate>& out);
 
+/// The same for a second try beside the one at `first`: how near each node is to it; excluded are
+/// that node itself and all that have the model with another digest or only a stub of it. O(nodes).
+void survey_beside(const cluster::Snapshot& snapshot, const cluster::Model& model,
+                   const Demand& demand, NodeId first, TimePoint now, std::vector<Candidate>& out);
+
 /// The same of some replicas of a model that has many, drawn by `draw`. False, and nothing done:
 /// it has not, or only the whole will do. O(1).
 bool survey_some(const cluster::Snapshot& snapshot, const cluster::Model* model,
