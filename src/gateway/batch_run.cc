@@ -360,6 +360,7 @@ void BatchRun::take(CallBatch::Done done) {
   }
   --in_flight_[attempt.task.lane];
   sight_->note_ended(attempt.task.lane, attempt.place);
+  if (!stands) sight_->note_failed(attempt.place);
   learn(attempt, result);
   if (stands || !fleet_wide) {
     last_good_s_ = now_s();

@@ -85,6 +85,11 @@ bool BatchSight::look(const CallStarter& start, std::size_t tasks, std::size_t m
   return std::ranges::any_of(fleet_.nodes, &batch::FleetNode::usable);
 }
 
+void BatchSight::note_failed(const std::string& place) {
+  const auto node = std::ranges::find(fleet_.nodes, place, &batch::FleetNode::name);
+  if (node != fleet_.nodes.end()) node->usable = false;
+}
+
 std::optional<BatchSight::Question> BatchSight::due(double now_s, bool at_the_end) {
   if (!seen_ || asking_) return std::nullopt;
   std::optional<Question> question;

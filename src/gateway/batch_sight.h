@@ -39,6 +39,8 @@ class BatchSight {
   /// A request was sent to that place, or has ended there.
   void note_begun(std::size_t lane, const std::string& place);
   void note_ended(std::size_t lane, const std::string& place);
+  /// It gave no answer there: nothing more is sent to the place until the nodes are seen anew.
+  void note_failed(const std::string& place);
   std::string reason() const;
   batch::WidthJudge& judge() { return *judge_; }
 

@@ -181,6 +181,31 @@ TEST_F(BatchRunTest, NodesThatShareAMachineAreTriedAloneAndTogether) {
   EXPECT_TRUE(told.back().contains("as measured")) << told.back();
 }
 
+TEST_F(BatchRunTest, ANodeThatIsKeptBusyAndDiesLosesNothing) {
+  sim::Fleet nodes(equal_nodes(2, {long_model()}));
+  PoolOptions wanted;
+  for (const std::string& name : nodes.names())
+    wanted.nodes.push_back({.url = nodes.url(name), .name = name, .slots = 1});
+  auto pool = Pool::open(wanted);
+  ASSERT_TRUE(pool.has_value());
+  std::vector<std::string> lines;
+  for (int i = 0; i < 40; ++i) lines.push_back(prompt(i, 200));
+  write(lines);
+  bool killed = false;
+  const auto report = run_batch(options(), starter(*pool), [&](const BatchProgress& at) {
+    if (!killed && at.width.starts_with("wide: ")) {
+      nodes.kill(nodes.names().front());
+      killed = true;
+    }
+    return BatchWish::go_on;
+  });
+  ASSERT_TRUE(report.has_value());
+  EXPECT_TRUE(killed);
+  EXPECT_EQ(report->progress.done, 40u);
+  EXPECT_EQ(report->progress.failed, 0u);
+  EXPECT_EQ(results().size(), 40u);
+}
+
 TEST_F(BatchRunTest, WhatTheWatcherWantsIsDoneAndTheRestGoesOn) {
   sim::Fleet nodes(equal_nodes(1, {long_model()}));
   Pool pool = pool_of(nodes);
