@@ -173,20 +173,22 @@ void WidthJudge::add_after(Kind ended) {
 void WidthJudge::add_fastest_few() {
   const bool filled = rate(Kind::all) > rate(Kind::one_each);
   const Way* all = find(filled ? Kind::all : Kind::one_each);
-  if (all == nullptr || all->nodes.size() < 3) return;
+  const Way* unhindered = find(filled && find(Kind::fastest) ? Kind::fastest : Kind::alone);
+  if (all == nullptr || all->nodes.size() < 2) return;
+  const std::string seen_alone = fastest_of(*unhindered);
+  const double beside_all = rate_at(*all, seen_alone);
+  if (beside_all <= 0) return;
+  const double slowdown = std::max(1.0, rate_at(*unhindered, seen_alone) / beside_all);
   std::vector<std::string> order = all->nodes;
   std::ranges::sort(order, std::greater<>(),
                     [&](const std::string& node) { return rate_at(*all, node); });
-  const double beside_all = rate_at(*all, order.front());
-  if (beside_all <= 0) return;
-  const double unhindered = rate(filled && find(Kind::fastest) ? Kind::fastest : Kind::alone);
-  const double slowdown = std::max(1.0, unhindered / beside_all);
   const double by_each = (slowdown - 1) / static_cast<double>(order.size() - 1);
-  double sum = beside_all;
+  double sum = 0;
   double best = best_rate();
   std::size_t best_count = 0;
-  for (std::size_t count = 2; count < order.size(); ++count) {
+  for (std::size_t count = 1; count < order.size(); ++count) {
     sum += rate_at(*all, order[count - 1]);
+    if (count == 1 && unhindered->done.contains(order.front())) continue;  // that was tried
     const double expected = sum * slowdown / (1 + by_each * static_cast<double>(count - 1));
     if (expected <= best) continue;
     best = expected;

@@ -42,7 +42,8 @@ struct WidthFacts {
 ///      did better than 1; given up likewise;
 ///   5. the fastest k nodes, where that is expected to be better than all of these. Expected by
 ///      this: with k nodes each is 1 + c (k - 1) times as slow as without neighbours, c from what
-///      was measured of the fastest node with all and without others.
+///      was measured of one node with all others and without them. One node is among these if it
+///      was not tried in 1 or 2: requests that come one at a time may have met slower ones.
 ///
 /// Ways within `close` of the best are tried again, up to `rounds_max` times in all; what was
 /// measured adds up. After that the choice stands. A batch of fewer than `trial_tasks_min` follows
