@@ -44,6 +44,17 @@ class RecentTable {
     return std::nullopt;
   }
 
+  /// Runs `visit(key, value)` on all that is remembered, under the lock of each.
+  template <class Visit>
+  void for_each(Visit&& visit) const {
+    for (std::size_t i = 0; i < count_; ++i) {
+      const std::scoped_lock lock(lock_of(i));
+      for (const Entry& entry : sets_.get()[i].entries) {
+        if (entry.turn != 0) visit(entry.key, entry.value);
+      }
+    }
+  }
+
   /// Runs `change(value)` on what is remembered, or on a new value.
   template <class Change>
   void update(std::uint64_t key, Change&& change) {

@@ -174,7 +174,7 @@ struct Settings {
   std::string policy = "expected_completion";
   std::uint64_t slots = 0;  // 0: learnt
   std::string node_file = "~/.synapticllamas_nodes.json";
-  std::string state_file = "$XDG_STATE_HOME/sollol/state-{port}.json";
+  std::string state_file = "$XDG_STATE_HOME/sollol/state-{port}.db";
   Duration state_interval = 10s;
   QueueSettings queue = {};
   LimitSettings limits = {};

@@ -87,41 +87,45 @@ Admin Cluster::admin(NodeId id) const {
   return it == entries_.end() ? Admin::disabled : it->second.live->admin.load();
 }
 
-std::vector<LearntModel> Cluster::learnt(NodeId id) const {
+LearntNode Cluster::learnt(NodeId id) const {
   const auto it = entries_.find(id);
   if (it == entries_.end()) return {};
-  std::vector<LearntModel> models = it->second.remembered;
+  LearntNode out{.decode_bytes_per_s = it->second.live->decode_bytes_per_s,
+                 .prefill_bytes_per_s = it->second.live->prefill_bytes_per_s,
+                 .models = it->second.remembered};
   for (const ModelRecord& model : it->second.models) {
-    ReplicaLive& live = *it->second.replicas.at(model.key);
-    LearntModel known{.key = model.key,
-                      .digest = model.digest,
-                      .prefill_tokens_per_s = live.prefill_tokens_per_s,
-                      .decode_tokens_per_s = live.decode_tokens_per_s,
-                      .decode_share = live.decode_share,
-                      .load_s = live.load_s,
-                      .service_s = live.service_s,
-                      .longest_gap_s = live.longest_gap_s};
-    {
-      const std::scoped_lock lock(live.learning);
-      known.slots = live.slots.learnt();
-    }
-    const bool nothing = known.service_s == 0 && known.load_s == 0 && known.slots <= 1 &&
-                         known.prefill_tokens_per_s == 0 && known.decode_tokens_per_s == 0;
-    if (!nothing) models.push_back(std::move(known));
+    auto known = cluster::learnt(*it->second.replicas.at(model.key));
+    if (!known) continue;
+    known->key = model.key;
+    known->digest = model.digest;
+    const auto text = known_models_.find(model.key);
+    if (text != known_models_.end() &&
+        text->second.live->bytes_per_token != ModelLive::bytes_per_token_guess)
+      known->bytes_per_token = text->second.live->bytes_per_token;
+    out.models.push_back(std::move(*known));
   }
-  std::ranges::sort(models, {}, &LearntModel::key);
-  return models;
+  std::ranges::sort(out.models, {}, &LearntModel::key);
+  return out;
 }
 
-void Cluster::remember(NodeId id, std::vector<LearntModel> models) {
+void Cluster::remember(NodeId id, LearntNode learnt) {
   const auto it = entries_.find(id);
-  if (it != entries_.end()) it->second.remembered = std::move(models);
+  if (it == entries_.end()) return;
+  it->second.live->decode_bytes_per_s = learnt.decode_bytes_per_s;
+  it->second.live->prefill_bytes_per_s = learnt.prefill_bytes_per_s;
+  it->second.remembered = std::move(learnt.models);
 }
 
 void Cluster::recall(Entry& entry, const ModelRecord& model, ReplicaLive& live) {
   const auto found = std::ranges::find(entry.remembered, model.key, &LearntModel::key);
   if (found == entry.remembered.end()) return;
-  if (found->digest == model.digest) restore(live, *found);
+  if (found->digest == model.digest) {
+    restore(live, *found);
+    aged_at_ = {};
+    std::atomic<double>& text = known_model(model.key).live->bytes_per_token;
+    if (found->bytes_per_token > 0 && text == ModelLive::bytes_per_token_guess)
+      text = found->bytes_per_token;
+  }
   entry.remembered.erase(found);
 }
 
@@ -272,6 +276,11 @@ void Cluster::note_wake(NodeId id) {
 
 void Cluster::tick(TimePoint now) {
   for (auto& [id, entry] : entries_) publish(id, entry, now);
+  if (aged_at_ != TimePoint{} && now - aged_at_ < age_every) return;
+  aged_at_ = now;
+  for (auto& [id, entry] : entries_) {
+    for (auto& [key, live] : entry.replicas) grow_older(*live, now);
+  }
 }
 
 void Cluster::publish(NodeId id, Entry& entry, TimePoint now) {
@@ -331,6 +340,7 @@ std::shared_ptr<const Snapshot> Cluster::snapshot() {
       if (fresh) {
         const KnownModel& known = known_model(record.key);
         model.id = known.id;
+        model.key_hash = std::hash<std::string_view>{}(record.key);
         model.live = known.live;
       }
       model.replicas.push_back({built->nodes.size(), entry.replicas.at(record.key), record.digest,

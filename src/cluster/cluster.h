@@ -36,10 +36,10 @@ class Cluster {
   Admin admin(NodeId id) const;
   /// What is known of the speed of the node's models, those included that it was told to `remember`
   /// and has not listed yet; by key.
-  std::vector<LearntModel> learnt(NodeId id) const;
+  LearntNode learnt(NodeId id) const;
   /// What was learnt in an earlier life: taken up for each model when the node lists it with the
   /// same digest.
-  void remember(NodeId id, std::vector<LearntModel> models);
+  void remember(NodeId id, LearntNode learnt);
   void set_admin(NodeId id, Admin admin);
   void set_addresses(NodeId id, std::vector<Address> addresses);
   /// Where each node is; one that is not named is not known to share anything. Nodes that share a
@@ -66,7 +66,7 @@ class Cluster {
   /// Whether the node is woken when it is down and wanted; that a magic packet was sent to it.
   void set_wakeable(NodeId id, bool wakeable);
   void note_wake(NodeId id);
-  /// Lets time pass for every node: ejections end, silence becomes death.
+  /// Lets time pass for every node: ejections end, silence becomes death, what is known grows old.
   void tick(TimePoint now);
 
   /// Availability as last published, before and after the change; called on every transition.
@@ -104,7 +104,7 @@ class Cluster {
 
   static void share(const std::vector<Group>& groups, LoadOf load);
   void publish(NodeId id, Entry& entry, TimePoint now);
-  static void recall(Entry& entry, const ModelRecord& model, ReplicaLive& live);
+  void recall(Entry& entry, const ModelRecord& model, ReplicaLive& live);
   const KnownModel& known_model(const std::string& key);
   void forget_models();
 
@@ -112,7 +112,11 @@ class Cluster {
   static constexpr std::size_t unlisted_models_max = 1000;
 
   HealthOptions health_options_;
+  /// Half-lives are of a day.
+  static constexpr Duration age_every = std::chrono::minutes(1);
+
   std::map<NodeId, Entry> entries_;
+  TimePoint aged_at_{};
   std::map<std::string, KnownModel, std::less<>> known_models_;
   std::size_t forget_at_ = unlisted_models_max;  // known models
   std::uint32_t next_node_ = 0;

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
+
 #include "base/ids.h"
 #include "base/recent_table.h"
 #include "cluster/speed.h"
@@ -27,8 +30,13 @@ class History {
   }
 
   /// How many tokens an answer has: by what the model gave this client, else anybody, before.
-  double expected_tokens(ModelId model, std::uint64_t client) const;
-  void note_length(ModelId model, std::uint64_t client, double tokens, TimePoint now);
+  /// `model`: its key_hash.
+  double expected_tokens(std::uint64_t model, std::uint64_t client) const;
+  void note_length(std::uint64_t model, std::uint64_t client, double tokens, TimePoint now);
+
+  /// The lengths of answers, by keys that tell neither model nor client.
+  std::map<std::uint64_t, KeptEstimate> lengths() const;
+  void restore_lengths(const std::map<std::uint64_t, KeptEstimate>& lengths);
 
  private:
   RecentTable<SessionTrace> sessions_{sessions_kept};

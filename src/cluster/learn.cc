@@ -85,22 +85,38 @@ void learn_lateness(ReplicaLive& replica, double took_s, double expected_s, Time
                             std::memory_order_relaxed);
 }
 
+std::optional<LearntModel> learnt(ReplicaLive& replica) {
+  LearntModel known{.service_s = replica.service_s, .longest_gap_s = replica.longest_gap_s};
+  const std::scoped_lock lock(replica.learning);
+  known.slots = replica.slots.learnt();
+  known.prefill = replica.prefill.kept();
+  known.token = replica.token.kept();
+  known.load = replica.load.kept();
+  const bool nothing = known.service_s == 0 && known.slots <= 1 && known.prefill.value == 0 &&
+                       known.token.alone_s == 0 && known.load.value == 0;
+  return nothing ? std::nullopt : std::optional(known);
+}
+
 void restore(ReplicaLive& replica, const LearntModel& learnt) {
   const std::scoped_lock lock(replica.learning);
-  replica.prefill.restore(learnt.prefill_tokens_per_s, samples_restored);
-  if (learnt.decode_tokens_per_s > 0) {
-    replica.token.restore(1 / learnt.decode_tokens_per_s, learnt.decode_share, samples_restored);
+  replica.prefill.restore(learnt.prefill);
+  replica.token.restore(learnt.token);
+  replica.load.restore(learnt.load);
+  replica.prefill_tokens_per_s = replica.prefill.value();
+  if (replica.token.known()) {
+    replica.decode_tokens_per_s = 1 / replica.token.alone_s();
     replica.decode_share = replica.token.share();
   }
-  replica.load.restore(learnt.load_s, samples_restored);
-  replica.prefill_tokens_per_s = learnt.prefill_tokens_per_s;
-  replica.decode_tokens_per_s = learnt.decode_tokens_per_s;
-  replica.load_s = learnt.load_s;
+  replica.load_s = replica.load.value();
   replica.service_s = learnt.service_s;
   replica.longest_gap_s = learnt.longest_gap_s;
-  replica.doubt = doubt_of(replica, {});
   replica.slots.restore(learnt.slots);
   replica.limit = replica.slots.limit();
+}
+
+void grow_older(ReplicaLive& replica, TimePoint now) {
+  const std::scoped_lock lock(replica.learning);
+  replica.doubt.store(doubt_of(replica, now), std::memory_order_relaxed);
 }
 
 void load_begins(ReplicaLive& replica, std::uint64_t runner_key, TimePoint now) noexcept {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/time.h"
 #include "cluster/live.h"
@@ -49,22 +51,34 @@ inline constexpr double late_spreads = 1.645;
 /// Fewer requests do not tell what is usual.
 inline constexpr double lateness_samples_min = 8;
 
-/// What was learnt about one model on one node; 0: not known.
+/// What was learnt about one model on one node.
 struct LearntModel {
-  std::string key;
-  std::string digest;
-  std::uint32_t slots = 0;
-  double prefill_tokens_per_s = 0;
-  double decode_tokens_per_s = 0;
-  double decode_share = 0;
-  double load_s = 0;
-  double service_s = 0;
-  double longest_gap_s = 0;
+  std::string key{};
+  std::string digest{};
+  std::uint32_t slots = 0;     // 0: not known
+  KeptEstimate prefill{};      // tokens a second
+  KeptTokenTime token{};       // of decoding
+  KeptEstimate load{};         // seconds
+  double service_s = 0;        // of a whole request; 0: not known
+  double longest_gap_s = 0;    // between two tokens of a stream; 0: not known
+  double bytes_per_token = 0;  // of prompts, wherever the model is; 0: not known
+  bool operator==(const LearntModel&) const = default;
 };
 
-/// Takes it up, as good as `samples_restored` measurements.
+/// What was learnt about a node.
+struct LearntNode {
+  double decode_bytes_per_s = 0;  // see NodeLive; 0: not known
+  double prefill_bytes_per_s = 0;
+  std::vector<LearntModel> models{};
+  bool operator==(const LearntNode&) const = default;
+};
+
+/// Without the names; nullopt: nothing was learnt. Any thread.
+std::optional<LearntModel> learnt(ReplicaLive& replica);
+/// Takes it up. Any thread.
 void restore(ReplicaLive& replica, const LearntModel& learnt);
-inline constexpr double samples_restored = 8;
+/// Lets what is known of it grow old: a choice tries again what was known long ago. Any thread.
+void grow_older(ReplicaLive& replica, TimePoint now);
 
 /// A load that the gateway has a node do begins.
 void load_begins(ReplicaLive& replica, std::uint64_t runner_key, TimePoint now) noexcept;

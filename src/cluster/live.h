@@ -126,7 +126,8 @@ struct ModelLive {
   static constexpr std::size_t recent_max = 8;
   std::array<std::atomic<std::uint32_t>, recent_max> recent{};
   // Of prompts, smoothed; at first that of English text in common tokenizers.
-  std::atomic<double> bytes_per_token{4};
+  static constexpr double bytes_per_token_guess = 4;
+  std::atomic<double> bytes_per_token{bytes_per_token_guess};
 };
 
 /// Notes that the model was sent to its replica of that index.

@@ -75,6 +75,7 @@ struct Replica {
 
 struct Model {
   ModelId id;
+  std::uint64_t key_hash = 0;  // equal in every process of one build
   std::string key;
   std::string name;
   std::vector<Replica> replicas = {};  // of better tiers first

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 namespace sollol::cluster {
 
@@ -45,12 +46,20 @@ void Estimate::observe(double value, TimePoint now) {
   weight_ = std::min(weight_ + 1, samples_kept);
 }
 
-void Estimate::restore(double value, double samples) {
-  if (!(value > 0) || !std::isfinite(value)) return;
-  mean_ = std::log(value);
-  variance_ = 0;
-  weight_ = std::clamp(samples, 0.5, samples_kept);
-  at_ = {};
+KeptEstimate Estimate::kept() const noexcept {
+  if (!known()) return {};
+  return {.value = value(), .spread = std::sqrt(variance_), .samples = weight_, .at = at_};
+}
+
+void Estimate::restore(const KeptEstimate& kept) {
+  const bool sound = kept.value > 0 && std::isfinite(kept.value) && kept.samples > 0 &&
+                     kept.spread >= 0 && std::isfinite(kept.spread);
+  if (!sound) return;
+  mean_ = std::log(kept.value);
+  variance_ = kept.spread * kept.spread;
+  weight_ = std::min(kept.samples, samples_kept);
+  at_ = kept.at;
+  astray_ = 0;
 }
 
 double Estimate::value() const noexcept { return known() ? std::exp(mean_) : 0; }
@@ -62,7 +71,7 @@ double Estimate::above(double spreads) const noexcept {
 }
 
 double Estimate::weight(TimePoint now) const noexcept {
-  return at_ == TimePoint{} ? weight_ : decayed(weight_, now - at_);
+  return weight_ > 0 ? decayed(weight_, now - at_) : 0;
 }
 
 void TokenTime::observe(double seconds_per_token, double streams, TimePoint now) {
@@ -111,15 +120,25 @@ void TokenTime::solve() {
   alone_s_ = (y_ + share_ * xy_) / square;
 }
 
-void TokenTime::restore(double alone_s, double share, double samples) {
-  if (!(alone_s > 0) || !std::isfinite(alone_s)) return;
-  *this = {};
-  error_.restore(1, samples);
-  take(alone_s, 0);
-  const double more = std::clamp(samples, 1.0, samples_kept) - 1;
-  sum_ += more / (alone_s * alone_s);
-  y_ += more / alone_s;
-  if (share >= 0 && share <= share_max) share_ = share;
+KeptTokenTime TokenTime::kept() const noexcept {
+  if (!known()) return {};
+  return {.alone_s = alone_s_,
+          .share = share_,
+          .error = error_.kept(),
+          .sums = {sum_, x_, xx_, y_, xy_}};
+}
+
+void TokenTime::restore(const KeptTokenTime& kept) {
+  const auto usable = [](double sum) { return sum >= 0 && std::isfinite(sum); };
+  const bool sound = kept.alone_s > 0 && std::isfinite(kept.alone_s) && kept.share >= 0 &&
+                     kept.share <= share_max && std::ranges::all_of(kept.sums, usable) &&
+                     kept.sums[0] > 0;
+  if (!sound) return;
+  error_.restore(kept.error);
+  alone_s_ = kept.alone_s;
+  share_ = kept.share;
+  std::tie(sum_, x_, xx_, y_, xy_) = std::tuple_cat(kept.sums);
+  astray_ = 0;
 }
 
 }  // namespace sollol::cluster

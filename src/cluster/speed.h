@@ -1,8 +1,19 @@
 #pragma once
 
+#include <array>
+
 #include "base/time.h"
 
 namespace sollol::cluster {
+
+/// What an `Estimate` knows, to be kept over a restart.
+struct KeptEstimate {
+  double value = 0;    // 0: nothing is known
+  double spread = 0;   // standard deviation of its logarithm, as measured
+  double samples = 0;  // measurements that it rests on
+  TimePoint at{};      // of the last of them; before this process began: a time before its clock's
+  bool operator==(const KeptEstimate&) const = default;
+};
 
 /// What is known of a positive quantity that is measured now and then: the mean of its logarithm,
 /// and how far single measurements lie from it.
@@ -20,8 +31,9 @@ class Estimate {
   static constexpr Duration half_life = std::chrono::hours(24);  // of what was measured
 
   void observe(double value, TimePoint now);
-  /// From an earlier life, as good as `samples` measurements just made.
-  void restore(double value, double samples);
+  KeptEstimate kept() const noexcept;
+  /// Takes up what was kept; what makes no sense is left out.
+  void restore(const KeptEstimate& kept);
 
   bool known() const noexcept { return weight_ > 0; }
   /// 0 while nothing is known.
@@ -39,8 +51,17 @@ class Estimate {
   double mean_ = 0;      // of the logarithm
   double variance_ = 0;  // of it
   double weight_ = 0;
-  TimePoint at_{};  // of the last; epoch: none in this life
+  TimePoint at_{};  // of the last
   int astray_ = 0;  // outliers in a row; negative: below the mean
+};
+
+/// What a `TokenTime` knows, to be kept over a restart.
+struct KeptTokenTime {
+  double alone_s = 0;  // 0: nothing is known
+  double share = 0;
+  KeptEstimate error{};  // measured to expected
+  std::array<double, 5> sums{};
+  bool operator==(const KeptTokenTime&) const = default;
 };
 
 /// How long a token takes by how many streams run beside it: seconds = alone * (1 + share * (k -
@@ -58,7 +79,9 @@ class TokenTime {
 
   /// `streams`: on average, itself included.
   void observe(double seconds_per_token, double streams, TimePoint now);
-  void restore(double alone_s, double share, double samples);
+  KeptTokenTime kept() const noexcept;
+  /// Takes up what was kept; what makes no sense is left out.
+  void restore(const KeptTokenTime& kept);
 
   bool known() const noexcept { return alone_s_ > 0; }
   double alone_s() const noexcept { return alone_s_; }

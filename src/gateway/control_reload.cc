@@ -21,10 +21,10 @@ bool same(const cluster::NodeInfo& a, const cluster::NodeInfo& b) {
 /// woken for one: those that it had are taken as listed until then.
 void take_up(cluster::Cluster& cluster, NodeId node, const SavedNode& saved) {
   cluster.set_admin(node, saved.admin);
-  cluster.remember(node, saved.models);
+  cluster.remember(node, saved.learnt);
   if (cluster.info(node)->wake_mac.empty()) return;
   std::vector<cluster::ModelRecord> had;
-  for (const cluster::LearntModel& model : saved.models)
+  for (const cluster::LearntModel& model : saved.learnt.models)
     had.push_back(
         {.key = model.key, .name = api::canonical_name(model.key), .digest = model.digest});
   cluster.set_models(node, std::move(had));
@@ -136,6 +136,7 @@ void Control::recall(NodeId node) {
 net::Task<SavedState> Control::saved_state() {
   findings_now();  // what is out of date goes
   SavedState state{.nodes = away_, .contention = findings_.all()};
+  const auto today = std::chrono::floor<std::chrono::days>(scheduler_.wall_now());
   for (const auto& [id, probe] : probes_) {
     if (probe->leaving) continue;
     const cluster::NodeInfo& info = probe->info;
@@ -147,7 +148,8 @@ net::Task<SavedState> Control::saved_state() {
                            .device = info.device,
                            .added = info.origin == admin_origin,
                            .admin = cluster_.admin(id),
-                           .models = cluster_.learnt(id)});
+                           .seen = today,
+                           .learnt = cluster_.learnt(id)});
   }
   co_return state;
 }

@@ -86,7 +86,7 @@ Result<void> Gateway::prepare() {
       }
     };
   };
-  impl.state = std::make_unique<StateKeeper>(impl.published, *impl.control);
+  impl.state = std::make_unique<StateKeeper>(impl.published, *impl.control, impl.history);
   impl.state->restore();
   impl.control->count_queued([&impl] { return impl.admission->waiting(); });
   impl.control->find_wanted(

@@ -51,7 +51,7 @@ void estimate_shape(const cluster::History& history, const Request& request,
   work.shape.expected_tokens =
       intent.empty_prompt || intent.inputs > 0
           ? 0
-          : std::min(limit, history.expected_tokens(work.model->id, work.client));
+          : std::min(limit, history.expected_tokens(work.model->key_hash, work.client));
   work.shape.may_wait = true;
   work.session = session_key(request, intent.conversation, work.model->id);
   if (work.session != 0) work.trace = history.session(work.session);

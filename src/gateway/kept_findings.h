@@ -19,6 +19,7 @@ struct NodeSign {
   std::string url{};
   std::vector<std::string> addresses{};  // IP literals; empty: not known yet
   std::string version{};                 // of Ollama; empty: not known yet
+  bool operator==(const NodeSign&) const = default;
 };
 
 /// Whether `now` can still be what `then` was. What is not known contradicts nothing.
@@ -39,6 +40,7 @@ struct KeptFinding {
   double slowdown = 1;  // 0: it follows from what was measured of others
   MeasuredBy source = MeasuredBy::request;
   WallTime when{};
+  bool operator==(const KeptFinding&) const = default;
 };
 
 /// A finding about nodes that are there, with their names.

@@ -49,7 +49,7 @@ void learn_history(Worker& worker, const Slot& slot, const Work& work, const api
                                         .tokens = static_cast<std::uint32_t>(tokens)});
   }
   if (usage.output_tokens > 0 && work.shape.expected_tokens > 0) {
-    history.note_length(work.model->id, work.client, static_cast<double>(usage.output_tokens), now);
+    history.note_length(work.model->key_hash, work.client, static_cast<double>(usage.output_tokens), now);
   }
   if (work.prompt_bytes >= prompt_bytes_min && usage.prompt_tokens > 0) {
     cluster::smooth(

@@ -4,43 +4,46 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
-#include <cstdio>
-#include <filesystem>
-
-#include "discovery/files.h"
-#include "gateway/state_file.h"
+#include <utility>
 
 namespace sollol::gateway {
 
 namespace asio = net::asio;
 
-StateKeeper::StateKeeper(const OptionsSource& options, Control& control)
-    : options_(options), control_(control), path_(options.get()->state.file) {}
+StateKeeper::StateKeeper(const OptionsSource& options, Control& control, cluster::History& history)
+    : options_(options),
+      control_(control),
+      history_(history),
+      kept_(!options.get()->state.file.empty()),
+      file_(options.get()->state.file) {}
 
 StateKeeper::~StateKeeper() { stop(); }
 
+Moment StateKeeper::moment() const {
+  return {control_.scheduler().now(), control_.scheduler().wall_now()};
+}
+
+void StateKeeper::begin_afresh(const Error& why) {
+  const std::string aside = file_.set_aside();
+  spdlog::warn("state file: {}; beginning afresh, it is kept as {}", why.detail, aside);
+}
+
 void StateKeeper::restore() {
-  if (path_.empty()) return;
-  const Result<std::string> text = discovery::read_file(path_);
-  if (!text && text.error().kind == ErrorKind::not_found) return;
-  if (!text) {
-    spdlog::warn("state file: {}; starting without", text.error().detail);
-    return;
+  if (!kept_) return;
+  const std::scoped_lock lock(writing_);
+  const Result<SavedState> state = file_.read(moment());
+  if (state) {
+    history_.restore_lengths(state->answer_lengths);
+    control_.restore(*state);
+  } else if (state.error().kind == ErrorKind::bad_input) {
+    begin_afresh(state.error());
+  } else if (state.error().kind != ErrorKind::not_found) {
+    spdlog::warn("state file: {}; starting without", state.error().detail);
   }
-  const Result<SavedState> state = parse_state(*text);
-  if (!state) {
-    const std::string aside = path_ + ".bad";
-    std::error_code ignored;
-    std::filesystem::rename(path_, aside, ignored);
-    spdlog::warn("state file {}: {}; starting without, it is kept as {}", path_,
-                 state.error().detail, aside);
-    return;
-  }
-  control_.restore(*state);
 }
 
 void StateKeeper::start() {
-  if (!path_.empty()) thread_ = std::thread([this] { run(); });
+  if (kept_) thread_ = std::thread([this] { run(); });
 }
 
 void StateKeeper::run() {
@@ -55,19 +58,23 @@ void StateKeeper::run() {
 }
 
 void StateKeeper::save() {
-  if (path_.empty()) return;
-  const SavedState state =
+  if (!kept_) return;
+  SavedState state =
       asio::co_spawn(control_.context(), control_.saved_state(), asio::use_future).get();
-  write(state_text(state));
+  state.answer_lengths = history_.lengths();
+  write(state);
 }
 
-void StateKeeper::write(const std::string& text) {
+void StateKeeper::write(const SavedState& state) {
   const std::scoped_lock lock(writing_);
-  if (handed_off_ || text == written_) return;
-  const Result<void> done = discovery::write_file_atomically(path_, text);
+  if (handed_off_) return;
+  Result<void> done = file_.write(state, moment());
+  if (!done && done.error().kind == ErrorKind::bad_input) {
+    begin_afresh(done.error());
+    done = file_.write(state, moment());
+  }
   if (done) {
-    written_ = text;
-    if (std::exchange(failed_, false)) spdlog::info("state file {}: written again", path_);
+    if (std::exchange(failed_, false)) spdlog::info("state file: written again");
     return;
   }
   if (!std::exchange(failed_, true)) {

@@ -5,8 +5,10 @@
 #include <string>
 #include <thread>
 
+#include "cluster/history.h"
 #include "gateway/control.h"
 #include "gateway/options.h"
+#include "gateway/state_file.h"
 
 namespace sollol::gateway {
 
@@ -15,10 +17,10 @@ namespace sollol::gateway {
 /// cannot be read or written costs one warning, and nothing else.
 class StateKeeper {
  public:
-  StateKeeper(const OptionsSource& options, Control& control);
+  StateKeeper(const OptionsSource& options, Control& control, cluster::History& history);
   ~StateKeeper();
 
-  /// Gives the control thread, before it starts, what was kept.
+  /// Gives the control thread, before it starts, and the history what was kept.
   void restore();
   void start();
   /// Writes what is known now. Any thread.
@@ -30,13 +32,17 @@ class StateKeeper {
 
  private:
   void run();
-  void write(const std::string& text);
+  void write(const SavedState& state);
+  Moment moment() const;
+  /// A file that is none of ours makes room.
+  void begin_afresh(const Error& why);
 
   const OptionsSource& options_;
   Control& control_;
-  std::string path_;
-  std::mutex writing_;  // guards what follows, and the file
-  std::string written_;
+  cluster::History& history_;
+  const bool kept_;     // whether anything is
+  std::mutex writing_;  // guards what follows
+  StateFile file_;
   bool failed_ = false;
   bool handed_off_ = false;
   std::mutex sleeping_;

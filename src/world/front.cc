@@ -74,7 +74,7 @@ void Front::estimate(Life& life, const Request& asked) const {
   life.demand.shape.expected_tokens =
       asked.output_tokens == 0
           ? 0
-          : std::min(limit, history_.expected_tokens(life.model->id, client_key(asked)));
+          : std::min(limit, history_.expected_tokens(life.model->key_hash, client_key(asked)));
   life.demand.shape.may_wait = true;
   if (asked.session == 0) return;
   life.session = std::uint64_t{asked.session} * mix + life.model->id.value();
@@ -336,7 +336,7 @@ void Front::learn(const Life& life, const NodeEvent& event) {
                                          .tokens = job.prompt_tokens + job.output_tokens});
   }
   if (job.output_tokens > 0)
-    history_.note_length(life.model->id, client_key(request_of(life)), job.output_tokens, event.at);
+    history_.note_length(life.model->key_hash, client_key(request_of(life)), job.output_tokens, event.at);
 }
 
 /// Against what was expected of it, what came of the request.

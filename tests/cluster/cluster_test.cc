@@ -287,29 +287,47 @@ TEST_F(TwoNodes, AnUpdateKeepsTheLiveStateAndAppliesItsSlots) {
 }
 
 TEST_F(TwoNodes, WhatIsRememberedIsTakenUpWithTheSameDigestOnly) {
+  Estimate load;
+  load.observe(3, t0);
+  TokenTime token;
+  for (int i = 0; i < 10; ++i) token.observe(0.02, 1, t0);
   const LearntModel same{.key = "same",
                          .digest = "d1",
                          .slots = 4,
-                         .prefill_tokens_per_s = 1000,
-                         .decode_tokens_per_s = 50,
-                         .load_s = 3,
+                         .token = token.kept(),
+                         .load = load.kept(),
                          .service_s = 2,
-                         .longest_gap_s = 0.5};
+                         .longest_gap_s = 0.5,
+                         .bytes_per_token = 3};
   LearntModel other = same;
   other.key = "other";
   other.digest = "old";
-  cluster.remember(a, {same, other});
-  EXPECT_EQ(cluster.learnt(a).size(), 2u) << "kept until the node lists its models";
+  cluster.remember(a, {.decode_bytes_per_s = 1e11, .models = {same, other}});
+  EXPECT_EQ(cluster.learnt(a).models.size(), 2u) << "kept until the node lists its models";
+  EXPECT_EQ(live(a)->decode_bytes_per_s, 1e11);
   cluster.set_models(a, {model("other"), model("same")});
-  EXPECT_EQ(replica("same")->decode_tokens_per_s, 50);
+  EXPECT_NEAR(replica("same")->decode_tokens_per_s, 50, 1e-9);
   EXPECT_EQ(replica("same")->longest_gap_s, 0.5);
   EXPECT_EQ(replica("same")->limit, 4u);
   EXPECT_EQ(replica("other")->decode_tokens_per_s, 0);
   EXPECT_EQ(replica("other")->limit, 1u);
-  const auto learnt = cluster.learnt(a);
-  ASSERT_EQ(learnt.size(), 1u);
-  EXPECT_EQ(learnt[0].key, "same");
-  EXPECT_EQ(learnt[0].slots, 4u);
+  EXPECT_EQ(cluster.snapshot()->find_model("same")->live->bytes_per_token, 3);
+  const LearntNode learnt = cluster.learnt(a);
+  EXPECT_EQ(learnt.decode_bytes_per_s, 1e11);
+  ASSERT_EQ(learnt.models.size(), 1u);
+  EXPECT_EQ(learnt.models[0], same);
+}
+
+TEST_F(TwoNodes, WhatIsKnownIsDoubtedMoreAsItGrowsOld) {
+  TokenTime token;
+  for (int i = 0; i < 20; ++i) token.observe(i % 2 == 0 ? 0.02 : 0.025, 1, t0);
+  cluster.remember(a, {.models = {{.key = "m", .digest = "d1", .token = token.kept()}}});
+  cluster.set_models(a, {model("m")});
+  cluster.tick(t0);
+  const double fresh = replica("m")->doubt;
+  EXPECT_LT(fresh, 0.1);
+  cluster.tick(t0 + 96h);
+  EXPECT_NEAR(replica("m")->doubt, fresh * 4, fresh / 10) << "a sixteenth of the measurements";
 }
 
 TEST_F(TwoNodes, AProbeThatCouldNotBeSentSaysNothing) {

@@ -11,7 +11,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr TimePoint start{std::chrono::hours(1)};
-constexpr ModelId model{3};
+constexpr std::uint64_t model = 3;
 
 TEST(History, RemembersAConversationsNode) {
   History history;
@@ -35,6 +35,16 @@ TEST(History, ExpectsAnAnswerAsLongAsTheClientsOwnWere) {
   const double of_others = history.expected_tokens(model, 3);
   EXPECT_GT(of_others, 10);
   EXPECT_LT(of_others, 1000);
+}
+
+TEST(History, LengthsOutliveTheProcess) {
+  History before;
+  for (int i = 0; i < 20; ++i) before.note_length(model, 1, 1000, start);
+  History after;
+  after.restore_lengths(before.lengths());
+  EXPECT_EQ(after.expected_tokens(model, 1), before.expected_tokens(model, 1));
+  EXPECT_EQ(after.expected_tokens(model, 2), before.expected_tokens(model, 2));
+  EXPECT_EQ(after.expected_tokens(model + 1, 1), History::tokens_when_unknown);
 }
 
 TEST(RecentTable, ForgetsWhatWasWrittenLongestAgo) {

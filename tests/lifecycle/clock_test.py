@@ -20,7 +20,7 @@ class Clock(LifecycleTest):
         env = self.environment(LD_PRELOAD=os.environ["CLOCK_SHIM"], CLOCK_SHIFT=str(self.folder / "shift"))
         access = self.folder / "access.log"
         gateway = self.gateway("--node", self.nodes(rate=50)[0], "--queue-max-wait", "60",
-                               "--state-file", str(self.folder / "state.json"), "--state-interval", "0.1",
+                               "--state-file", str(self.folder / "state.db"), "--state-interval", "0.1",
                                "--log-access", str(access), env=env)
         day = 24 * 3600
 

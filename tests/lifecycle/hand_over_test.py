@@ -1,9 +1,10 @@
 """A second gateway on one address: refused by accident, taken over on purpose, without a lost connection."""
 
+import contextlib
 import http.client
-import json
 import signal
 import socket
+import sqlite3
 import threading
 import time
 import unittest
@@ -113,7 +114,7 @@ class HandOver(LifecycleTest):
 
     def test_streams_of_the_old_one_are_finished_and_the_new_one_knows_its_nodes(self):
         urls = self.nodes(2, rate=40)
-        state = self.folder / "state.json"
+        state = self.folder / "state.db"
         old = self.gateway("--node", urls[0], "--state-file", str(state))
         request(old.port, "POST", "/sollol/v1/nodes", {"url": urls[1], "name": "added"})
         eventually(lambda: len([n for n in node_list(old.port) if n["state"] == "healthy"]) == 2, "both")
@@ -133,7 +134,8 @@ class HandOver(LifecycleTest):
         self.assertEqual(old.end(), 0)
         new.signal(signal.SIGTERM)
         self.assertEqual(new.end(), 0)
-        self.assertIn("added", [node["name"] for node in json.loads(state.read_text())["nodes"]])
+        with contextlib.closing(sqlite3.connect(state)) as database:
+            self.assertIn(("added",), database.execute("SELECT name FROM node").fetchall())
 
     def test_a_take_over_that_fails_half_way_harms_nothing(self):
         gateway = self.gateway("--node", self.nodes()[0])

@@ -1,9 +1,10 @@
 """What outlives the process, and what a bad disk costs: one warning, never a request."""
 
-import json
+import contextlib
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import unittest
 
@@ -21,11 +22,13 @@ def named(port, name):
 
 class State(LifecycleTest):
     def up(self, *arguments, **options):
-        return self.gateway("--state-file", str(self.folder / "state" / "state.json"),
+        return self.gateway("--state-file", str(self.folder / "state" / "state.db"),
                             "--state-interval", "0.1", *arguments, **options)
 
     def saved(self):
-        return json.loads((self.folder / "state" / "state.json").read_text())
+        """Name and admin of each node in the file."""
+        with contextlib.closing(sqlite3.connect(self.folder / "state" / "state.db")) as database:
+            return dict(database.execute("SELECT name, admin FROM node"))
 
     def test_nodes_and_speeds_survive_a_stop_and_a_kill(self):
         urls = self.nodes(2)
@@ -45,7 +48,7 @@ class State(LifecycleTest):
         added = named(gateway.port, "added")
         self.assertEqual((added["admin"], added["priority"], added["origin"]), ("draining", 3, "admin"))
         request(gateway.port, "POST", "/sollol/v1/nodes/added/undrain")
-        eventually(lambda: all(node["admin"] == "enabled" for node in self.saved()["nodes"]), "the change on disk")
+        eventually(lambda: set(self.saved().values()) == {"enabled"}, "the change on disk")
         gateway.signal(signal.SIGKILL)
         gateway.end()
 
@@ -54,7 +57,7 @@ class State(LifecycleTest):
         request(gateway.port, "DELETE", "/sollol/v1/nodes/added")
         gateway.signal(signal.SIGTERM)
         gateway.end()
-        self.assertEqual([node["name"] for node in self.saved()["nodes"]], ["a"])
+        self.assertEqual(list(self.saved()), ["a"])
 
     def test_default_place_goes_by_port_and_off_keeps_nothing(self):
         url = self.nodes()[0]
@@ -70,28 +73,34 @@ class State(LifecycleTest):
         gateway = self.gateway("--node", url, listen=listen)
         gateway.signal(signal.SIGTERM)
         gateway.end()
-        self.assertTrue((self.folder / ".local/state/sollol" / f"state-{port}.json").exists())
+        self.assertTrue((self.folder / ".local/state/sollol" / f"state-{port}.db").exists())
 
     def test_a_corrupt_file_costs_one_warning_and_is_kept(self):
         (self.folder / "state").mkdir()
-        for text in ("", "{", "[1,2]", '{"sollol_state": 99}', "\0" * 4096):
-            (self.folder / "state" / "state.json").write_text(text)
+        for text in ("[1,2]", '{"sollol_state": 99}', "\0" * 4096):
+            (self.folder / "state" / "state.db").write_text(text)
             gateway = self.up("--node", self.nodes()[0])
             self.assertEqual(generate(gateway.port), 200)
             gateway.signal(signal.SIGTERM)
             self.assertEqual(gateway.end(), 0)
             self.assertEqual(gateway.text.count("[warning]"), 1, gateway.text)
-            self.assertEqual((self.folder / "state" / "state.json.bad").read_text(), text)
+            self.assertEqual((self.folder / "state" / "state.db.bad").read_text(), text)
 
     def test_odd_values_are_left_out(self):
-        (self.folder / "state").mkdir()
-        (self.folder / "state" / "state.json").write_text(json.dumps({"sollol_state": 1, "nodes": [
-            7, {"url": 5}, {"url": "http://", "added": True},
-            {"url": "http://127.0.1.77:9", "name": "kept", "added": True, "priority": -4, "slots": 1e99,
-             "models": [3, {"model": "m", "decode_tokens_per_s": -5, "slots": "many"}]}]}))
-        gateway = self.up("--node", self.nodes()[0])
+        url = self.nodes()[0]
+        gateway = self.up("--node", url + ",name=a")
+        request(gateway.port, "POST", "/sollol/v1/nodes", {"url": "http://127.0.1.77:9", "name": "kept"})
         self.assertEqual(generate(gateway.port), 200)
-        self.assertEqual((named(gateway.port, "kept")["priority"]), 0)
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.end(), 0)
+        with contextlib.closing(sqlite3.connect(self.folder / "state" / "state.db")) as database:
+            database.execute("UPDATE node SET priority = -4, slots = 1e99")
+            database.execute("UPDATE replica SET slots = 'many', token_s = -5, load_s = 'x', service_s = NULL")
+            database.execute("INSERT INTO node (url, name, added) VALUES ('http://', x'ff00', 1)")
+            database.commit()
+        gateway = self.up("--node", url + ",name=a")
+        eventually(lambda: generate(gateway.port) == 200, "an answer")
+        self.assertEqual(named(gateway.port, "kept")["priority"], 0)
 
     def bad_disk(self, gateway):
         """The gateway serves, warns once, and ends well."""
@@ -122,7 +131,7 @@ class State(LifecycleTest):
             self.skipTest("no mount of our own is permitted here")
         url = self.nodes()[0]
         gateway = Process(["unshare", "-m", "sh", "-c", script, "sh", SOLLOL, "up", "--listen", "127.0.0.1:0",
-                           "--node", url, "--state-file", f"{folder}/state.json", "--state-interval", "0.1"],
+                           "--node", url, "--state-file", f"{folder}/state.db", "--state-interval", "0.1"],
                           env=self.environment())
         self._processes.append(gateway)
         gateway.port = int(gateway.wait_line(r"listening on http://\S+:(\d+)").group(1))
