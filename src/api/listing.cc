@@ -4,6 +4,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "api/ascii.h"
 #include "api/json_scan.h"
@@ -134,6 +135,25 @@ Result<std::vector<Entry>> parse_models(std::string_view json, std::size_t model
 }
 
 }  // namespace
+
+double parameter_count(std::string_view parameter_size) {
+  double count = 0;
+  const char* const end = parameter_size.data() + parameter_size.size();
+  const auto [rest, error] = std::from_chars(parameter_size.data(), end, count);
+  if (error != std::errc{} || rest + 1 != end || !(count > 0)) return 0;
+  switch (*rest) {
+    case 'K':
+      return count * 1e3;
+    case 'M':
+      return count * 1e6;
+    case 'B':
+      return count * 1e9;
+    case 'T':
+      return count * 1e12;
+    default:
+      return 0;
+  }
+}
 
 Result<std::vector<ModelEntry>> parse_tags(std::string_view json, std::size_t models_max) {
   return parse_models<ModelEntry>(json, models_max, model_entry);

@@ -29,6 +29,9 @@ struct ModelEntry {
   std::string raw;                   // the entry's JSON as the node wrote it
 };
 
+/// How many weights a `parameter_size` such as "3.2B" or "137M" tells of; 0 where it tells nothing.
+double parameter_count(std::string_view parameter_size);
+
 /// A model that a node has in memory: one entry of `/api/ps`.
 struct LoadedModel {
   std::string name, key, digest;

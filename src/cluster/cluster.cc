@@ -7,6 +7,14 @@ namespace sollol::cluster {
 
 namespace {
 
+/// Of weights in four bits with their scales, as most models come (Q4_K_M).
+constexpr double bytes_per_weight = 0.6;
+
+double weights_of(const ModelRecord& model) {
+  return model.weights > 0 ? model.weights
+                           : static_cast<double>(model.size_bytes) / bytes_per_weight;
+}
+
 void rank(Model& model, const std::vector<Node>& nodes) {
   const auto tier = [&](const Replica& replica) { return nodes[replica.node].info.tier; };
   std::ranges::sort(model.replicas, {},
@@ -199,7 +207,7 @@ void Cluster::set_models(NodeId id, std::vector<ModelRecord> models) {
   models.erase(repeated.begin(), repeated.end());
   const auto same = [](const ModelRecord& a, const ModelRecord& b) {
     return a.key == b.key && a.name == b.name && a.digest == b.digest &&
-           a.size_bytes == b.size_bytes && a.remote == b.remote;
+           a.size_bytes == b.size_bytes && a.remote == b.remote && a.weights == b.weights;
   };
   if (std::ranges::equal(entry.models, models, same)) return;
   entry.models = std::move(models);
@@ -344,7 +352,7 @@ std::shared_ptr<const Snapshot> Cluster::snapshot() {
         model.live = known.live;
       }
       model.replicas.push_back({built->nodes.size(), entry.replicas.at(record.key), record.digest,
-                                record.size_bytes, record.remote});
+                                record.size_bytes, record.remote, weights_of(record)});
     }
     built->nodes.push_back({id, entry.info, host_field(entry.info), entry.addresses, entry.live,
                             entry.place, entry.device_load, entry.machine_load});

@@ -27,10 +27,8 @@ void learn_prefill(NodeLive& node, ReplicaLive& replica, const Finished& finishe
   if (finished.prompt_eval.count() <= 0 || finished.prompt_tokens < prompt_tokens_min) return;
   replica.prefill.observe(slowed * finished.prompt_tokens / to_seconds(finished.prompt_eval), now);
   replica.prefill_tokens_per_s.store(replica.prefill.value(), std::memory_order_relaxed);
-  if (finished.size_bytes > 0) {
-    smooth(node.prefill_bytes_per_s,
-           replica.prefill.value() * static_cast<double>(finished.size_bytes));
-  }
+  if (finished.weights > 0)
+    smooth(node.prefill_weights_per_s, replica.prefill.value() * finished.weights);
 }
 
 /// Of what decides: decoding, where there is any.
@@ -42,15 +40,13 @@ double doubt_of(const ReplicaLive& replica, TimePoint now) {
 }
 
 /// The lock is held.
-void take_load(ReplicaLive& replica, Duration took, TimePoint now) {
+void take_load(NodeLive& node, ReplicaLive& replica, std::uint64_t size_bytes, Duration took,
+               TimePoint now) {
   if (took <= load_min) return;
   replica.load.observe(to_seconds(took), now);
   replica.load_s.store(replica.load.value(), std::memory_order_relaxed);
-}
-
-void learn_load(ReplicaLive& replica, Duration took, TimePoint now) {
-  const std::scoped_lock lock(replica.learning);
-  take_load(replica, took, now);
+  if (size_bytes > 0)
+    smooth(node.load_bytes_per_s, static_cast<double>(size_bytes) / replica.load.value());
 }
 
 }  // namespace
@@ -66,7 +62,7 @@ void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimeP
   const std::scoped_lock lock(replica.learning);
   learn_decoding(node, replica, finished, foreign, now);
   learn_prefill(node, replica, finished, foreign, now);
-  take_load(replica, finished.load, now);
+  take_load(node, replica, finished.size_bytes, finished.load, now);
   replica.doubt.store(doubt_of(replica, now), std::memory_order_relaxed);
   if (finished.total.count() == 0) return;
   replica.slots.observe({.in_flight_at_dispatch = finished.in_flight_at_dispatch,
@@ -125,9 +121,13 @@ void load_begins(ReplicaLive& replica, std::uint64_t runner_key, TimePoint now) 
   replica.loading_since_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
 }
 
-void load_ended(ReplicaLive& replica, LoadEnd end, Duration took, TimePoint now) noexcept {
+void load_ended(NodeLive& node, ReplicaLive& replica, std::uint64_t size_bytes, LoadEnd end,
+                Duration took, TimePoint now) noexcept {
   if (end == LoadEnd::model_failed) note_replica_failure(replica, now);
-  if (end == LoadEnd::loaded) learn_load(replica, took, now);
+  if (end == LoadEnd::loaded) {
+    const std::scoped_lock lock(replica.learning);
+    take_load(node, replica, size_bytes, took, now);
+  }
   replica.used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   replica.loaded.store(end == LoadEnd::loaded, std::memory_order_relaxed);
   replica.loading_since_ns.store(0, std::memory_order_relaxed);

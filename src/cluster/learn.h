@@ -35,6 +35,7 @@ struct Finished {
   std::uint32_t others_at_dispatch = 0;  // requests of other models there
   double others = 0;                     // the same, on average meanwhile
   std::uint64_t size_bytes = 0;          // of the model
+  double weights = 0;                    // of the model, how many
 };
 
 /// Takes up the rates, the slots and the health of a replica. Rates are kept as they would be
@@ -89,7 +90,9 @@ enum class LoadEnd : std::uint8_t {
   model_failed,  // the node said that the model cannot be loaded
   node_failed,   // it did not answer properly: for the node's health to judge
 };
-void load_ended(ReplicaLive& replica, LoadEnd end, Duration took, TimePoint now) noexcept;
+/// `size_bytes`: of the model.
+void load_ended(NodeLive& node, ReplicaLive& replica, std::uint64_t size_bytes, LoadEnd end,
+                Duration took, TimePoint now) noexcept;
 
 /// A request for the model has to queue: replicas that are full and learn their limit may try one
 /// more.

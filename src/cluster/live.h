@@ -27,10 +27,12 @@ struct NodeLive {
   std::atomic<bool> trial_free{false};  // half-open: taken by exactly one request
   std::atomic<std::uint32_t> in_flight{0};
   std::atomic<double> round_trip_s{0};  // smoothed, of liveness probes
-  // Smoothed over its models, for those of which nothing is known yet: bytes of a model that it
-  // goes through in a second while decoding, and the same of each prompt token; 0 unknown.
+  // Smoothed over its models, for those of which nothing is known yet; 0 unknown. Decoding reads
+  // all bytes of a model for each token, so quantisation counts; prefill computes with its weights
+  // for each, however they are stored; a load reads its bytes once.
   std::atomic<double> decode_bytes_per_s{0};
-  std::atomic<double> prefill_bytes_per_s{0};
+  std::atomic<double> prefill_weights_per_s{0};
+  std::atomic<double> load_bytes_per_s{0};
   // Its requests are noted for judging which nodes slow each other: it may have such a neighbour.
   std::atomic<bool> watched{false};
   // As the agent on its machine tells; without one, nothing is known against it.

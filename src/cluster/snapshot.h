@@ -44,6 +44,7 @@ struct ModelRecord {
   std::string digest;
   std::uint64_t size_bytes = 0;
   bool remote = false;  // a stub for a model of Ollama's cloud: nothing is ever loaded for it
+  double weights = 0;   // how many; 0: not told
 };
 
 /// Where a node is, as far as that is known.
@@ -71,6 +72,7 @@ struct Replica {
   std::string digest;
   std::uint64_t size_bytes = 0;
   bool remote = false;
+  double weights = 0;  // how many, as told or by the size; 0: unknown
 };
 
 struct Model {

@@ -61,6 +61,7 @@ struct ColdLoads::Subject {
   std::shared_ptr<const FleetView> view;  // holds the node
   const cluster::Node& node;
   std::shared_ptr<cluster::ReplicaLive> replica;
+  std::uint64_t size_bytes = 0;  // of the model
   std::string model;
   std::uint64_t runner_key = 0;
   api::Preload preload;
@@ -191,6 +192,7 @@ ColdLoads::Subject ColdLoads::begin(Worker& worker, const Work& work, const Slot
           .view = slot.view(),
           .node = slot.node(),
           .replica = slot.shared_replica(),
+          .size_bytes = slot.size_bytes(),
           .model = work.model_as_written,
           .runner_key = work.runner_key,
           .preload = api::preload_for(work.operation, work.model_as_written, body),
@@ -268,7 +270,7 @@ void ColdLoads::finish(Worker& worker, const Subject& subject, Ended ended, Dura
                                                              : cluster::LoadEnd::node_failed;
   const auto outcome = std::make_shared<const Ended>(std::move(ended));
   const std::scoped_lock lock(mutex_);
-  cluster::load_ended(*subject.replica, end, took, now);
+  cluster::load_ended(*subject.node.live, *subject.replica, subject.size_bytes, end, took, now);
   const auto found = loads_.find(subject.key);
   const std::shared_ptr<Load> load = std::move(found->second);
   loads_.erase(found);

@@ -368,7 +368,8 @@ net::Task<bool> Control::fetch_models(std::shared_ptr<Probe> probe) {
 void Control::take_models(Probe& probe, std::vector<api::ModelEntry> models) {
   std::vector<cluster::ModelRecord> records;
   for (const api::ModelEntry& model : models)
-    records.push_back({model.key, model.name, model.digest, model.size_bytes, model.remote});
+    records.push_back({model.key, model.name, model.digest, model.size_bytes, model.remote,
+                       api::parameter_count(model.parameter_size)});
   cluster_.set_models(probe.id, std::move(records));
   const auto same_entry = [](const api::ModelEntry& a, const api::ModelEntry& b) {
     return a.digest == b.digest && a.modified_at == b.modified_at;

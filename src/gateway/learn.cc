@@ -33,7 +33,8 @@ cluster::Finished finished(const Slot& slot, const Verdict& verdict) {
           .streams = slot.company().streams,
           .others_at_dispatch = slot.others_at_dispatch(),
           .others = slot.company().others,
-          .size_bytes = slot.size_bytes()};
+          .size_bytes = slot.size_bytes(),
+          .weights = slot.weights()};
 }
 
 /// What the conversation left at the node, how long its answer was, and how its text became tokens.

@@ -61,6 +61,7 @@ Slot::Slot(Slot&& other) noexcept
       company_(other.company_),
       cached_tokens_(other.cached_tokens_),
       size_bytes_(other.size_bytes_),
+      weights_(other.weights_),
       settles_(std::exchange(other.settles_, nullptr)),
       warmth_(other.warmth_) {}
 
@@ -158,6 +159,7 @@ std::optional<Slot> Placement::enter(const Work& work, const routing::Candidate&
   slot.replica_index_ = seen.replica;
   slot.cached_tokens_ = seen.cached_tokens;
   slot.size_bytes_ = seen.size_bytes;
+  slot.weights_ = seen.weights;
   return slot;
 }
 

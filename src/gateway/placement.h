@@ -82,6 +82,7 @@ class Slot {
   /// Of its prompt, expected in the node's cache.
   double cached_tokens() const noexcept { return cached_tokens_; }
   std::uint64_t size_bytes() const noexcept { return size_bytes_; }
+  double weights() const noexcept { return weights_; }  // of its model, how many
   /// Among the replicas of the model, in the view.
   std::uint32_t replica_index() const noexcept { return replica_index_; }
   bool is_trial() const noexcept { return entered_.trial; }
@@ -108,6 +109,7 @@ class Slot {
   cluster::Company company_;
   double cached_tokens_ = 0;
   std::uint64_t size_bytes_ = 0;
+  double weights_ = 0;
   cluster::NodeLive* settles_ = nullptr;  // where this counts as settled when it is destroyed
   routing::Warmth warmth_ = routing::Warmth::warm;
 };

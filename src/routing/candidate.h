@@ -37,6 +37,7 @@ struct Candidate {
   float foreign_slowdown = 1;           // times as long as without other programs' work there
   bool full = false;                    // of models: loading one pushes another out
   std::uint64_t size_bytes = 0;
+  double weights = 0;        // of the model, how many
   double cached_tokens = 0;  // of this request's prompt, in the node's cache
   // Learnt; 0: unknown.
   double prefill_tokens_per_s = 0;
@@ -45,6 +46,7 @@ struct Candidate {
   double doubt = 0;          // standard deviation of the logarithm of what decides
   double prefill_prior = 0;  // what its other models make expect
   double decode_prior = 0;
+  double load_prior_s = 0;
   double load_s = 0;
   double loading_for_s = 0;   // how long a load of the model has been under way
   double service_s = 0;       // of a whole request

@@ -24,7 +24,7 @@ constexpr double tie_share = 0.01;
 /// What is not known well is costed better by its doubt, at most by this: so nodes are tried early,
 /// and again when what is known of them has grown old.
 constexpr double optimism_max = 0.2;
-/// Reading a model from an NVMe disk; a load that was measured replaces it.
+/// Reading a model from an NVMe disk; a load that was measured there, of any model, replaces it.
 constexpr double load_bytes_per_s = 1e9;
 /// Decoding reads the whole model once a token: 200 GB/s of memory, between a laptop's and a
 /// mid-range GPU's.
@@ -422,7 +422,9 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
   cost.prefill_s *= (1 + of_other_models + neighbours) * foreign;
   cost.decode_s *= (1 + c.decode_share * c.in_flight + of_other_models + neighbours) * foreign;
   if (c.warmth != Warmth::warm) {
-    cost.load_s = c.load_s > 0 ? c.load_s : static_cast<double>(c.size_bytes) / load_bytes_per_s;
+    cost.load_s = c.load_s > 0         ? c.load_s
+                  : c.load_prior_s > 0 ? c.load_prior_s
+                                       : static_cast<double>(c.size_bytes) / load_bytes_per_s;
     // Who joins a load waits for the rest of it; of one that takes longer than expected, some.
     if (c.loading_for_s > 0)
       cost.load_s = std::max(cost.load_s - c.loading_for_s, cost.load_s * load_share_left);

@@ -51,10 +51,8 @@ double cached_tokens(const cluster::ReplicaLive& replica, const cluster::Session
 }
 
 /// From what its other models told, for one of which nothing is known.
-double rate_by_size(const std::atomic<double>& bytes_per_s, std::uint64_t size_bytes) {
-  return size_bytes == 0
-             ? 0
-             : bytes_per_s.load(std::memory_order_relaxed) / static_cast<double>(size_bytes);
+double rate_by_size(const std::atomic<double>& per_s, double size) {
+  return size == 0 ? 0 : per_s.load(std::memory_order_relaxed) / size;
 }
 
 void add_replica(Candidate& candidate, const cluster::Node& node, const cluster::Replica& replica,
@@ -66,8 +64,12 @@ void add_replica(Candidate& candidate, const cluster::Node& node, const cluster:
   candidate.size_bytes = replica.size_bytes;
   candidate.prefill_tokens_per_s = live.prefill_tokens_per_s.load(std::memory_order_relaxed);
   candidate.decode_tokens_per_s = live.decode_tokens_per_s.load(std::memory_order_relaxed);
-  candidate.prefill_prior = rate_by_size(node.live->prefill_bytes_per_s, replica.size_bytes);
-  candidate.decode_prior = rate_by_size(node.live->decode_bytes_per_s, replica.size_bytes);
+  candidate.weights = replica.weights;
+  const auto bytes = static_cast<double>(replica.size_bytes);
+  candidate.prefill_prior = rate_by_size(node.live->prefill_weights_per_s, replica.weights);
+  candidate.decode_prior = rate_by_size(node.live->decode_bytes_per_s, bytes);
+  const double load_rate = rate_by_size(node.live->load_bytes_per_s, bytes);
+  candidate.load_prior_s = load_rate > 0 ? 1 / load_rate : 0;
   candidate.decode_share = live.decode_share.load(std::memory_order_relaxed);
   candidate.doubt = live.doubt.load(std::memory_order_relaxed);
   candidate.load_s = live.load_s.load(std::memory_order_relaxed);

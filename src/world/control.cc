@@ -49,7 +49,8 @@ Control::Control(const Fleet& fleet, Places places, Machines& machines, Events& 
       models.push_back({.key = model.name,
                         .name = model.name,
                         .digest = model.name,
-                        .size_bytes = model.size_bytes});
+                        .size_bytes = model.size_bytes,
+                        .weights = model.weights});
     }
     cluster_.set_models(id, std::move(models));
     cluster_.update_health(id, now, [&](NodeHealth& h) { h.on_probe(ProbeOutcome::ok, now); });

@@ -12,6 +12,7 @@ namespace sollol::world {
 struct ModelSpec {
   std::string name{};
   std::uint64_t size_bytes = 2'000'000'000;
+  double weights = 0;                          // how many; 0: not told to the gateway
   std::uint64_t kv_bytes_per_token = 114'688;  // memory of one token of context
   std::uint32_t context_length = 131'072;      // what it was trained for
 };

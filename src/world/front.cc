@@ -194,6 +194,7 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
   life.replica_index = seen.replica;
   life.cached_tokens = seen.cached_tokens;
   life.size_bytes = seen.size_bytes;
+  life.weights = seen.weights;
   life.expected = routing::consider(seen, life.demand.shape, routing::priors_of(scratch_));
   life.learnt = answers_of(life) >= measured_enough;
   life.cold = seen.warmth != Warmth::warm;
@@ -247,7 +248,8 @@ void Front::end_load(const LoadKey& key, LoadEnd how, TimePoint now) {
   loads_.erase(found);
   // What it pushed out of the node's memory is cold now.
   if (how == LoadEnd::loaded) control_.list(load.node, now);
-  cluster::load_ended(*load.replica, how, now - load.began, now);
+  cluster::load_ended(*control_.snapshot().nodes[load.node].live, *load.replica,
+                      scenario_.fleet.models[load.model].size_bytes, how, now - load.began, now);
   for (const std::uint32_t waiter : load.waiters) {
     if (load.runner_key != lives_[waiter].demand.runner_key) {
       make_ready(waiter, now);
@@ -327,7 +329,8 @@ void Front::learn(const Life& life, const NodeEvent& event) {
                   .streams = life.company.streams,
                   .others_at_dispatch = life.entered.others,
                   .others = life.company.others,
-                  .size_bytes = life.size_bytes},
+                  .size_bytes = life.size_bytes,
+                  .weights = life.weights},
                  event.at);
   if (life.session != 0) {
     history_.note_session(life.session, {.node = control_.snapshot().nodes[life.node].id,

@@ -72,6 +72,7 @@ class Front {
     cluster::Company company{};  // once it has given its place back
     double cached_tokens = 0;    // of its prompt, expected in the node's cache
     std::uint64_t size_bytes = 0;
+    double weights = 0;  // of its model
     TimePoint sent{};
     routing::Considered expected{};
     bool learnt = false;  // its replica had answered `measured_enough` requests

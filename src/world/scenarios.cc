@@ -162,6 +162,46 @@ Scenario contexts(const ScenarioOptions& options) {
   return out;
 }
 
+/// Models in several quantisations, on nodes that are better at one thing than at another.
+Scenario quants(const ScenarioOptions& options) {
+  struct Form {
+    const char* name;
+    double billions;
+    double bytes_per_weight;
+  };
+  constexpr std::array forms{Form{"llama3.2:3b-q4", 3.2, 0.6},  Form{"llama3.2:3b-q8", 3.2, 1.06},
+                             Form{"llama3.2:3b-f16", 3.2, 2.0}, Form{"llama3.1:8b-q4", 8, 0.6},
+                             Form{"llama3.1:8b-q8", 8, 1.06},   Form{"qwen3:14b-q4", 14, 0.6}};
+  Scenario out;
+  for (const Form& form : forms) {
+    out.fleet.models.push_back(
+        {.name = form.name,
+         .size_bytes = static_cast<std::uint64_t>(form.billions * form.bytes_per_weight * 1e9),
+         .weights = form.billions * 1e9});
+  }
+  Chance chance(options.seed + 4);
+  constexpr double unlike = 0.2;  // spread of the logarithm of each rate about what sizes say
+  for (std::size_t i = 0; i < 12; ++i) {
+    const double bytes_per_s = chance.log_normal(100e9, 0.6);
+    const double weights_per_s = bytes_per_s * chance.log_normal(40, 0.4);
+    const double disk_bytes_per_s = chance.log_normal(1e9, 0.6);
+    NodeSpec spec{.name = fmt::format("node{}", i + 1), .max_loaded = 4};
+    for (std::uint32_t m = 0; m < out.fleet.models.size(); ++m) {
+      const ModelSpec& model = out.fleet.models[m];
+      const auto bytes = static_cast<double>(model.size_bytes);
+      spec.models.push_back(
+          {.model = m,
+           .prefill_tokens_per_s = weights_per_s / model.weights * chance.log_normal(1, unlike),
+           .decode_tokens_per_s = bytes_per_s / bytes * chance.log_normal(1, unlike),
+           .load_time = from_seconds(bytes / disk_bytes_per_s * chance.log_normal(1, unlike))});
+    }
+    out.fleet.nodes.push_back(std::move(spec));
+  }
+  out.workload = traffic(out.fleet, {.popularity = 0.5, .clients = 30}, Arrivals::poisson,
+                         {options.seed, options.requests, options.load * 0.7});
+  return out;
+}
+
 Scenario many(std::size_t nodes, std::size_t kinds, std::size_t each,
               const ScenarioOptions& options) {
   Scenario out;
@@ -194,6 +234,8 @@ constexpr std::array known{
     Known{{"slots", "the same with 4 slots each, which have to be learnt"}, slots},
     Known{{"bursty", "the same as mixed in bursts of ten times the load"}, bursty},
     Known{{"models", "6 nodes, 6 models, 2 of them at a time on a node, 50 % load"}, models},
+    Known{{"quants", "12 nodes, 6 models of three quantisations, each off what its size says"},
+          quants},
     Known{{"closed", "12 users who ask again when they are answered, speeds 1:2:4:8"}, closed},
     Known{{"batch", "2,000 tasks, 16 at a time, speeds 1:2:4:8"}, batch},
     Known{{"chat", "conversations whose prompts grow, speeds 1:2:4:8"}, chat},
