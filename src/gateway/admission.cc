@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 
 #include "cluster/learn.h"
@@ -63,6 +64,7 @@ Result<Slot> Admission::place_now(Worker& worker, const Work& work) {
 net::Task<Result<Slot>> Admission::admit(Connection& client, Work& work) {
   Worker& worker = client.worker();
   if (client.ended()) co_return std::unexpected(*client.ended());
+  work.wait_expected_s = 0;
   // Whoever waits for a model goes first; requests for any node need no place of a model.
   if (work.model == nullptr || waiting() == 0) {
     Result<Slot> placed = place_now(worker, work);
@@ -171,6 +173,12 @@ void Admission::serve_waiting(ModelId model) {
     const std::size_t before = awaited.size();
     Result<Slot> placed = placement_.place(work, scratch_, awaited, now, random_.bits());
     waiter.holds_out = awaited.size() > before;
+    if (waiter.holds_out && work.wait_expected_s == 0) {
+      const auto seen = std::ranges::find(scratch_, awaited.back(), &routing::Candidate::node);
+      work.wait_expected_s =
+          routing::expected_completion(*seen, work.shape, routing::priors_of(scratch_)).wait_s;
+      work.wait_began = now;
+    }
     if (!placed && placed.error().kind == ErrorKind::overloaded)
       return false;  // perhaps the next one can
     wake(ticket, std::move(placed));

@@ -70,7 +70,9 @@ void note_prediction(Worker& worker, const Slot& slot, const Work& work, const V
   const bool before = work.loads == Work::Loads::gateway;
   const routing::Predictions predictions = routing::compare(
       slot.considered.nodes.front(), work.shape,
-      {.took_s = took_s,
+      {.waited_s = to_seconds(slot.dispatched() - work.wait_began),
+       .wait_expected_s = work.wait_expected_s,
+       .took_s = took_s,
        .told = usage.from_node_durations,
        .prompt_tokens = static_cast<double>(usage.prompt_tokens),
        .cached_tokens = slot.cached_tokens(),

@@ -40,6 +40,10 @@ struct Work : routing::Demand {
   std::string model_as_written;
   enum class Explain : std::uint8_t { no, yes };
   Explain explain = Explain::no;  // yes: the slot tells every term of every candidate's cost
+  // Of the first time, since it was admitted, that it was told to wait for a better place than a
+  // free one; 0: it was not.
+  double wait_expected_s = 0;
+  TimePoint wait_began{};
 
   /// Takes up a newer view; false when the model is no longer there.
   bool renew(std::shared_ptr<const FleetView> newer);

@@ -83,6 +83,7 @@ void Front::estimate(Life& life, const Request& asked) const {
 
 /// Whoever waits goes first.
 void Front::admit(std::uint32_t index, TimePoint now) {
+  lives_[index].wait_expected_s = 0;
   if (queue_.size() == 0) {
     Awaited nobody;
     const auto placed = place(index, nobody, now);
@@ -173,6 +174,13 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
           : choose_without_places(life, now);
   if (!choice) return std::unexpected(choice.error());
   if (!choice->now) {
+    if (life.wait_expected_s == 0) {
+      life.wait_expected_s =
+          routing::expected_completion(scratch_[choice->index], life.demand.shape,
+                                       routing::priors_of(scratch_))
+              .wait_s;
+      life.wait_began = now;
+    }
     awaited.push_back(choice->node);
     return std::unexpected(Error{ErrorKind::overloaded, Origin::gateway, Retry::later,
                                  "a node that is full now will have finished it sooner"});
@@ -347,7 +355,9 @@ void Front::hold_against(const Life& life, const NodeEvent& event) {
   const Job job = job_of(event.job);
   recorder_.predicted(
       routing::compare(life.expected, life.demand.shape,
-                       {.took_s = to_seconds(event.at - life.entered.at),
+                       {.waited_s = to_seconds(life.entered.at - life.wait_began),
+                        .wait_expected_s = life.wait_expected_s,
+                        .took_s = to_seconds(event.at - life.entered.at),
                         .told = true,
                         .prompt_tokens = static_cast<double>(job.prompt_tokens),
                         .cached_tokens = life.cached_tokens,

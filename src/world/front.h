@@ -75,6 +75,9 @@ class Front {
     double weights = 0;  // of its model
     TimePoint sent{};
     routing::Considered expected{};
+    // Of the first time that it was told to wait for a better place than a free one.
+    double wait_expected_s = 0;
+    TimePoint wait_began{};
     bool learnt = false;  // its replica had answered `measured_enough` requests
     bool cold = false;
     std::uint32_t loads_waited = 0;

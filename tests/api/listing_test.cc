@@ -118,6 +118,15 @@ TEST(ParsePs, ReadsALoadedModel) {
   EXPECT_EQ(got->back().context_length, 0u);
 }
 
+TEST(ParameterCount, ReadsWhatOllamaWrites) {
+  EXPECT_DOUBLE_EQ(parameter_count("3.2B"), 3.2e9);
+  EXPECT_DOUBLE_EQ(parameter_count("137M"), 137e6);
+  EXPECT_DOUBLE_EQ(parameter_count("22.57K"), 22570);
+  EXPECT_DOUBLE_EQ(parameter_count("1T"), 1e12);
+  for (const char* nothing : {"", "B", "7", "-7B", "8x7B", "7 B", "seven"})
+    EXPECT_DOUBLE_EQ(parameter_count(nothing), 0) << nothing;
+}
+
 TEST(ParseVersion, ReadsTheVersion) {
   EXPECT_EQ(*parse_version(R"({"version":"0.33.0"})"), "0.33.0");
   EXPECT_FALSE(parse_version("{}"));

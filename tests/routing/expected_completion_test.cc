@@ -91,6 +91,32 @@ TEST(ExpectedCompletion, AnUnknownNodeIsNoWorseThanTheBestKnownOne) {
   EXPECT_EQ(got->reason, Reason::exploring);
 }
 
+TEST(ExpectedCompletion, ShortRequestsElsewhereDoNotBoundAGuess) {
+  Candidate known = node_of_speed(1, 10);
+  known.service_s = 0.1;
+  Candidate unmeasured = node(2);
+  unmeasured.decode_prior = 5;
+  unmeasured.prefill_prior = 100;
+  const RequestShape essay{.prompt_tokens = 200, .expected_tokens = 1000};
+  const Cost cost =
+      expected_completion(unmeasured, essay, priors_of(std::vector<Candidate>{known, unmeasured}));
+  EXPECT_FALSE(cost.known);
+  EXPECT_DOUBLE_EQ(cost.prefill_s, 2);
+  EXPECT_DOUBLE_EQ(cost.decode_s, 200);
+}
+
+TEST(ExpectedCompletion, ALoadIsGuessedByTheNodesOtherLoads) {
+  Candidate c = node_of_speed(1, 10);
+  c.warmth = Warmth::cold;
+  c.size_bytes = 4'000'000'000;
+  const double by_size = cost_of(c).load_s;
+  c.load_prior_s = 40;
+  EXPECT_DOUBLE_EQ(cost_of(c).load_s, 40);
+  c.load_s = 3;
+  EXPECT_DOUBLE_EQ(cost_of(c).load_s, 3);
+  EXPECT_NE(by_size, 40);
+}
+
 TEST(ExpectedCompletion, AnEmbeddingNeedsThePrefillRateOnly) {
   Candidate c = node(1);
   c.prefill_tokens_per_s = 100;

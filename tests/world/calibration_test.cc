@@ -1,0 +1,58 @@
+#include <gtest/gtest.h>
+
+#include <array>
+#include <ostream>
+#include <utility>
+
+#include "world/scenarios.h"
+#include "world/world.h"
+
+namespace sollol::world {
+namespace {
+
+using routing::Predicted;
+
+struct CalibrationCase {
+  const char* scenario;
+  std::uint64_t seed;
+};
+void PrintTo(const CalibrationCase& c, std::ostream* out) { *out << c.scenario << ", " << c.seed; }
+
+/// What is ours to know: how long an answer is, its client decides; and with it, how long whoever
+/// waits for its place waits.
+constexpr std::array ours{Predicted::prompt, Predicted::load, Predicted::prefill, Predicted::decode,
+                          Predicted::given_length};
+
+class Calibration : public testing::TestWithParam<CalibrationCase> {};
+
+TEST_P(Calibration, IsWithinItsBarsGuessedAndMeasured) {
+  const auto scenario =
+      make_scenario(GetParam().scenario, {.seed = GetParam().seed, .requests = {}});
+  ASSERT_TRUE(scenario);
+  const Report report = run(*scenario, {.seed = GetParam().seed});
+  for (const Predicted term : ours) {
+    SCOPED_TRACE(routing::predicted_names[std::to_underlying(term)]);
+    const auto& errors = report.calibration[std::to_underlying(term)];
+    EXPECT_GT(errors.from_priors.of, 20u);
+    EXPECT_LE(errors.from_priors.value, 0.5);
+    // Loads are rare once all is measured.
+    if (term != Predicted::load) EXPECT_GT(errors.learnt.of, 2000u);
+    EXPECT_LE(errors.learnt.value, 0.15);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Fleets, Calibration,
+                         testing::Values(CalibrationCase{"quants", 1}, CalibrationCase{"quants", 2},
+                                         CalibrationCase{"quants", 3}, CalibrationCase{"models", 1},
+                                         CalibrationCase{"models", 2}, CalibrationCase{"large", 1}),
+                         [](const auto& row) {
+                           return std::string(row.param.scenario) + std::to_string(row.param.seed);
+                         });
+
+TEST(CalibrationOfWaits, IsToldOfThoseWhoWaitedForABetterPlace) {
+  const auto scenario = make_scenario("mixed", {.requests = 3000});
+  const Report report = run(*scenario, {});
+  EXPECT_GT(report.calibration[std::to_underlying(Predicted::wait)].all.of, 100u);
+}
+
+}  // namespace
+}  // namespace sollol::world
