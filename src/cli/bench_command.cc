@@ -6,12 +6,11 @@
 #include <boost/json/serialize.hpp>
 #include <cstdio>
 #include <fstream>
-#include <map>
 #include <memory>
-#include <sstream>
 
 #include "cli/command.h"
-#include "sim/fleet_file.h"
+#include "cli/worlds.h"
+#include "discovery/files.h"
 #include "world/plot.h"
 #include "world/scenarios.h"
 
@@ -36,66 +35,11 @@ int fail(std::string_view message, int code = exit_wrong_usage) {
   return code;
 }
 
-Result<std::string> read_file(const std::string& name) {
-  std::ifstream file(name);
-  if (!file) return std::unexpected(bad_input(fmt::format("cannot read {}", name)));
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-world::NodeSpec node_of(const sim::NodeSpec& node) {
-  return {.name = node.name,
-          .slots = node.slots,
-          .max_loaded = node.max_loaded == 0 ? 3 : node.max_loaded,
-          .memory_bytes = node.memory_bytes,
-          .context_length = node.context_length,
-          .keep_alive = node.keep_alive,
-          .host = node.host,
-          .device = node.device,
-          .parallel_slowdown = node.parallel_slowdown,
-          .device_slowdown = node.device_slowdown,
-          .host_slowdown = node.host_slowdown,
-          .cpu_slowdown = node.cpu_slowdown,
-          .network_delay = node.network_delay};
-}
-
-/// The nodes of `sollol sim --fleet`, as the simulator of policies knows nodes.
-world::Fleet fleet_of(const sim::FleetConfig& config) {
-  world::Fleet fleet;
-  std::map<std::string, std::uint32_t> known;
-  for (const sim::NodeSpec& node : config.nodes) {
-    world::NodeSpec spec = node_of(node);
-    for (const sim::ModelSpec& model : node.models) {
-      const auto [found, fresh] =
-          known.emplace(model.name, static_cast<std::uint32_t>(fleet.models.size()));
-      if (fresh) {
-        fleet.models.push_back({.name = model.name,
-                                .size_bytes = model.size_bytes,
-                                .kv_bytes_per_token = model.kv_bytes_per_token,
-                                .context_length = model.context_length});
-      }
-      const Duration load =
-          model.load_time > Duration::zero()
-              ? model.load_time
-              : from_seconds(static_cast<double>(model.size_bytes) / model.load_bytes_per_s);
-      spec.models.push_back({.model = found->second,
-                             .prefill_tokens_per_s = model.prefill_tokens_per_s,
-                             .decode_tokens_per_s = model.decode_tokens_per_s,
-                             .load_time = load});
-    }
-    fleet.nodes.push_back(std::move(spec));
-  }
-  return fleet;
-}
-
 Result<world::Scenario> scenario_of_file(const PoliciesArguments& arguments,
                                          const world::ScenarioOptions& options) {
-  const auto text = read_file(arguments.fleet_file);
-  if (!text) return std::unexpected(text.error());
-  const auto config = sim::read_fleet(*text, arguments.fleet_file);
-  if (!config) return std::unexpected(config.error());
-  world::Scenario scenario = world::ordinary(fleet_of(*config), options);
+  auto fleet = read_fleet_file(arguments.fleet_file);
+  if (!fleet) return std::unexpected(fleet.error());
+  world::Scenario scenario = world::ordinary(std::move(*fleet), options);
   scenario.name = arguments.fleet_file;
   scenario.about = fmt::format("{} nodes", scenario.fleet.nodes.size());
   scenario.noise = 0;  // as the nodes of `sollol sim`
@@ -103,7 +47,7 @@ Result<world::Scenario> scenario_of_file(const PoliciesArguments& arguments,
 }
 
 Result<void> take_trace(const std::string& name, world::Scenario& scenario) {
-  const auto text = read_file(name);
+  const auto text = discovery::read_file(name);
   if (!text) return std::unexpected(text.error());
   auto workload = world::read_trace(*text, name, scenario.fleet);
   if (!workload) return std::unexpected(workload.error());
@@ -148,24 +92,6 @@ Result<std::vector<routing::Policy>> chosen_policies(const PoliciesArguments& ar
   if (out.empty() && arguments.calibration) out.push_back(routing::Policy::expected_completion);
   if (out.empty()) out.assign(routing::policies().begin(), routing::policies().end());
   return out;
-}
-
-void print_head(const world::Row& row) {
-  fmt::print("\n{}: {}\n", row.scenario, row.about);
-  fmt::print("{:<20} {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7}  {:>7} {:>6} {:>7} {:>8} {:>6} {:>6}\n",
-             "", "ttft 50", "95", "99 s", "last 50", "95", "99 s", "req/s", "loads", "lost",
-             "/ bound", "fair", "error");
-}
-
-void print_row(const world::Row& row) {
-  const world::Report& r = row.report;
-  fmt::print(
-      "{:<20} {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>6} {:>7} "
-      "{:>8.3f} {:>6.3f} {:>6.3f}\n",
-      row.policy, r.ttft_s.p50, r.ttft_s.p95, r.ttft_s.p99, r.completion_s.p50, r.completion_s.p95,
-      r.completion_s.p99, r.requests_per_s, r.cold_loads, r.refused + r.timed_out + r.failed,
-      r.lower_bound_s > 0 ? r.makespan_s / r.lower_bound_s : 0, r.fairness,
-      r.calibration[std::to_underlying(routing::Predicted::completion)].all.value);
 }
 
 /// Medians of how far off the predictions were, and of how many.
@@ -257,8 +183,8 @@ int run_policies(const PoliciesArguments& arguments) {
                      .policy = policy,
                      .seed = arguments.seed});
       if (!arguments.as_json) {
-        if (!arguments.calibration && policy == policies->front()) print_head(row);
-        arguments.calibration ? print_calibration(row) : print_row(row);
+        if (!arguments.calibration && policy == policies->front()) print_table_head(row);
+        arguments.calibration ? print_calibration(row) : print_table_row(row);
         std::fflush(stdout);
       }
       for (const std::string& what : row.report.broken)

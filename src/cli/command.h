@@ -15,6 +15,7 @@ using Action = std::function<int()>;
 /// `chosen`.
 void add_up_command(CLI::App& root, Action& chosen);
 void add_bench_command(CLI::App& root, Action& chosen);
+void add_replay_command(CLI::App& root, Action& chosen);
 void add_sim_command(CLI::App& root, Action& chosen);
 void add_discover_command(CLI::App& root, Action& chosen);
 void add_doctor_command(CLI::App& root, Action& chosen);

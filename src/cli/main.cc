@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
   add_multi_gpu_command(app, chosen);
   add_sim_command(app, chosen);
   add_bench_command(app, chosen);
+  add_replay_command(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/json_fields.h"
 #include "cli/measure_command.h"
+#include "cli/regret.h"
 
 namespace sollol::cli {
 
@@ -145,7 +146,17 @@ struct ExplainArguments {
   std::string model;
   unsigned prompt_tokens = 500;
   std::optional<unsigned> answer_tokens;
+  bool regret = false;
 };
+
+int explain_regret(const ExplainArguments& arguments) {
+  const auto judge = [&](const json::object& decisions) {
+    return ask(arguments.asking, "GET", "/sollol/v1/nodes", {}, [&](const json::object& nodes) {
+      return print_regrets(decisions, nodes, arguments.model);
+    });
+  };
+  return ask(arguments.asking, "GET", "/sollol/v1/decisions", {}, judge);
+}
 
 std::string percent_encode(std::string_view text) {
   std::string out;
@@ -368,17 +379,26 @@ void add_explain_command(CLI::App& root, Action& chosen) {
       "cost it, in seconds:\nwaiting for a place, loading the model, what that pushes out, reading "
       "the prompt, writing "
       "the answer, and the way there and back.");
-  explain->footer("Example:\n  sollol explain llama3.2 --prompt-tokens 2000 --answer-tokens 300");
+  explain->footer(
+      "With --regret: what the gateway's last decisions cost against the node that would have been "
+      "best, all else\nas it was: they are played again in the simulator, each once for every node "
+      "that has its model.\n\nExamples:\n"
+      "  sollol explain llama3.2 --prompt-tokens 2000 --answer-tokens 300\n"
+      "  sollol explain --regret");
   auto arguments = std::make_shared<ExplainArguments>();
   add_asking_flags(*explain, arguments->asking);
-  explain->add_option("model", arguments->model, "The model's name, as `ollama list` shows it")
-      ->required();
+  CLI::Option* model =
+      explain->add_option("model", arguments->model, "The model's name, as `ollama list` shows it");
+  explain->add_flag("--regret", arguments->regret,
+                    "Judge the last decisions, of the model or of all, in hindsight");
   explain->add_option("--prompt-tokens", arguments->prompt_tokens, "How long the prompt is")
       ->capture_default_str();
   explain->add_option("--answer-tokens", arguments->answer_tokens,
                       "How long the answer will be; default: as this model's were");
-  explain->callback([&chosen, arguments] {
+  explain->callback([&chosen, arguments, model] {
+    if (model->count() == 0 && !arguments->regret) throw CLI::RequiredError("model");
     chosen = [arguments] {
+      if (arguments->regret) return explain_regret(*arguments);
       std::string path = fmt::format("/sollol/v1/explain?model={}&prompt_tokens={}",
                                      percent_encode(arguments->model), arguments->prompt_tokens);
       if (arguments->answer_tokens)

@@ -99,7 +99,8 @@ LearntNode Cluster::learnt(NodeId id) const {
   const auto it = entries_.find(id);
   if (it == entries_.end()) return {};
   LearntNode out{.decode_bytes_per_s = it->second.live->decode_bytes_per_s,
-                 .prefill_bytes_per_s = it->second.live->prefill_bytes_per_s,
+                 .prefill_weights_per_s = it->second.live->prefill_weights_per_s,
+                 .load_bytes_per_s = it->second.live->load_bytes_per_s,
                  .models = it->second.remembered};
   for (const ModelRecord& model : it->second.models) {
     auto known = cluster::learnt(*it->second.replicas.at(model.key));
@@ -120,7 +121,8 @@ void Cluster::remember(NodeId id, LearntNode learnt) {
   const auto it = entries_.find(id);
   if (it == entries_.end()) return;
   it->second.live->decode_bytes_per_s = learnt.decode_bytes_per_s;
-  it->second.live->prefill_bytes_per_s = learnt.prefill_bytes_per_s;
+  it->second.live->prefill_weights_per_s = learnt.prefill_weights_per_s;
+  it->second.live->load_bytes_per_s = learnt.load_bytes_per_s;
   it->second.remembered = std::move(learnt.models);
 }
 

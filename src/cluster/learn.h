@@ -69,7 +69,8 @@ struct LearntModel {
 /// What was learnt about a node.
 struct LearntNode {
   double decode_bytes_per_s = 0;  // see NodeLive; 0: not known
-  double prefill_bytes_per_s = 0;
+  double prefill_weights_per_s = 0;
+  double load_bytes_per_s = 0;
   std::vector<LearntModel> models{};
   bool operator==(const LearntNode&) const = default;
 };

@@ -98,6 +98,11 @@ void append_access_line(std::string& out, const Request& request, TimePoint now)
     fmt::format_to(to, ",\"ttft_s\":{:.6f}", to_seconds(outcome.first_byte));
   if (outcome.prompt_tokens > 0) fmt::format_to(to, ",\"prompt_tokens\":{}", outcome.prompt_tokens);
   if (outcome.output_tokens > 0) fmt::format_to(to, ",\"output_tokens\":{}", outcome.output_tokens);
+  if (outcome.load.count() > 0) fmt::format_to(to, ",\"load_s\":{:.6f}", to_seconds(outcome.load));
+  if (outcome.prefill.count() > 0)
+    fmt::format_to(to, ",\"prefill_s\":{:.6f}", to_seconds(outcome.prefill));
+  if (outcome.num_ctx > 0) fmt::format_to(to, ",\"num_ctx\":{}", outcome.num_ctx);
+  if (outcome.session != 0) fmt::format_to(to, ",\"session\":\"{:016x}\"", outcome.session);
   if (outcome.output_tokens > 0 && outcome.decode.count() > 0) {
     fmt::format_to(to, ",\"tokens_per_s\":{:.2f}",
                    static_cast<double>(outcome.output_tokens) / to_seconds(outcome.decode));

@@ -43,6 +43,7 @@ json::object model_json(const cluster::Model& model, const cluster::Replica& rep
           {"limit", live.limit.load()},
           {"prefill_tokens_per_s", live.prefill_tokens_per_s.load()},
           {"decode_tokens_per_s", live.decode_tokens_per_s.load()},
+          {"decode_share", live.decode_share.load()},
           {"load_s", live.load_s.load()},
           {"service_s", live.service_s.load()}};
 }

@@ -65,7 +65,12 @@ json::object decision_json(const cluster::Snapshot& snapshot, const DecisionReco
                    {"candidates", record.candidates},
                    {"attempt", record.attempt},
                    {"considered", std::move(considered)}};
-  if (record.took_s > 0) out["took_s"] = record.took_s;
+  if (record.answer.took_s > 0) {
+    out["took_s"] = record.answer.took_s;
+    out["load_s"] = record.answer.load_s;
+    out["prompt_tokens"] = record.answer.prompt_tokens;
+    out["output_tokens"] = record.answer.output_tokens;
+  }
   return out;
 }
 
@@ -97,8 +102,9 @@ Result<Work> work_of(Connection& client) {
               fmt::format("model '{}' is on no node; `sollol nodes` lists what they have", name)});
   }
   const auto prompt = tokens_of(query, "prompt_tokens", prompt_tokens_assumed);
-  const auto answer = tokens_of(
-      query, "answer_tokens", client.worker().shared().history.expected_tokens(work.model->key_hash, 0));
+  const auto answer =
+      tokens_of(query, "answer_tokens",
+                client.worker().shared().history.expected_tokens(work.model->key_hash, 0));
   if (!prompt || !answer)
     return std::unexpected(bad_input("prompt_tokens, answer_tokens: write a number of tokens"));
   work.shape = {.prompt_tokens = *prompt, .expected_tokens = *answer, .may_wait = true};

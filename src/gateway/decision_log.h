@@ -22,7 +22,13 @@ struct DecisionRecord {
   unsigned candidates = 0;
   unsigned attempt = 1;
   routing::Consideration considered{};
-  double took_s = 0;  // from the choice to the end of the answer; 0: not over, or not answered
+  /// What came of it.
+  struct Answer {
+    double took_s = 0;  // from the choice to the end of the answer; 0: not over, or not answered
+    double load_s = 0;  // of it
+    std::uint64_t prompt_tokens = 0;
+    std::uint64_t output_tokens = 0;
+  } answer{};
 };
 
 /// The last decisions of one worker, in a ring whose strings keep their memory. Locked because
@@ -40,10 +46,10 @@ class DecisionLog {
     return next_++;
   }
   /// What came of a decision, if it is still kept.
-  void answered(std::size_t number, double took_s) {
+  void answered(std::size_t number, const DecisionRecord::Answer& answer) {
     const std::scoped_lock lock(mutex_);
     if (next_ - number <= ring_.size() && number < next_)
-      ring_[number % ring_.size()].took_s = took_s;
+      ring_[number % ring_.size()].answer = answer;
   }
   std::vector<DecisionRecord> newest_first() const {
     const std::scoped_lock lock(mutex_);

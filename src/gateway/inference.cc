@@ -198,7 +198,7 @@ void note_decision(Connection& client, Slot& slot) {
     record.candidates = slot.candidates;
     record.attempt = request.outcome.attempts;
     record.considered = slot.considered;
-    record.took_s = 0;
+    record.answer = {};
   });
 }
 

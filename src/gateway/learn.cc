@@ -50,7 +50,8 @@ void learn_history(Worker& worker, const Slot& slot, const Work& work, const api
                                         .tokens = static_cast<std::uint32_t>(tokens)});
   }
   if (usage.output_tokens > 0 && work.shape.expected_tokens > 0) {
-    history.note_length(work.model->key_hash, work.client, static_cast<double>(usage.output_tokens), now);
+    history.note_length(work.model->key_hash, work.client, static_cast<double>(usage.output_tokens),
+                        now);
   }
   if (work.prompt_bytes >= prompt_bytes_min && usage.prompt_tokens > 0) {
     cluster::smooth(
@@ -59,27 +60,31 @@ void learn_history(Worker& worker, const Slot& slot, const Work& work, const api
   }
 }
 
-/// How far off what was expected of the request was.
+/// What came of the choice, and how far off what was expected of it was.
 void note_prediction(Worker& worker, const Slot& slot, const Work& work, const Verdict& verdict) {
-  if (slot.considered.count == 0 || work.model == nullptr || verdict.answered == TimePoint{})
-    return;
+  if (work.model == nullptr || verdict.answered == TimePoint{}) return;
   const api::Usage& usage = verdict.usage;
   const double took_s = to_seconds(verdict.answered - slot.dispatched());
-  worker.decisions().answered(slot.decision, took_s);
   // A load of the gateway's own comes before the request is sent.
   const bool before = work.loads == Work::Loads::gateway;
-  const routing::Predictions predictions = routing::compare(
-      slot.considered.nodes.front(), work.shape,
-      {.waited_s = to_seconds(slot.dispatched() - work.wait_began),
-       .wait_expected_s = work.wait_expected_s,
-       .took_s = took_s,
-       .told = usage.from_node_durations,
-       .prompt_tokens = static_cast<double>(usage.prompt_tokens),
-       .cached_tokens = slot.cached_tokens(),
-       .output_tokens = static_cast<double>(usage.output_tokens),
-       .load_s = before ? took_s - to_seconds(verdict.took) : to_seconds(usage.load),
-       .prefill_s = to_seconds(usage.prompt_eval),
-       .decode_s = to_seconds(usage.eval)});
+  const double load_s = before ? took_s - to_seconds(verdict.took) : to_seconds(usage.load);
+  worker.decisions().answered(slot.decision, {.took_s = took_s,
+                                              .load_s = load_s,
+                                              .prompt_tokens = usage.prompt_tokens,
+                                              .output_tokens = usage.output_tokens});
+  if (slot.considered.count == 0) return;
+  const routing::Predictions predictions =
+      routing::compare(slot.considered.nodes.front(), work.shape,
+                       {.waited_s = to_seconds(slot.dispatched() - work.wait_began),
+                        .wait_expected_s = work.wait_expected_s,
+                        .took_s = took_s,
+                        .told = usage.from_node_durations,
+                        .prompt_tokens = static_cast<double>(usage.prompt_tokens),
+                        .cached_tokens = slot.cached_tokens(),
+                        .output_tokens = static_cast<double>(usage.output_tokens),
+                        .load_s = load_s,
+                        .prefill_s = to_seconds(usage.prompt_eval),
+                        .decode_s = to_seconds(usage.eval)});
   for (std::size_t term = 0; term < predictions.size(); ++term) {
     if (const auto error = predictions[term].error())
       worker.metrics().prediction_errors[term].observe(*error);
@@ -144,7 +149,11 @@ void learn(Worker& worker, const Slot& slot, const Work& work, const Verdict& ve
   Outcome& outcome = request.outcome;
   outcome.prompt_tokens = usage.prompt_tokens;
   outcome.output_tokens = usage.output_tokens;
+  outcome.load = usage.load;
+  outcome.prefill = usage.prompt_eval;
   outcome.decode = usage.eval;
+  outcome.num_ctx = work.num_ctx;
+  outcome.session = work.session;
   if (verdict.kind == Verdict::Kind::client_left) worker.metrics().client_disconnects.add();
   if (usage.output_tokens > 0) {
     slot.node().live->output_tokens.fetch_add(usage.output_tokens, std::memory_order_relaxed);

@@ -26,7 +26,12 @@ struct Outcome {
   std::uint64_t bytes_out = 0;
   std::uint64_t prompt_tokens = 0;
   std::uint64_t output_tokens = 0;
-  Duration decode{};  // time of the output tokens as the node measured it; zero: unknown
+  // As the node measured it; zero: unknown.
+  Duration load{};
+  Duration prefill{};
+  Duration decode{};          // time of the output tokens
+  std::uint32_t num_ctx = 0;  // what was asked for; 0: nothing
+  std::uint64_t session = 0;  // the conversation's key; 0: none
   std::uint32_t attempts = 0;
   std::string_view hedge = {};  // what became of the second try in parallel; empty: there was none
   std::uint32_t resumed = 0;    // times that the stream went on at another node

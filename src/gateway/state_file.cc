@@ -35,7 +35,7 @@ constexpr std::array migrations{R"(
   CREATE TABLE node (
     url TEXT PRIMARY KEY, name TEXT, priority INTEGER, slots INTEGER, host TEXT, device TEXT,
     added INTEGER, admin TEXT, seen_day INTEGER,
-    decode_bytes_per_s REAL, prefill_bytes_per_s REAL) WITHOUT ROWID;
+    decode_bytes_per_s REAL, prefill_weights_per_s REAL, load_bytes_per_s REAL) WITHOUT ROWID;
   CREATE TABLE replica (
     url TEXT, model TEXT, digest TEXT, slots INTEGER, service_s REAL, longest_gap_s REAL,
     bytes_per_token REAL,
@@ -131,7 +131,8 @@ void set(Statement& put, const SavedNode& node) {
   put.set(8, std::string(node.admin == cluster::Admin::enabled ? "enabled" : "draining"));
   put.set(9, std::int64_t{node.seen.time_since_epoch().count()});
   put.set(10, node.learnt.decode_bytes_per_s);
-  put.set(11, node.learnt.prefill_bytes_per_s);
+  put.set(11, node.learnt.prefill_weights_per_s);
+  put.set(12, node.learnt.load_bytes_per_s);
 }
 SavedNode node_of(const Statement& got) {
   SavedNode node{.url = got.text(0),
@@ -144,7 +145,8 @@ SavedNode node_of(const Statement& got) {
                  .seen = std::chrono::sys_days(std::chrono::days(got.number(8)))};
   if (got.text(7) == "draining") node.admin = cluster::Admin::draining;
   node.learnt.decode_bytes_per_s = positive(got.real(9));
-  node.learnt.prefill_bytes_per_s = positive(got.real(10));
+  node.learnt.prefill_weights_per_s = positive(got.real(10));
+  node.learnt.load_bytes_per_s = positive(got.real(11));
   return node;
 }
 
@@ -235,7 +237,7 @@ Statement putting(Database& database, std::string_view table, int columns) {
 
 /// Without its models' rows where it has none.
 bool put_node(Database& database, const SavedNode& node, const Moment& at) {
-  Statement put = putting(database, "node", 11);
+  Statement put = putting(database, "node", 12);
   set(put, node);
   Statement drop = database.prepare("DELETE FROM replica WHERE url = ?");
   drop.set(1, node.url);

@@ -61,6 +61,7 @@ void Front::arrive(std::uint32_t request, TimePoint now) {
   life = Life{.request = request, .model = models_[asked.model], .arrived = now};
   life.demand.num_ctx = asked.num_ctx;
   life.demand.runner_key = runner_key(asked.num_ctx);
+  if (asked.pinned) life.demand.pinned = control_.snapshot().nodes[*asked.pinned].id;
   retries_.on_request();
   if (life.model == nullptr) return end(index, End::failed, now);
   estimate(life, asked);

@@ -15,6 +15,7 @@ Median median(std::vector<float>& samples) {
 Recorder::Recorder(const Bound& bound, std::size_t requests) : bound_(bound) {
   ttft_s_.reserve(requests);
   completion_s_.reserve(requests);
+  report_.took_s.resize(requests);
 }
 
 void Recorder::hash(std::uint64_t value) {
@@ -61,6 +62,7 @@ void Recorder::ended(std::uint32_t index, const Request& request, End how, const
   const double took = to_seconds(times.ended - times.arrived);
   ttft_s_.push_back(static_cast<float>(to_seconds(times.first_token - times.arrived)));
   completion_s_.push_back(static_cast<float>(took));
+  report_.took_s[index] = static_cast<float>(took);
   output_tokens_ += request.output_tokens;
   if (clients_.size() <= request.client) clients_.resize(request.client + 1);
   clients_[request.client].alone_s += bound_.alone_s(request);

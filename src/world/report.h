@@ -57,6 +57,8 @@ struct Report {
   /// By term of what the gateway predicts (routing::Predicted), whatever the policy makes of it.
   std::array<Calibration, routing::predicted_names.size()> calibration{};
 
+  std::vector<float> took_s{};  // by request, from its arrival to its last token; 0: not answered
+
   std::uint64_t in_flight_at_end = 0;
   std::uint32_t passed_over_most = 0;  // grants past a class of the queue while it waited
   std::vector<std::string> broken{};   // invariants: the first few

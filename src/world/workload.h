@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,7 @@ struct Request {
   std::uint32_t said_before = 0;    // of the prompt, in its conversation: a cache may hold it
   bool length_told = false;         // `num_predict` says how long the answer will be
   cluster::Urgency urgency = cluster::Urgency::normal;
+  std::optional<std::uint32_t> pinned{};  // to a node of the fleet, whatever the policy
 };
 
 struct Workload {

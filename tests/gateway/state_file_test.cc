@@ -26,16 +26,18 @@ cluster::KeptEstimate measured(double value, Duration ago) {
 }
 
 SavedState some_state() {
-  SavedNode node{.url = "http://10.0.0.5:11434",
-                 .name = "gpu \"1\"",
-                 .priority = 2,
-                 .slots = 3,
-                 .machine = "tower",
-                 .device = "GPU-1",
-                 .added = true,
-                 .admin = cluster::Admin::draining,
-                 .seen = std::chrono::floor<std::chrono::days>(first.wall),
-                 .learnt = {.decode_bytes_per_s = 2e11, .prefill_bytes_per_s = 4e12}};
+  SavedNode node{
+      .url = "http://10.0.0.5:11434",
+      .name = "gpu \"1\"",
+      .priority = 2,
+      .slots = 3,
+      .machine = "tower",
+      .device = "GPU-1",
+      .added = true,
+      .admin = cluster::Admin::draining,
+      .seen = std::chrono::floor<std::chrono::days>(first.wall),
+      .learnt = {
+          .decode_bytes_per_s = 2e11, .prefill_weights_per_s = 4e12, .load_bytes_per_s = 1e9}};
   node.learnt.models.push_back({.key = "registry/llama3.2:latest",
                                 .digest = "d1",
                                 .slots = 4,
@@ -110,7 +112,8 @@ TEST_F(StateFiles, ComeBackAsTheyWere) {
             std::tie(was.url, was.name, was.priority, was.slots, was.machine, was.device, was.added,
                      was.admin, was.seen));
   EXPECT_EQ(node.learnt.decode_bytes_per_s, 2e11);
-  EXPECT_EQ(node.learnt.prefill_bytes_per_s, 4e12);
+  EXPECT_EQ(node.learnt.prefill_weights_per_s, 4e12);
+  EXPECT_EQ(node.learnt.load_bytes_per_s, 1e9);
   ASSERT_EQ(node.learnt.models.size(), 2u);
   const cluster::LearntModel& model = node.learnt.models[0];
   const cluster::LearntModel& model_was = was.learnt.models[0];
