@@ -36,6 +36,7 @@ struct Candidate {
   std::uint32_t machine_in_flight = 0;  // at nodes on other devices of its machine
   float foreign_slowdown = 1;           // times as long as without other programs' work there
   bool full = false;                    // of models: loading one pushes another out
+  double unused_s = 0;                  // since it was last used with its other options
   std::uint64_t size_bytes = 0;
   double weights = 0;        // of the model, how many
   double cached_tokens = 0;  // of this request's prompt, in the node's cache

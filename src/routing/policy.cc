@@ -50,6 +50,13 @@ constexpr double part_left = 0.5;
 /// pushes out in turn. Of 0, 1, 2 and 4 the best balance of loads and waiting (`sollol bench
 /// policies`, scenarios models, contexts, large).
 constexpr double evicted_share = 2;
+/// The same of a load for other runner options: whoever wants what is loaded now has it loaded
+/// again, and so in turns, where both can keep to a node of their own each. Of 2, 4, 6, 8, 10, 12,
+/// 16 and 24 the most at which the latest answers come no later than behind the best of the other
+/// policies (`sollol bench policies --queue own`, scenario contexts).
+constexpr double reloaded_share = 16;
+/// What nobody has asked for in so long is the less likely asked for the longer ago it was.
+constexpr double wanted_for_s = 60;
 /// One choice in 2^n is offered to a node on trial while healthy ones are free: told by the draw's
 /// topmost bits, which no policy uses.
 constexpr unsigned trial_lot_bits = 3;
@@ -422,17 +429,23 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
   cost.prefill_s *= (1 + of_other_models + neighbours) * foreign;
   cost.decode_s *= (1 + c.decode_share * c.in_flight + of_other_models + neighbours) * foreign;
   if (c.warmth != Warmth::warm) {
-    cost.load_s = c.load_s > 0         ? c.load_s
-                  : c.load_prior_s > 0 ? c.load_prior_s
-                                       : static_cast<double>(c.size_bytes) / load_bytes_per_s;
+    const double load_s = c.load_s > 0 ? c.load_s
+                          : c.load_prior_s > 0
+                              ? c.load_prior_s
+                              : static_cast<double>(c.size_bytes) / load_bytes_per_s;
+    cost.load_s = load_s;
     // Who joins a load waits for the rest of it; of one that takes longer than expected, some.
     if (c.loading_for_s > 0)
-      cost.load_s = std::max(cost.load_s - c.loading_for_s, cost.load_s * load_share_left);
-    // What is pushed out is loaded again for the next one who wants it.
-    if (c.full || c.warmth == Warmth::other_options) cost.evict_s = cost.load_s * evicted_share;
-    // A reload waits for what runs now (reference §14.3).
-    if (c.warmth == Warmth::other_options)
+      cost.load_s = std::max(load_s - c.loading_for_s, load_s * load_share_left);
+    if (c.warmth == Warmth::other_options) {
+      // Its own load comes after one that is under way, and after what runs (reference §14.3).
+      if (c.loading_for_s > 0) cost.load_s += load_s;
       cost.load_s += c.in_flight * (cost.prefill_s + cost.decode_s);
+      cost.evict_s = load_s * reloaded_share * wanted_for_s / std::max(c.unused_s, wanted_for_s);
+    } else if (c.full) {
+      // What is pushed out is loaded again for the next one who wants it.
+      cost.evict_s = cost.load_s * evicted_share;
+    }
   }
   const double service =
       c.service_s > 0 ? c.service_s * cost.slowdown : cost.prefill_s + cost.decode_s;

@@ -61,6 +61,10 @@ void add_replica(Candidate& candidate, const cluster::Node& node, const cluster:
   candidate.in_flight = live.in_flight.load(std::memory_order_relaxed);
   candidate.limit = live.limit.load(std::memory_order_relaxed);
   candidate.warmth = replica.remote ? Warmth::warm : warmth_of(live, demand);
+  if (candidate.warmth == Warmth::other_options && candidate.in_flight == 0) {
+    const Duration used_at(live.used_at_ns.load(std::memory_order_relaxed));
+    candidate.unused_s = std::max(to_seconds(now.time_since_epoch() - used_at), 0.0);
+  }
   candidate.size_bytes = replica.size_bytes;
   candidate.prefill_tokens_per_s = live.prefill_tokens_per_s.load(std::memory_order_relaxed);
   candidate.decode_tokens_per_s = live.decode_tokens_per_s.load(std::memory_order_relaxed);
@@ -132,8 +136,12 @@ Nearness nearness(const cluster::Node& a, const cluster::Node& b) {
 }  // namespace
 
 Warmth warmth_of(const cluster::ReplicaLive& replica, const Demand& demand) {
-  if (!replica.loaded.load(std::memory_order_relaxed)) return Warmth::cold;
   const std::uint64_t loaded_with = replica.runner_key.load(std::memory_order_relaxed);
+  if (!replica.loaded.load(std::memory_order_relaxed)) {
+    // Who joins a load with other options has to have it loaded again.
+    const bool loading = replica.loading_since_ns.load(std::memory_order_relaxed) != 0;
+    return loading && loaded_with != demand.runner_key ? Warmth::other_options : Warmth::cold;
+  }
   const std::uint32_t context = replica.loaded_context.load(std::memory_order_relaxed);
   const bool same_options =
       loaded_with == demand.runner_key || (demand.num_ctx != 0 && demand.num_ctx == context);

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include <future>
 #include <map>
 #include <set>
@@ -66,6 +68,26 @@ TEST(Routing, OtherRunnerOptionsDoNotThrashAWarmNode) {
     EXPECT_EQ(fleet.ask("POST", "/api/generate", with_context).field("x-sollol-node"),
               context_node);
   }
+}
+
+TEST(Routing, TwoClientsWithTwoContextsKeepToANodeEachWhileBothAreBusy) {
+  TestFleet fleet(equal_nodes(2, {chat_model()}), [](gateway::Options& options) {
+    options.nodes[0].slots = options.nodes[1].slots = 1;
+  });
+  const auto ask_often = [&](const std::string& num_ctx) {
+    for (int i = 0; i < 40; ++i) {
+      const Answer answer =
+          fleet.ask("POST", "/api/generate",
+                    R"({"model":"llama3.2","prompt":"Hi","stream":false,"options":{"num_ctx":)" +
+                        num_ctx + "}}");
+      EXPECT_EQ(answer.status, 200) << answer.body;
+    }
+  };
+  std::thread small(ask_often, "4096"), large(ask_often, "8192");
+  small.join();
+  large.join();
+  // One load for each, and what their first requests did before anything was known of the nodes.
+  EXPECT_LE(fleet.nodes().counters("a").model.loads + fleet.nodes().counters("b").model.loads, 4u);
 }
 
 TEST(Routing, TheClientMayNameItsNode) {

@@ -70,6 +70,26 @@ TEST(ExpectedCompletion, AReloadWaitsForWhatRuns) {
   EXPECT_GT(cost_of(c).load_s, 3 + 2 * 11.0 - 0.001);
 }
 
+TEST(ExpectedCompletion, AReloadCountsTheReloadsThatFollowWhileItsOthersAreWanted) {
+  Candidate c = node_of_speed(1, 10);
+  c.warmth = Warmth::other_options;
+  c.load_s = 3;
+  const double wanted = cost_of(c).evict_s;
+  EXPECT_GT(wanted, 3 * c.load_s);
+  c.unused_s = 30;
+  EXPECT_DOUBLE_EQ(cost_of(c).evict_s, wanted);
+  c.unused_s = 3600;
+  EXPECT_LT(cost_of(c).evict_s, c.load_s);
+}
+
+TEST(ExpectedCompletion, WhoFindsALoadWithOtherOptionsWaitsForItAndForItsOwn) {
+  Candidate c = node_of_speed(1, 10);
+  c.warmth = Warmth::other_options;
+  c.load_s = 5;
+  c.loading_for_s = 2;
+  EXPECT_DOUBLE_EQ(cost_of(c).load_s, 3 + 5);
+}
+
 TEST(ExpectedCompletion, WholeRequestsStandInWhereAnApiReportsNoRates) {
   Candidate c = node(1);
   c.service_s = 7;

@@ -1,6 +1,8 @@
 // Thousands of small worlds with faults: what must hold does, whatever the policy.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "world/chance.h"
 #include "world/world.h"
 
@@ -79,8 +81,12 @@ TEST_P(AnyWorld, AnswersEverythingAndStarvesNobodyWhileNodesAreWell) {
     const Report report =
         run(world, {.policy = GetParam(), .seed = seed, .wait_max = std::chrono::hours(24)});
     ASSERT_EQ(report.answered, report.offered) << "seed " << seed;
-    // Two classes may both be overdue, and who waits for a better place lets others by.
-    ASSERT_LE(report.passed_over_most, 2 * cluster::WaitQueue::overtaken_max) << "seed " << seed;
+    // Two classes may both be overdue, and who waits for a better place lets others by: longest who
+    // waits for the node that has the model loaded with its own context.
+    const bool contexts = std::ranges::any_of(world.workload.requests,
+                                              [](const Request& one) { return one.num_ctx > 0; });
+    ASSERT_LE(report.passed_over_most, (contexts ? 3 : 2) * cluster::WaitQueue::overtaken_max)
+        << "seed " << seed;
     ASSERT_GE(report.makespan_s, report.lower_bound_s * (1 - 1e-9)) << "seed " << seed;
   }
 }

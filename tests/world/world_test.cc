@@ -114,6 +114,14 @@ TEST(World, ReloadsForOtherContexts) {
   EXPECT_EQ(report.cold_loads, 6u);
 }
 
+TEST(World, ClientsWithTwoContextsKeepToANodeEach) {
+  const auto contexts = make_scenario("contexts", {.requests = 5000});
+  ASSERT_TRUE(contexts);
+  const Report report = run(*contexts, {});
+  EXPECT_LT(report.cold_loads, 100u);
+  EXPECT_GT(run(*contexts, {.policy = Policy::least_connections}).cold_loads, 2000u);
+}
+
 TEST(World, ForgetsModelsAfterTheirKeepAlive) {
   const auto idle = scenario({{.models = {replica()}, .keep_alive = 60s}},
                              {request(0s), request(30s), request(200s)});
