@@ -66,6 +66,8 @@ struct HedgeSettings {
 struct LoadSettings {
   std::string owner = "gateway";  // or "request"
   Duration timeout = 1800s;
+  std::uint64_t thrash_loads = 5;
+  Duration thrash_window = 600s;
 };
 
 /// Answers that come piece by piece.
@@ -182,6 +184,7 @@ struct Settings {
   RetrySettings retry = {};
   HedgeSettings hedge = {};
   LoadSettings load = {};
+  std::vector<std::string> pin_num_ctx = {};  // "MODEL=TOKENS"
   StreamSettings stream = {};
   HealthSettings health = {};
   LogSettings log = {};

@@ -133,6 +133,15 @@ std::vector<Setting> make_table() {
        {"gateway", "request"}},
       {"load.timeout_s", [](S& s) -> Field { return &s.load.timeout; },
        "A load of the gateway's that takes longer has failed.", 1, 7 * a_day_s},
+      {"load.thrash_loads", [](S& s) -> Field { return &s.load.thrash_loads; },
+       "Loads that undo each other at one node are told of when they are more than this within "
+       "`load.thrash_window_s` and no other node could take them; 0 never tells.",
+       0, 250},
+      {"load.thrash_window_s", [](S& s) -> Field { return &s.load.thrash_window; },
+       "The time over which they are counted, and after which they are logged again.", 1, a_day_s},
+      {"pin_num_ctx", [](S& s) -> Field { return &s.pin_num_ctx; },
+       "Contexts that models are always loaded with, whatever requests ask for: `MODEL=TOKENS`, "
+       "where `*` in the name stands for any text; the first that matches."},
       {"stream.heartbeat_s", [](S& s) -> Field { return &s.stream.heartbeat; },
        "A stream that waits for its first token gets an empty record this often, so that nobody "
        "takes it for dead; 0 means never.",

@@ -113,7 +113,11 @@ bool ask_gateway(const std::string& url, Duration timeout, doctor::Facts& facts)
   if (!nodes) return false;
   const auto locality = get(url + "/sollol/v1/locality", timeout, facts.gateway);
   if (!locality) return false;
+  const auto status = get(url + "/sollol/v1/status", timeout, facts.gateway);
+  if (!status) return false;
   facts.gateway.state = State::answers;
+  for (const json::object* one : objects_of(*status, "thrashing"))
+    facts.gateway.thrashing.push_back(text_of(*one, "text"));
   for (const json::object* node : objects_of(*nodes, "nodes"))
     facts.nodes.push_back(node_of(*node));
   take_locality(*locality, facts.locality);

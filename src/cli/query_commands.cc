@@ -138,6 +138,10 @@ int print_status(const json::object& status) {
       number_of(status, "nodes_healthy"), number_of(status, "nodes"), number_of(status, "models"),
       number_of(status, "in_flight"), number_of(status, "queued"), text_of(status, "policy"),
       number_of(status, "workers"), number_of(status, "uptime_s"));
+  if (const json::value* thrashing = status.if_contains("thrashing")) {
+    for (const json::value& one : thrashing->as_array())
+      fmt::print("thrashing  {}\n", text_of(one.as_object(), "text"));
+  }
   return number_of(status, "nodes_healthy") > 0 ? exit_done : exit_no_node;
 }
 

@@ -1,5 +1,7 @@
 #include "cli/up_options.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <thread>
@@ -61,6 +63,26 @@ Result<KnownNodes> known_nodes(const Settings& settings, const UpArguments& argu
   return known;
 }
 
+namespace {
+
+/// "llama3*=8192"
+Result<gateway::ContextPin> parse_pin(std::string_view text) {
+  constexpr std::uint32_t num_ctx_min = 4;  // of Ollama's
+  const std::size_t equals = text.rfind('=');
+  gateway::ContextPin pin{.models = std::string(text.substr(0, equals))};
+  if (equals != std::string_view::npos && equals > 0) {
+    const char* const end = text.data() + text.size();
+    const auto [stop, bad] = std::from_chars(text.data() + equals + 1, end, pin.num_ctx);
+    if (bad == std::errc{} && stop == end && pin.num_ctx >= num_ctx_min) return pin;
+  }
+  return std::unexpected(bad_input(fmt::format(
+      "pin_num_ctx: '{}' is no model and number of tokens from {}; write llama3.2=8192 or "
+      "qwen*=32768",
+      text, num_ctx_min)));
+}
+
+}  // namespace
+
 Result<gateway::Options> gateway_options(const Settings& settings) {
   gateway::Options options;
   const auto listen = parse_listen(settings.listen);
@@ -103,6 +125,13 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.load.owner = settings.load.owner == "gateway" ? gateway::LoadOptions::Owner::gateway
                                                         : gateway::LoadOptions::Owner::request;
   options.load.timeout = settings.load.timeout;
+  options.load.thrash = {.loads_max = static_cast<std::uint32_t>(settings.load.thrash_loads),
+                         .window = settings.load.thrash_window};
+  for (const std::string& text : settings.pin_num_ctx) {
+    auto pin = parse_pin(text);
+    if (!pin) return std::unexpected(pin.error());
+    options.context_pins.push_back(*std::move(pin));
+  }
   options.stream.heartbeat = settings.stream.heartbeat;
   options.stream.gather = settings.stream.gather;
   options.resume = {.enabled = settings.stream.resume == "on",

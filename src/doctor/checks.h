@@ -33,6 +33,8 @@ Findings check_speed(const Facts& facts, const Rules& rules = {});
 Findings check_discovery(const Facts& facts, const Rules& rules = {});
 Findings check_versions(const Facts& facts);
 Findings check_contexts(const Facts& facts);
+/// Loads that undo each other, as the gateway counted them.
+Findings check_thrashing(const Facts& facts);
 Findings check_models(const Facts& facts);
 Findings check_clock(const Facts& facts, const Rules& rules = {});
 Findings check_files(const Facts& facts, const Rules& rules = {});

@@ -136,6 +136,24 @@ Findings check_contexts(const Facts& facts) {
            {}}};
 }
 
+Findings check_thrashing(const Facts& facts) {
+  Findings out;
+  for (const std::string& text : facts.gateway.thrashing) {
+    const std::size_t end = text.find(". ");
+    out.push_back({"thrashing",
+                   Level::warn,
+                   text.substr(0, end),
+                   {end == std::string::npos ? std::string() : text.substr(end + 2)}});
+  }
+  if (!out.empty()) return out;
+  const bool known = facts.gateway.state == GatewayFact::State::answers;
+  return {{"thrashing",
+           known ? Level::ok : Level::note,
+           known ? "no loads of models undo each other"
+                 : "only a running gateway counts which loads undo each other",
+           {}}};
+}
+
 Findings check_models(const Facts& facts) {
   std::map<std::string, std::pair<std::string, bool>> digests;  // key: the first digest, others?
   for (const NodeFact& node : facts.nodes) {

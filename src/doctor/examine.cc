@@ -31,6 +31,7 @@ Findings examine(const Facts& facts, const Rules& rules) {
   add(check_discovery(facts, rules));
   add(check_versions(facts));
   add(check_contexts(facts));
+  add(check_thrashing(facts));
   add(check_models(facts));
   add(check_clock(facts, rules));
   add(check_files(facts, rules));

@@ -51,7 +51,7 @@ struct NodeFact {
 struct EntryFact {
   enum class Answer : std::uint8_t { node, no_ollama, refused, silent, unresolved };
   std::string url{};
-  std::string where{};  // "node file ~/.synapticllamas_nodes.json", "OLLAMA_HOST"
+  std::string where{};               // "node file ~/.synapticllamas_nodes.json", "OLLAMA_HOST"
   std::vector<Address> addresses{};  // resolved
   Answer answer = Answer::node;
   bool on_this_machine = false;
@@ -134,6 +134,7 @@ struct GatewayFact {
   State state = State::none;
   std::string url{};
   std::string detail{};
+  std::vector<std::string> thrashing{};  // loads that undo each other, each with its mend
 };
 
 /// All that the checks know. Plain data, gathered by somebody else.

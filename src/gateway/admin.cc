@@ -14,6 +14,7 @@
 #include "gateway/admission.h"
 #include "gateway/applications.h"
 #include "gateway/capabilities.h"
+#include "gateway/contexts.h"
 #include "gateway/control.h"
 #include "gateway/inference.h"
 #include "gateway/metrics.h"
@@ -225,6 +226,26 @@ net::Task<void> show_locality(Connection& client) {
   co_await std::move(answering);
 }
 
+json::array thrashing_json(Worker& worker) {
+  json::array out;
+  for (const Thrashing& one : worker.shared().contexts.thrashing(
+           *worker.view()->cluster, worker.options().load, worker.scheduler().now())) {
+    json::array clients;
+    for (const cluster::ThrashWatch::Wish& wish : one.wishes) {
+      clients.push_back(json::object{{"client", wish.client},
+                                     {"model", wish.model},
+                                     {"num_ctx", wish.num_ctx},
+                                     {"loads", wish.loads}});
+    }
+    out.push_back(json::object{{"node", one.node},
+                               {"models", json::array(one.models.begin(), one.models.end())},
+                               {"loads", one.loads},
+                               {"clients", std::move(clients)},
+                               {"text", one.text}});
+  }
+  return out;
+}
+
 net::Task<void> show_status(Connection& client) {
   Worker& worker = client.worker();
   const auto view = worker.view();
@@ -243,7 +264,8 @@ net::Task<void> show_status(Connection& client) {
                    {"queued", worker.shared().admission.waiting()},
                    {"policy", routing::name(worker.options().policy)},
                    {"workers", worker.shared().workers.size()},
-                   {"uptime_s", to_seconds(worker.scheduler().now() - worker.shared().started)}});
+                   {"uptime_s", to_seconds(worker.scheduler().now() - worker.shared().started)},
+                   {"thrashing", thrashing_json(worker)}});
   co_await std::move(answering);
 }
 

@@ -8,6 +8,7 @@
 #include "api/json_scan.h"
 #include "base/version.h"
 #include "cluster/learn.h"
+#include "gateway/contexts.h"
 #include "gateway/control.h"
 #include "gateway/node_call.h"
 #include "gateway/spawn.h"
@@ -47,6 +48,7 @@ struct ColdLoads::Waiter {
   std::shared_ptr<Load> load = {};  // null: nothing to wait for
   std::shared_ptr<const Ended> ended = {};
   std::optional<Error> gave_up = {};
+  std::optional<Warmth> begins = {};  // a load: what it found
 
   void wake() { asio::post(worker.context(), std::move(resume)); }
 };
@@ -94,6 +96,14 @@ net::Task<Result<net::HttpReply>> ask(NodeCall& call, const api::Preload& preloa
 
 }  // namespace
 
+void note_load(Connection& client, const Work& work, const Slot& slot, Warmth found) {
+  Worker& worker = client.worker();
+  const bool other_options = found == Warmth::other_options;
+  if (other_options) worker.metrics().reloads.add();
+  worker.shared().contexts.load(client.request(), work, slot, other_options, client.options().load,
+                                worker.scheduler().now());
+}
+
 net::Task<std::optional<Verdict>> ColdLoads::ready(Connection& client, const Work& work,
                                                    const Slot& slot, std::string_view body) {
   struct Deadline final : net::TimerWheel::Entry {
@@ -123,6 +133,7 @@ net::Task<std::optional<Verdict>> ColdLoads::ready(Connection& client, const Wor
     co_await std::move(waiting);
     client.on_leave(nullptr);
     timer.disarm();
+    if (waiter.begins) note_load(client, work, slot, *waiter.begins);
 
     Verdict verdict;
     verdict.of_load = true;
@@ -166,10 +177,12 @@ void ColdLoads::join(Waiter& waiter, const Work& work, const Slot& slot, std::st
     if (found != loads_.end()) {
       waiter.load = found->second;
       waiter.worker.metrics().loads_joined.add();
-    } else if (routing::warmth_of(*slot.replica(), work) == Warmth::warm) {
+    } else if (const Warmth warmth = routing::warmth_of(*slot.replica(), work);
+               warmth == Warmth::warm) {
       waiter.wake();
       return;
     } else {
+      waiter.begins = warmth;
       waiter.load = std::make_shared<Load>();
       waiter.load->runner_key = work.runner_key;
       loads_.emplace(key, waiter.load);

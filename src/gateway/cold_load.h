@@ -13,6 +13,9 @@
 
 namespace sollol::gateway {
 
+/// Notes that the request has its model loaded at the slot's node, and what it `found` there.
+void note_load(Connection& client, const Work& work, const Slot& slot, routing::Warmth found);
+
 /// Loads that the gateway has nodes do before it sends them requests: one at a time for each model
 /// on each node, on a connection of its own that no client's leaving closes.
 ///

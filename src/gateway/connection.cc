@@ -334,6 +334,18 @@ Result<std::string_view> Connection::unpack(std::string_view packed) {
                    options_->client.unpacked_max)));
     }
   }
+  return hold_body(std::move(plain));
+}
+
+Result<std::string_view> Connection::replace_body(std::string_view text) {
+  net::InputBuffer plain;
+  std::ranges::copy(text, plain.prepare(text.size()).begin());
+  plain.commit(text.size());
+  return hold_body(std::move(plain));
+}
+
+/// Keeps a body in place of the one that came.
+Result<std::string_view> Connection::hold_body(net::InputBuffer plain) {
   input_.consume(std::exchange(body_in_input_, 0));
   decoded_ = std::move(plain);
   if (!fits()) {
@@ -417,6 +429,8 @@ std::string Connection::head_text(int status, std::string_view reason,
                "\r\n");
   if (request_.wants_reason && !outcome.reason.empty())
     http::append(head, "X-Sollol-Reason: ", outcome.reason, "\r\n");
+  if (outcome.num_ctx_pinned != 0)
+    http::append(head, "X-Sollol-Num-Ctx: ", outcome.num_ctx_pinned, "\r\n");
   if (!request_.origin.empty()) {
     http::append(head, "Access-Control-Allow-Origin: ", request_.origin, "\r\nVary: Origin\r\n");
   }

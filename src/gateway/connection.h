@@ -77,6 +77,8 @@ class Connection {
   net::Task<Result<std::string_view>> read_body_piece();
   /// The status that tells the client why its body was not taken; after an error of the above.
   int body_status() const noexcept { return body_status_; }
+  /// Puts another text in the body's place, which ends earlier views of it. Errors as `read_body`.
+  Result<std::string_view> replace_body(std::string_view text);
   /// Frees the body's memory once no retry can need it.
   void release_body();
 
@@ -126,6 +128,7 @@ class Connection {
   bool fits();
   std::unexpected<Error> body_failure(int status, Error error);
   Result<std::string_view> unpack(std::string_view packed);
+  Result<std::string_view> hold_body(net::InputBuffer plain);
   net::Task<Result<std::string_view>> receive_body(std::size_t bytes_max);
   net::Task<bool> send_continue();
   net::Task<bool> drain_body();

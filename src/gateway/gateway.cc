@@ -13,6 +13,7 @@
 #include "gateway/admission.h"
 #include "gateway/applications.h"
 #include "gateway/cold_load.h"
+#include "gateway/contexts.h"
 #include "gateway/control.h"
 #include "gateway/state_keeper.h"
 #include "net/listening.h"
@@ -46,6 +47,7 @@ struct Gateway::Impl {
   std::unique_ptr<StateKeeper> state;
   std::unique_ptr<Admission> admission;
   ColdLoads loads;
+  ContextWatch contexts;
   cluster::History history;
   Applications applications;
   std::vector<std::unique_ptr<Worker>> workers;
@@ -69,9 +71,9 @@ Result<void> Gateway::prepare() {
   impl.admission =
       std::make_unique<Admission>(*impl.options, impl.views, impl.control->scheduler());
   impl.shared = std::make_unique<Shared>(
-      Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.retries,
-             impl.hedges, impl.history, impl.applications, *impl.access_log, impl.request_memory,
-             impl.credentials, impl.workers, impl.control->scheduler().now(),
+      Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.contexts,
+             impl.retries, impl.hedges, impl.history, impl.applications, *impl.access_log,
+             impl.request_memory, impl.credentials, impl.workers, impl.control->scheduler().now(),
              fmt::format("{:016x}", entropy_seed())});
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)

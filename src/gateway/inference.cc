@@ -4,12 +4,14 @@
 
 #include <boost/asio/co_spawn.hpp>
 
+#include "api/context_pin.h"
 #include "api/errors.h"
 #include "api/intent.h"
 #include "api/model_name.h"
 #include "gateway/access.h"
 #include "gateway/admission.h"
 #include "gateway/cold_load.h"
+#include "gateway/contexts.h"
 #include "gateway/control.h"
 #include "gateway/hedge.h"
 #include "gateway/learn.h"
@@ -70,7 +72,40 @@ struct Prepared {
   std::optional<api::Intent> intent;  // its views are of the scanner's: not beyond the next wait
 };
 
-Prepared prepare(Connection& client, std::string_view body) {
+void take_intent(Prepared& prepared, const api::Intent& intent) {
+  prepared.intent = intent;
+  prepared.work.runner_key = intent.runner_key;
+  prepared.work.num_ctx = intent.num_ctx;
+}
+
+/// Sets the context of a native request to what its model is pinned to. What the node will refuse
+/// stays as it is.
+void pin_context(Connection& client, Prepared& prepared, std::string_view& body) {
+  Request& request = client.request();
+  const ContextPin* pin = pin_of(client.options(), prepared.key);
+  const bool can_say = request.route.route_class == api::RouteClass::inference &&
+                       request.route.dialect == api::Dialect::native && prepared.intent;
+  const std::uint32_t asked = prepared.work.num_ctx;
+  if (pin == nullptr || !can_say || prepared.cloud || asked == pin->num_ctx) return;
+  const std::optional<std::string> text = api::with_num_ctx(body, pin->num_ctx);
+  if (!text) return;
+  const Result<std::string_view> replaced = client.replace_body(*text);
+  if (!replaced) {
+    prepared.answer = api::error_reply(request.route.dialect, client.body_status(),
+                                       replaced.error().detail, request.id);
+    return;
+  }
+  body = *replaced;
+  if (const auto intent = client.worker().intents().scan(body, request.route.operation))
+    take_intent(prepared, *intent);
+  request.outcome.num_ctx_pinned = pin->num_ctx;
+  Metrics& metrics = client.worker().metrics();
+  (asked > pin->num_ctx ? metrics.contexts_cut : metrics.contexts_pinned).add();
+  if (asked > pin->num_ctx) client.worker().shared().contexts.cut(request, asked, *pin);
+}
+
+/// `body`: another one where it had to be changed.
+Prepared prepare(Connection& client, std::string_view& body) {
   Request& request = client.request();
   const Operation operation = request.route.operation;
   Prepared prepared;
@@ -83,9 +118,7 @@ Prepared prepare(Connection& client, std::string_view body) {
     if (!intent) return prepared;  // a node words the answer to that best
     prepared.stream = intent->stream;
     prepared.may_pause = intent->uses_tools || intent->uses_format;
-    prepared.intent = *intent;
-    prepared.work.runner_key = intent->runner_key;
-    prepared.work.num_ctx = intent->num_ctx;
+    take_intent(prepared, *intent);
     if (intent->empty_prompt && intent->keep_alive == api::KeepAlive::unload)
       prepared.work.use = Work::Use::unload;
     prepared.model = intent->model;
@@ -108,6 +141,7 @@ Prepared prepare(Connection& client, std::string_view body) {
     prepared.work.operation = operation;
     prepared.work.model_as_written = prepared.model;
   }
+  if (!client.options().context_pins.empty()) pin_context(client, prepared, body);
   return prepared;
 }
 
@@ -250,7 +284,7 @@ net::Task<const cluster::Model*> find_model(Connection& client, Work& work, std:
 net::Task<void> serve_inference(Connection& client) {
   Request& request = client.request();
   auto reading = client.read_body(client.options().client.body_max);
-  const Result<std::string_view> body = co_await std::move(reading);
+  Result<std::string_view> body = co_await std::move(reading);
   if (!body) {
     auto refusing = answer_body_error(client, body.error());
     co_await std::move(refusing);
@@ -309,6 +343,8 @@ net::Task<Verdict> try_node(Connection& client, Answer& answer, Resume& resume, 
     auto loading = worker.shared().loads.ready(client, work, slot, plan.body);
     std::optional<Verdict> failed = co_await std::move(loading);
     if (failed) co_return std::move(*failed);
+  } else if (slot.warmth() != routing::Warmth::warm && work.use == Work::Use::run) {
+    note_load(client, work, slot, slot.warmth());
   }
   const TimePoint sent = worker.scheduler().now();
   resume.begins(work, slot, sent);

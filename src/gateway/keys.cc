@@ -74,19 +74,22 @@ bool is_token_of(const KeyRecord& record, std::string_view token) {
   return CRYPTO_memcmp(hash.data(), record.hash.data(), hash.size()) == 0;
 }
 
+bool matches_model(const std::string& entry, std::string_view model_key) {
+  if (entry.contains('*')) {
+    // A pattern is of the short form that people write: the default host and namespace left out.
+    constexpr std::string_view usual = "registry.ollama.ai/library/";
+    const std::string_view short_form =
+        model_key.starts_with(usual) ? model_key.substr(usual.size()) : model_key;
+    return api::glob_matches(entry, short_form) || api::glob_matches(entry, model_key);
+  }
+  const auto key = api::ModelKey::from(entry);
+  return key && key->view() == model_key;
+}
+
 bool may_use(const KeyRecord& record, std::string_view model_key) {
   if (record.models.empty()) return true;
-  return std::ranges::any_of(record.models, [&](const std::string& entry) {
-    if (entry.contains('*')) {
-      // A pattern is of the short form that people write: the default host and namespace left out.
-      constexpr std::string_view usual = "registry.ollama.ai/library/";
-      const std::string_view short_form =
-          model_key.starts_with(usual) ? model_key.substr(usual.size()) : model_key;
-      return api::glob_matches(entry, short_form) || api::glob_matches(entry, model_key);
-    }
-    const auto key = api::ModelKey::from(entry);
-    return key && key->view() == model_key;
-  });
+  return std::ranges::any_of(
+      record.models, [&](const std::string& entry) { return matches_model(entry, model_key); });
 }
 
 std::optional<Duration> RateLimit::take(TimePoint now) {

@@ -56,6 +56,10 @@ std::string make_token(KeyRecord& record);
 /// Whether the token is the record's. Constant time in the token's bytes.
 bool is_token_of(const KeyRecord& record, std::string_view token);
 
+/// Whether `entry`, a model's name or a pattern in which `*` stands for any text, means the model
+/// of this key.
+bool matches_model(const std::string& entry, std::string_view model_key);
+
 /// Whether the key may use a model, by the text of its ModelKey.
 bool may_use(const KeyRecord& record, std::string_view model_key);
 

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "gateway/admission.h"
+#include "gateway/contexts.h"
 #include "gateway/request.h"
 #include "gateway/worker.h"
 
@@ -66,6 +67,9 @@ class Gather {
             [](const Metrics& m) { return static_cast<double>(m.loads_joined.value()); });
     counter("sollol_loads_failed_total", "Loads of the gateway's that failed.",
             [](const Metrics& m) { return static_cast<double>(m.loads_failed.value()); });
+    counter("sollol_reloads_total", "Loads of models that were loaded with other runner options.",
+            [](const Metrics& m) { return static_cast<double>(m.reloads.value()); });
+    pinned_contexts();
     counter("sollol_client_disconnects_total", "Requests whose client left before the end.",
             [](const Metrics& m) { return static_cast<double>(m.client_disconnects.value()); });
     counter("sollol_prompt_tokens_total", "Prompt tokens that nodes reported.",
@@ -88,6 +92,12 @@ class Gather {
     gauge("sollol_connections", "Client connections open now.", sum([](const Metrics& m) {
             return static_cast<double>(m.connections_opened.value() - m.connections_closed.value());
           }));
+    gauge("sollol_thrashing", "Nodes' models whose loads undo each other.",
+          static_cast<double>(worker_.shared()
+                                  .contexts
+                                  .thrashing(*worker_.view()->cluster, worker_.options().load,
+                                             worker_.scheduler().now())
+                                  .size()));
     gauge("sollol_request_memory_bytes", "Bytes of requests that are held for all clients.",
           static_cast<double>(worker_.shared().request_memory.held()));
     gauge("sollol_contention_watched_nodes",
@@ -156,6 +166,20 @@ class Gather {
           sum([end](const Metrics& m) { return static_cast<double>(m.hedges[end].value()); });
       out.metric.push_back(std::move(metric));
     }
+    families_.push_back(std::move(out));
+  }
+
+  void pinned_contexts() {
+    MetricFamily out = family("sollol_contexts_pinned_total",
+                              "Requests whose context was set to what their model is pinned to.",
+                              MetricType::Counter);
+    const auto add = [&](const char* asked, const Sum& value) {
+      ClientMetric metric = labelled({{"asked", asked}});
+      metric.counter.value = sum(value);
+      out.metric.push_back(std::move(metric));
+    };
+    add("more", [](const Metrics& m) { return static_cast<double>(m.contexts_cut.value()); });
+    add("less", [](const Metrics& m) { return static_cast<double>(m.contexts_pinned.value()); });
     families_.push_back(std::move(out));
   }
 

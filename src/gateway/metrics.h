@@ -81,6 +81,9 @@ class Metrics {
   Counter loads_started;   // of models, by the gateway
   Counter loads_joined;    // requests that found one under way and waited for it
   Counter loads_failed;
+  Counter reloads;          // for other runner options than the model was loaded with
+  Counter contexts_pinned;  // requests whose context was set
+  Counter contexts_cut;     // to less than they asked for
   Counter client_disconnects;
   Counter upstream_connects;
   Counter handshakes_failed;  // of clients

@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "cluster/health.h"
 #include "cluster/snapshot.h"
+#include "cluster/thrash.h"
 #include "cluster/wake.h"
 #include "discovery/scan_plan.h"
 #include "gateway/published.h"
@@ -143,6 +144,13 @@ struct LoadOptions {
   enum class Owner : std::uint8_t { gateway, request };
   Owner owner = Owner::gateway;  // gateway: once for all who wait, whatever they do meanwhile
   Duration timeout = 1800s;      // a load that takes longer has failed
+  cluster::ThrashLimits thrash;  // from where on loads that undo each other are told
+};
+
+/// Models that are always loaded with one context, whatever their clients ask for.
+struct ContextPin {
+  std::string models;  // a name, or a pattern in which `*` stands for any text
+  std::uint32_t num_ctx = 0;
 };
 
 /// TLS of the listening side, on when both files are named, and whom https nodes are trusted by.
@@ -181,6 +189,7 @@ struct Options {
   RetryOptions retry;
   HedgeOptions hedge;
   LoadOptions load;
+  std::vector<ContextPin> context_pins;  // the first that a model matches
   StreamOptions stream;
   ResumeOptions resume;
   StallOptions stall;

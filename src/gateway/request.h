@@ -34,7 +34,8 @@ struct Outcome {
   std::uint64_t session = 0;  // the conversation's key; 0: none
   std::uint32_t attempts = 0;
   std::string_view hedge = {};  // what became of the second try in parallel; empty: there was none
-  std::uint32_t resumed = 0;    // times that the stream went on at another node
+  std::uint32_t num_ctx_pinned = 0;  // what its context was set to; 0: it is as it was asked for
+  std::uint32_t resumed = 0;         // times that the stream went on at another node
 };
 
 /// One request as its handlers see it. Owns its text, since the bytes it was parsed from move;

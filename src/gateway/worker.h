@@ -29,6 +29,7 @@ namespace sollol::gateway {
 
 class Admission;
 class ColdLoads;
+class ContextWatch;
 class Connection;
 class Control;
 class Worker;
@@ -42,6 +43,7 @@ struct Shared {
   Control& control;
   Admission& admission;
   ColdLoads& loads;
+  ContextWatch& contexts;
   cluster::RetryBudget& retries;
   cluster::RetryBudget& hedges;
   cluster::History& history;
