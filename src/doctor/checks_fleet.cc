@@ -139,11 +139,12 @@ Findings check_contexts(const Facts& facts) {
 Findings check_thrashing(const Facts& facts) {
   Findings out;
   for (const std::string& text : facts.gateway.thrashing) {
-    const std::size_t end = text.find(". ");
+    const std::size_t end = text.find(". ");  // then comes the mend
     out.push_back({"thrashing",
                    Level::warn,
                    text.substr(0, end),
-                   {end == std::string::npos ? std::string() : text.substr(end + 2)}});
+                   {end == std::string::npos ? "see Contexts in docs/configuration.md"
+                                             : text.substr(end + 2)}});
   }
   if (!out.empty()) return out;
   const bool known = facts.gateway.state == GatewayFact::State::answers;

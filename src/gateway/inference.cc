@@ -87,6 +87,7 @@ void pin_context(Connection& client, Prepared& prepared, std::string_view& body)
                        request.route.dialect == api::Dialect::native && prepared.intent;
   const std::uint32_t asked = prepared.work.num_ctx;
   if (pin == nullptr || !can_say || prepared.cloud || asked == pin->num_ctx) return;
+  if (prepared.work.use == Work::Use::unload) return;
   const std::optional<std::string> text = api::with_num_ctx(body, pin->num_ctx);
   if (!text) return;
   const Result<std::string_view> replaced = client.replace_body(*text);

@@ -366,6 +366,18 @@ INSTANTIATE_TEST_SUITE_P(
                     f.nodes[1].loaded = {loaded(32768)};
                   },
                   Level::warn, "4096 at a; 32768 at b", "OLLAMA_CONTEXT_LENGTH="},
+        CheckCase{"thrashing_not_counted", check_thrashing,
+                  [](Facts& f) { f.gateway.state = GatewayFact::State::none; }, Level::note,
+                  "only a running gateway"},
+        CheckCase{"no_thrashing", check_thrashing,
+                  [](Facts& f) { f.gateway.state = GatewayFact::State::answers; }, Level::ok,
+                  "no loads of models"},
+        CheckCase{"thrashing", check_thrashing,
+                  [](Facts& f) {
+                    f.gateway.state = GatewayFact::State::answers;
+                    f.gateway.thrashing = {"a loaded m again, 7 times. Set pin_num_ctx"};
+                  },
+                  Level::warn, "7 times", "Set pin_num_ctx"},
         CheckCase{"digests_agree", check_models, [](Facts&) {}, Level::ok, "1 model"},
         CheckCase{"digests_differ", check_models,
                   [](Facts& f) {

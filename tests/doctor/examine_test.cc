@@ -11,8 +11,8 @@ namespace sollol::doctor {
 namespace {
 
 const std::set<std::string> all_checks = {
-    "gateway",  "nodes",    "entries", "duplicates", "parallel", "speed", "discovery",
-    "versions", "contexts", "models",  "clock",      "files",    "port"};
+    "gateway",  "nodes",    "entries",   "duplicates", "parallel", "speed", "discovery",
+    "versions", "contexts", "thrashing", "models",     "clock",    "files", "port"};
 
 Facts any_facts() {
   Facts facts;
