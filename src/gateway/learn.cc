@@ -60,16 +60,20 @@ void learn_history(Worker& worker, const Slot& slot, const Work& work, const api
   }
 }
 
+/// A load of the gateway's own comes before the request is sent.
+double load_s(const Slot& slot, const Work& work, const Verdict& verdict) {
+  if (work.loads != Work::Loads::gateway) return to_seconds(verdict.usage.load);
+  return to_seconds(verdict.answered - slot.dispatched() - verdict.took);
+}
+
 /// What came of the choice, and how far off what was expected of it was.
 void note_prediction(Worker& worker, const Slot& slot, const Work& work, const Verdict& verdict) {
   if (work.model == nullptr || verdict.answered == TimePoint{}) return;
   const api::Usage& usage = verdict.usage;
   const double took_s = to_seconds(verdict.answered - slot.dispatched());
-  // A load of the gateway's own comes before the request is sent.
-  const bool before = work.loads == Work::Loads::gateway;
-  const double load_s = before ? took_s - to_seconds(verdict.took) : to_seconds(usage.load);
+  const double load = load_s(slot, work, verdict);
   worker.decisions().answered(slot.decision, {.took_s = took_s,
-                                              .load_s = load_s,
+                                              .load_s = load,
                                               .prompt_tokens = usage.prompt_tokens,
                                               .output_tokens = usage.output_tokens});
   if (slot.considered.count == 0) return;
@@ -82,7 +86,7 @@ void note_prediction(Worker& worker, const Slot& slot, const Work& work, const V
                         .prompt_tokens = static_cast<double>(usage.prompt_tokens),
                         .cached_tokens = slot.cached_tokens(),
                         .output_tokens = static_cast<double>(usage.output_tokens),
-                        .load_s = load_s,
+                        .load_s = load,
                         .prefill_s = to_seconds(usage.prompt_eval),
                         .decode_s = to_seconds(usage.eval)});
   for (std::size_t term = 0; term < predictions.size(); ++term) {
@@ -149,7 +153,10 @@ void learn(Worker& worker, const Slot& slot, const Work& work, const Verdict& ve
   Outcome& outcome = request.outcome;
   outcome.prompt_tokens = usage.prompt_tokens;
   outcome.output_tokens = usage.output_tokens;
-  outcome.load = usage.load;
+  if (verdict.answered != TimePoint{}) {
+    const Duration load = from_seconds(load_s(slot, work, verdict));
+    if (load >= cluster::load_min) outcome.load = load;
+  }
   outcome.prefill = usage.prompt_eval;
   outcome.decode = usage.eval;
   outcome.num_ctx = work.num_ctx;

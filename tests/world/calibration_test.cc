@@ -35,7 +35,8 @@ TEST_P(Calibration, IsWithinItsBarsGuessedAndMeasured) {
     const auto& errors = report.calibration[std::to_underlying(term)];
     EXPECT_GT(errors.from_priors.of, 20u);
     EXPECT_LE(errors.from_priors.value, 0.5);
-    // Loads are rare once all is measured.
+    // Loads are rare once all is measured: where there are few, their median tells nothing.
+    if (term == Predicted::load && errors.learnt.of < 20) continue;
     if (term != Predicted::load) EXPECT_GT(errors.learnt.of, 2000u);
     EXPECT_LE(errors.learnt.value, 0.15);
   }
