@@ -397,7 +397,7 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
                          const Priors& priors) noexcept {
   Cost cost;
   const bool rates_known =
-      c.decode_tokens_per_s > 0 || (shape.expected_tokens == 0 && c.prefill_tokens_per_s > 0);
+      c.decode_tokens_per_s > 0 || (shape.expected_tokens <= 1 && c.prefill_tokens_per_s > 0);
   cost.known = rates_known || c.service_s > 0;
   if (cost.known && !rates_known) {
     cost.decode_s =

@@ -100,7 +100,7 @@ TEST(Choices, AConversationStaysWhereItsPromptIs) {
   sim::FleetConfig config = equal_nodes(3, {chat_model()});
   for (auto& node : config.nodes) {
     node.slots = 4;
-    node.models[0].prefill_tokens_per_s = 2000;
+    node.models[0].prefill_tokens_per_s = 400;
   }
   TestFleet fleet(std::move(config));
   // All three are measured and loaded.
