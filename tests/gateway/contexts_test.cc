@@ -57,8 +57,10 @@ TEST(PinnedContext, IsWhatTheNodeGetsWhateverClientsAsk) {
                 R"({"options":{"num_ctx":8192},"model":"llama3.2", "prompt":"Hi","stream":false})",
                 with_context(8192), with_context(8192), with_context(8192)}));
   EXPECT_EQ(fleet.nodes().counters("a").model.loads, 1u);
-  EXPECT_TRUE(has_metric(fleet, R"(sollol_contexts_pinned_total{asked="more"} 1)"));
-  EXPECT_TRUE(has_metric(fleet, R"(sollol_contexts_pinned_total{asked="less"} 2)"));
+  EXPECT_TRUE(fleet.eventually(
+      [&] { return has_metric(fleet, R"(sollol_contexts_pinned_total{asked="more"} 1)"); }));
+  EXPECT_TRUE(fleet.eventually(
+      [&] { return has_metric(fleet, R"(sollol_contexts_pinned_total{asked="less"} 2)"); }));
 }
 
 TEST(PinnedContext, LeavesOtherModelsAndApisAsTheyAre) {
@@ -105,8 +107,8 @@ TEST(Thrashing, SaysWhoCausesItWhereThereIsOneNode) {
   EXPECT_EQ(clients[1].at("num_ctx"), 4096);
   EXPECT_TRUE(std::string(one.at("text").as_string()).contains(R"(pin_num_ctx = ["llama3.2)"))
       << one.at("text");
-  EXPECT_TRUE(has_metric(fleet, "sollol_reloads_total 5"));
-  EXPECT_TRUE(has_metric(fleet, "sollol_thrashing 1"));
+  EXPECT_TRUE(fleet.eventually([&] { return has_metric(fleet, "sollol_reloads_total 5"); }));
+  EXPECT_TRUE(fleet.eventually([&] { return has_metric(fleet, "sollol_thrashing 1"); }));
 }
 
 TEST(Thrashing, EndsWhereAnotherNodeTakesOneOfTheContexts) {
@@ -114,7 +116,7 @@ TEST(Thrashing, EndsWhereAnotherNodeTakesOneOfTheContexts) {
   for (int i = 0; i < 4; ++i) {
     fleet.ask("POST", "/api/generate", with_context(i % 2 ? 4096 : 8192), "X-Sollol-Node: a\r\n");
   }
-  EXPECT_TRUE(has_metric(fleet, "sollol_reloads_total 3"));
+  EXPECT_TRUE(fleet.eventually([&] { return has_metric(fleet, "sollol_reloads_total 3"); }));
   EXPECT_EQ(thrashing(fleet).size(), 0u);
 }
 
