@@ -24,13 +24,6 @@ namespace json = boost::json;
 constexpr std::size_t decisions_max = 200;
 constexpr std::size_t rows_max = 20;
 
-double number_of(const json::object& from, std::string_view field) {
-  const auto* value = from.if_contains(field);
-  boost::system::error_code bad;
-  const double number = value == nullptr ? 0 : value->to_number<double>(bad);
-  return bad || number < 0 ? 0 : number;
-}
-
 /// The nodes as the gateway knows them.
 world::Fleet fleet_known(const json::object& nodes) {
   world::Fleet fleet;
@@ -43,9 +36,7 @@ world::Fleet fleet_known(const json::object& nodes) {
     for (const json::value& one : node.at("models").as_array()) {
       const json::object& model = one.as_object();
       const std::string name = api::canonical_name(text_of(model, "name"));
-      const auto known = std::ranges::find(fleet.models, name, &world::ModelSpec::name);
-      world::ReplicaSpec replica{.model = static_cast<std::uint32_t>(known - fleet.models.begin())};
-      if (known == fleet.models.end()) fleet.models.push_back({.name = name});
+      world::ReplicaSpec replica{.model = world::add_model(fleet, name)};
       if (const double rate = number_of(model, "decode_tokens_per_s"); rate > 0)
         replica.decode_tokens_per_s = rate;
       if (const double rate = number_of(model, "prefill_tokens_per_s"); rate > 0)

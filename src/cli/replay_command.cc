@@ -30,20 +30,19 @@ int fail(std::string_view message, int code = exit_wrong_usage) {
   return code;
 }
 
-double number_of(const json::object& line, std::string_view field) {
-  const auto* value = line.if_contains(field);
-  boost::system::error_code bad;
-  const double number = value == nullptr ? 0 : value->to_number<double>(bad);
-  return bad || !std::isfinite(number) || number < 0 ? 0 : number;
+/// 0 for what cannot be measured.
+double measure_of(const json::object& line, std::string_view field) {
+  const double number = number_of(line, field);
+  return std::isfinite(number) && number > 0 ? number : 0;
 }
 std::uint32_t count_of(const json::object& line, std::string_view field) {
-  return static_cast<std::uint32_t>(std::min(number_of(line, field), 1e9));
+  return static_cast<std::uint32_t>(std::min(measure_of(line, field), 1e9));
 }
 
 /// nullopt: a line of the log that is no model's work.
 std::optional<world::Served> served_of(const json::object& line, double at_s) {
   const std::string model = text_of(line, "model");
-  const double status = number_of(line, "status");
+  const double status = measure_of(line, "status");
   const bool failed = status >= 500 || status == 429;
   const bool worked = status == 200 && count_of(line, "prompt_tokens") > 0;
   if (model.empty() || (!failed && !worked)) return std::nullopt;
@@ -55,13 +54,13 @@ std::optional<world::Served> served_of(const json::object& line, double at_s) {
                     .num_ctx = count_of(line, "num_ctx"),
                     .prompt_tokens = count_of(line, "prompt_tokens"),
                     .output_tokens = count_of(line, "output_tokens"),
-                    .first_token_s = number_of(line, "ttft_s"),
-                    .took_s = number_of(line, "duration_s"),
-                    .load_s = number_of(line, "load_s"),
-                    .prefill_s = number_of(line, "prefill_s"),
+                    .first_token_s = measure_of(line, "ttft_s"),
+                    .took_s = measure_of(line, "duration_s"),
+                    .load_s = measure_of(line, "load_s"),
+                    .prefill_s = measure_of(line, "prefill_s"),
                     .answered = worked};
   if (out.client.empty()) out.client = text_of(line, "client");
-  if (const double rate = number_of(line, "tokens_per_s"); rate > 0)
+  if (const double rate = measure_of(line, "tokens_per_s"); rate > 0)
     out.decode_s = out.output_tokens / rate;
   return out;
 }

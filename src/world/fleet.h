@@ -1,7 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/time.h"
@@ -58,5 +61,18 @@ struct Fleet {
   std::vector<ModelSpec> models{};
   std::vector<NodeSpec> nodes{};
 };
+
+/// Index into the fleet's models.
+inline std::optional<std::uint32_t> find_model(const Fleet& fleet, std::string_view name) {
+  const auto found = std::ranges::find(fleet.models, name, &ModelSpec::name);
+  if (found == fleet.models.end()) return std::nullopt;
+  return static_cast<std::uint32_t>(found - fleet.models.begin());
+}
+/// The same; one that is not there yet is added, with the size of any.
+inline std::uint32_t add_model(Fleet& fleet, const std::string& name) {
+  if (const auto found = find_model(fleet, name)) return *found;
+  fleet.models.push_back({.name = name});
+  return static_cast<std::uint32_t>(fleet.models.size() - 1);
+}
 
 }  // namespace sollol::world

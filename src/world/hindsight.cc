@@ -17,11 +17,6 @@ namespace {
 /// A shorter load is the node's own time around one.
 const double load_min_s = to_seconds(cluster::load_min);
 
-std::optional<std::uint32_t> model_index(const Fleet& fleet, std::string_view name) {
-  const auto found = std::ranges::find(fleet.models, name, &ModelSpec::name);
-  if (found == fleet.models.end()) return std::nullopt;
-  return static_cast<std::uint32_t>(found - fleet.models.begin());
-}
 std::optional<std::uint32_t> node_index(const Fleet& fleet, std::string_view name) {
   const auto found = std::ranges::find(fleet.nodes, name, &NodeSpec::name);
   if (found == fleet.nodes.end()) return std::nullopt;
@@ -82,12 +77,7 @@ Fleet fleet_seen(std::span<const Served> served) {
     double shares = 0;
     unsigned known = 0;
     for (const auto& [model, seen] : models) {
-      auto index = model_index(fleet, model);
-      if (!index) {
-        index = static_cast<std::uint32_t>(fleet.models.size());
-        fleet.models.push_back({.name = model});
-      }
-      node.models.push_back(seen.replica(*index));
+      node.models.push_back(seen.replica(add_model(fleet, model)));
       node.slots = std::max(node.slots, seen.slots());
       if (const auto share = seen.share()) shares += *share, ++known;
     }
@@ -105,7 +95,7 @@ Result<Workload> workload_again(std::span<const Served> served, const Fleet& fle
     return ids.emplace(name, static_cast<std::uint32_t>(ids.size())).first->second;
   };
   for (const Served& one : served) {
-    const auto model = model_index(fleet, one.model);
+    const auto model = find_model(fleet, one.model);
     if (!model) {
       return std::unexpected(
           bad_input(fmt::format("model '{}' is on no node of the fleet", one.model)));
@@ -172,7 +162,7 @@ std::vector<Regret> regrets(std::span<const Served> served, const Fleet& fleet) 
   std::vector<Played> played;
   for (std::uint32_t i = 0; i < served.size(); ++i) {
     const auto node = node_index(fleet, served[i].node);
-    const auto model = model_index(fleet, served[i].model);
+    const auto model = find_model(fleet, served[i].model);
     if (!node || !model || !has(fleet.nodes[*node], *model) || !served[i].answered) continue;
     played.push_back({i, *node, *model});
     const bool was_warm = served[i].load_s <= load_min_s;

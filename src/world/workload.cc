@@ -166,8 +166,7 @@ cluster::Urgency urgency(Row& row) {
 
 std::uint32_t model(Row& row, const Fleet& fleet) {
   const std::string_view name = row.text("model");
-  const auto found = std::ranges::find(fleet.models, name, &ModelSpec::name);
-  if (found != fleet.models.end()) return static_cast<std::uint32_t>(found - fleet.models.begin());
+  if (const auto found = find_model(fleet, name)) return *found;
   std::string known;
   for (const ModelSpec& one : fleet.models) known += (known.empty() ? "" : ", ") + one.name;
   row.fail(fmt::format("model: no node has '{}'; there is {}", name, known));
