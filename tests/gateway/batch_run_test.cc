@@ -40,11 +40,17 @@ class BatchRunTest : public testing::Test {
     for (std::string line; std::getline(file, line);) all.push_back(json::parse(line).as_object());
     return all;
   }
-  /// A pool whose nodes are machines of their own, by the operator's word.
-  static Pool pool_of(sim::Fleet& fleet) {
+  /// A pool whose nodes are machines of their own, by the operator's word; without that, all of
+  /// them are on this one.
+  enum class Machines : std::uint8_t { own, shared };
+  static Pool pool_of(sim::Fleet& fleet, Machines machines = Machines::own) {
     PoolOptions wanted;
-    for (const std::string& name : fleet.names())
-      wanted.nodes.push_back({.url = fleet.url(name), .name = name, .host = name, .slots = 1});
+    for (const std::string& name : fleet.names()) {
+      wanted.nodes.push_back({.url = fleet.url(name),
+                              .name = name,
+                              .host = machines == Machines::own ? name : std::string(),
+                              .slots = 1});
+    }
     auto pool = Pool::open(wanted);
     EXPECT_TRUE(pool.has_value());
     return std::move(*pool);
@@ -160,16 +166,12 @@ TEST_F(BatchRunTest, InteractiveRequestsOvertakeABatch) {
 TEST_F(BatchRunTest, NodesThatShareAMachineAreTriedAloneAndTogether) {
   // On loopback all are this machine's: the advice is sequential, and it is wrong here.
   sim::Fleet nodes(equal_nodes(2, {long_model()}));
-  PoolOptions wanted;
-  for (const std::string& name : nodes.names())
-    wanted.nodes.push_back({.url = nodes.url(name), .name = name, .slots = 1});
-  auto pool = Pool::open(wanted);
-  ASSERT_TRUE(pool.has_value());
+  Pool pool = pool_of(nodes, Machines::shared);
   std::vector<std::string> lines;
   for (int i = 0; i < 30; ++i) lines.push_back(prompt(i, 200));
   write(lines);
   std::vector<std::string> told;
-  const auto report = run_batch(options(), starter(*pool), [&](const BatchProgress& at) {
+  const auto report = run_batch(options(), starter(pool), [&](const BatchProgress& at) {
     if (told.empty() || told.back() != at.width) told.push_back(at.width);
     return BatchWish::go_on;
   });
@@ -183,16 +185,12 @@ TEST_F(BatchRunTest, NodesThatShareAMachineAreTriedAloneAndTogether) {
 
 TEST_F(BatchRunTest, ANodeThatIsKeptBusyAndDiesLosesNothing) {
   sim::Fleet nodes(equal_nodes(2, {long_model()}));
-  PoolOptions wanted;
-  for (const std::string& name : nodes.names())
-    wanted.nodes.push_back({.url = nodes.url(name), .name = name, .slots = 1});
-  auto pool = Pool::open(wanted);
-  ASSERT_TRUE(pool.has_value());
+  Pool pool = pool_of(nodes, Machines::shared);
   std::vector<std::string> lines;
   for (int i = 0; i < 40; ++i) lines.push_back(prompt(i, 200));
   write(lines);
   bool killed = false;
-  const auto report = run_batch(options(), starter(*pool), [&](const BatchProgress& at) {
+  const auto report = run_batch(options(), starter(pool), [&](const BatchProgress& at) {
     if (!killed && at.width.starts_with("wide: ")) {
       nodes.kill(nodes.names().front());
       killed = true;

@@ -69,6 +69,16 @@ class HedgedFleet : public TestFleet {
     client->send(request_text("POST", target, body));
     return client;
   }
+  /// The first node falls silent and then dies, the second answers with an error meanwhile.
+  std::unique_ptr<RawClient> begin_where_both_fail() {
+    warm_up({{"/api/embed", embed}});
+    nodes().set_fault("a", {.kind = FaultKind::stall, .count = 1});
+    nodes().set_fault("b", {.kind = FaultKind::error, .count = 1});
+    auto client = begin("/api/embed", embed);
+    EXPECT_TRUE(nodes().wait_until([&] { return nodes().counters("b").faults == 1; }));
+    nodes().kill("a");
+    return client;
+  }
 
  private:
   static sim::FleetConfig configured(unsigned count, const Setup& change) {
@@ -252,12 +262,7 @@ TEST(Hedge, IsTheFailoverWhenTheFirstNodeDies) {
 
 TEST(Hedge, ThatFailsWithTheFirstIsFollowedByARetry) {
   HedgedFleet fleet(3, [](gateway::Options& options) { options.nodes[2].tier = 1; });
-  fleet.warm_up({{"/api/embed", embed}});
-  fleet.nodes().set_fault("a", {.kind = FaultKind::stall, .count = 1});
-  fleet.nodes().set_fault("b", {.kind = FaultKind::error, .count = 1});
-  auto client = fleet.begin("/api/embed", embed);
-  ASSERT_TRUE(fleet.nodes().wait_until([&] { return fleet.nodes().counters("b").faults == 1; }));
-  fleet.nodes().kill("a");
+  const auto client = fleet.begin_where_both_fail();
   const Answer answer = client->receive();
   EXPECT_EQ(answer.status, 200) << answer.body;
   EXPECT_EQ(answer.field("x-sollol-node"), "c");
@@ -267,12 +272,7 @@ TEST(Hedge, ThatFailsWithTheFirstIsFollowedByARetry) {
 
 TEST(Hedge, BothNodesFailingIsOneError) {
   HedgedFleet fleet;
-  fleet.warm_up({{"/api/embed", embed}});
-  fleet.nodes().set_fault("a", {.kind = FaultKind::stall, .count = 1});
-  fleet.nodes().set_fault("b", {.kind = FaultKind::error, .count = 1});
-  auto client = fleet.begin("/api/embed", embed);
-  ASSERT_TRUE(fleet.nodes().wait_until([&] { return fleet.nodes().counters("b").faults == 1; }));
-  fleet.nodes().kill("a");
+  const auto client = fleet.begin_where_both_fail();
   const Answer answer = client->receive();
   EXPECT_EQ(answer.status, 502) << answer.body;
   EXPECT_TRUE(answer.body.starts_with("{\"error\":\"")) << answer.body;
