@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
+#include <utility>
 
 #include "cli/command.h"
 #include "cli/worlds.h"
@@ -27,7 +28,7 @@ struct PoliciesArguments {
   double load = 0.7;
   std::string fleet_file, trace_file, plot;
   std::string queue = "gateway";
-  bool calibration = false, as_json = false;  // as CLI11 fills them
+  bool hedge = false, calibration = false, as_json = false;  // as CLI11 fills them
 };
 
 int fail(std::string_view message, int code = exit_wrong_usage) {
@@ -143,6 +144,9 @@ json::object json_of(const world::Row& row) {
           {"failed", r.failed},
           {"retries", r.retries},
           {"resumed", r.resumed},
+          {"hedges", r.hedges},
+          {"hedges_won", r.hedges_won},
+          {"hedges_withheld", r.hedges_withheld},
           {"cold_loads", r.cold_loads},
           {"ttft_s", json_of(r.ttft_s)},
           {"completion_s", json_of(r.completion_s)},
@@ -162,28 +166,48 @@ Result<void> write_plot(const std::string& name, std::span<const world::Row> row
   return {};
 }
 
+/// A way of choosing, as a row of the table.
+struct Contender {
+  std::string name;
+  world::Options options;
+};
+
+Result<std::vector<Contender>> contenders(const PoliciesArguments& arguments) {
+  const auto policies = chosen_policies(arguments);
+  if (!policies) return std::unexpected(policies.error());
+  std::vector<Contender> out;
+  for (const routing::Policy policy : *policies) {
+    // The queue belongs to the gateway's own way of choosing; the others never had one.
+    const bool ours = policy == routing::Policy::expected_completion;
+    const bool at_nodes = arguments.queue == "nodes" || (arguments.queue == "own" && !ours);
+    out.push_back({std::string(routing::name(policy)),
+                   {.queueing = at_nodes ? world::Queueing::nodes : world::Queueing::gateway,
+                    .policy = policy,
+                    .seed = arguments.seed}});
+    if (!arguments.hedge) continue;
+    out.push_back({out.back().name + "+hedge", out.back().options});
+    out.back().options.hedge.enabled = true;
+  }
+  return out;
+}
+
 int run_policies(const PoliciesArguments& arguments) {
   if (!arguments.plot.empty() && !arguments.plot.ends_with(".svg") &&
       !arguments.plot.ends_with(".html"))
     return fail(fmt::format("--plot '{}' must end in .svg or .html", arguments.plot));
-  const auto policies = chosen_policies(arguments);
-  if (!policies) return fail(policies.error().detail);
+  const auto compared = contenders(arguments);
+  if (!compared) return fail(compared.error().detail);
   const auto scenarios = make_scenarios(arguments);
   if (!scenarios) return fail(scenarios.error().detail);
   std::vector<world::Row> rows;
   bool broken = false;
   for (const world::Scenario& scenario : *scenarios) {
-    for (const routing::Policy policy : *policies) {
-      world::Row row{scenario.name, scenario.about, std::string(routing::name(policy)), {}};
-      // The queue belongs to the gateway's own way of choosing; the others never had one.
-      const bool ours = policy == routing::Policy::expected_completion;
-      const bool at_nodes = arguments.queue == "nodes" || (arguments.queue == "own" && !ours);
-      row.report = world::run(
-          scenario, {.queueing = at_nodes ? world::Queueing::nodes : world::Queueing::gateway,
-                     .policy = policy,
-                     .seed = arguments.seed});
+    bool first = true;
+    for (const Contender& contender : *compared) {
+      world::Row row{scenario.name, scenario.about, contender.name, {}};
+      row.report = world::run(scenario, contender.options);
       if (!arguments.as_json) {
-        if (!arguments.calibration && policy == policies->front()) print_table_head(row);
+        if (!arguments.calibration && std::exchange(first, false)) print_table_head(row);
         arguments.calibration ? print_calibration(row) : print_table_row(row);
         std::fflush(stdout);
       }
@@ -224,6 +248,7 @@ Scenarios:
   return out + R"(
 Examples:
   sollol bench policies --scenario mixed,models --plot policies.html
+  sollol bench policies --scenario stragglers --hedge     what a second try beside a late one does
   sollol bench policies --fleet fleet.toml --load 0.9     the nodes of `sollol sim --fleet`
   sollol bench policies --scenario mixed --trace requests.csv --policies expected_completion
 The trace and the model behind it: docs/simulator.md)";
@@ -262,6 +287,9 @@ void add_bench_command(CLI::App& root, Action& chosen) {
                    "the others, as they are published")
       ->check(CLI::IsMember({"gateway", "nodes", "own"}))
       ->capture_default_str();
+  command->add_flag("--hedge", arguments->hedge,
+                    "Play each policy once more with hedging as `hedge.enabled` turns it on: only "
+                    "short answers that are not streamed have it");
   command->add_flag("--calibration", arguments->calibration,
                     "Print how far off the predictions were, by term (default policy: "
                     "expected_completion)");

@@ -69,7 +69,7 @@ Result<world::Fleet> read_fleet_file(const std::string& name) {
 
 void print_table_head(const world::Row& row) {
   fmt::print("\n{}: {}\n", row.scenario, row.about);
-  fmt::print("{:<20} {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7}  {:>7} {:>6} {:>7} {:>8} {:>6} {:>6}\n",
+  fmt::print("{:<25} {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7}  {:>7} {:>6} {:>7} {:>8} {:>6} {:>6}\n",
              "", "ttft 50", "95", "99 s", "last 50", "95", "99 s", "req/s", "loads", "lost",
              "/ bound", "fair", "error");
 }
@@ -77,12 +77,13 @@ void print_table_head(const world::Row& row) {
 void print_table_row(const world::Row& row) {
   const world::Report& r = row.report;
   fmt::print(
-      "{:<20} {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>6} {:>7} "
-      "{:>8.3f} {:>6.3f} {:>6.3f}\n",
+      "{:<25} {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>6} {:>7} "
+      "{:>8.3f} {:>6.3f} {:>6.3f}{}\n",
       row.policy, r.ttft_s.p50, r.ttft_s.p95, r.ttft_s.p99, r.completion_s.p50, r.completion_s.p95,
       r.completion_s.p99, r.requests_per_s, r.cold_loads, r.refused + r.timed_out + r.failed,
       r.lower_bound_s > 0 ? r.makespan_s / r.lower_bound_s : 0, r.fairness,
-      r.calibration[std::to_underlying(routing::Predicted::completion)].all.value);
+      r.calibration[std::to_underlying(routing::Predicted::completion)].all.value,
+      r.hedges > 0 ? fmt::format("  {} hedged, {} won", r.hedges, r.hedges_won) : "");
 }
 
 }  // namespace sollol::cli

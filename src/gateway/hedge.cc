@@ -41,8 +41,8 @@ void name_node(Request& request, const Slot& slot) {
 
 }  // namespace
 
-bool may_be_hedged(const HedgeOptions& options, api::Operation operation, const api::Intent& intent,
-                   const Work& work) {
+bool may_be_hedged(const routing::HedgeOptions& options, api::Operation operation,
+                   const api::Intent& intent, const Work& work) {
   return answers_in_one_piece(operation) && !intent.stream && !intent.empty_prompt &&
          intent.keep_alive != api::KeepAlive::unload && work.model != nullptr && !work.pinned &&
          work.urgency != cluster::Urgency::batch &&
@@ -117,7 +117,8 @@ void Race::expired() {
 }
 
 void Race::look_again(Duration after) {
-  if (++looks_ < looks_max) worker_.scheduler().arm(*this, slot_.dispatched() + after);
+  if (++looks_ < routing::hedge_looks_max)
+    worker_.scheduler().arm(*this, slot_.dispatched() + after);
 }
 
 void Race::begin_second(Slot slot) {

@@ -16,8 +16,8 @@ namespace sollol::gateway {
 /// that are expected to be short, none of them streamed. Not where the request is
 /// pinned to its node, does something to it (loads and unloads), or gives way to others (urgency
 /// batch). Stubs of cloud models are left to survey_beside.
-bool may_be_hedged(const HedgeOptions& options, api::Operation operation, const api::Intent& intent,
-                   const Work& work);
+bool may_be_hedged(const routing::HedgeOptions& options, api::Operation operation,
+                   const api::Intent& intent, const Work& work);
 
 /// How long after its dispatch this try is unusually late; nullopt: it is not to be hedged, since
 /// it is not the request's first, its model has to be loaded, or nothing tells what is usual there.
@@ -50,9 +50,6 @@ class Race final : private net::TimerWheel::Entry {
   }
 
  private:
-  /// Looks for a second node, where none will do at first.
-  static constexpr unsigned looks_max = 4;
-
   struct Second {
     Second(Connection& client, Answer& answer, Slot place)
         : slot(std::move(place)), attempt(client, answer, slot.node()) {}

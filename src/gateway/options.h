@@ -17,6 +17,7 @@
 #include "gateway/published.h"
 #include "http/head.h"
 #include "net/network.h"
+#include "routing/hedge.h"
 #include "routing/policy.h"
 
 namespace sollol::gateway {
@@ -56,14 +57,6 @@ struct UpstreamOptions {
 struct RetryOptions {
   std::uint32_t attempts_max = 2;  // tries after the first
   std::uint32_t budget_percent = 20;
-};
-
-/// Second tries in parallel, where the first is unusually late.
-struct HedgeOptions {
-  bool enabled = false;
-  std::uint32_t budget_percent = 5;  // of the requests that may be hedged
-  Duration delay_min = 100ms;        // no request is late before
-  std::uint32_t tokens_max = 64;     // expected of the answer; a longer one is not hedged
 };
 
 /// Continuing streams that broke off at another node.
@@ -187,7 +180,7 @@ struct Options {
   ClientOptions client;
   UpstreamOptions upstream;
   RetryOptions retry;
-  HedgeOptions hedge;
+  routing::HedgeOptions hedge;
   LoadOptions load;
   std::vector<ContextPin> context_pins;  // the first that a model matches
   StreamOptions stream;

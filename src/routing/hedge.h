@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <span>
 
@@ -7,6 +9,17 @@
 #include "routing/candidate.h"
 
 namespace sollol::routing {
+
+/// Second tries in parallel, where the first is unusually late.
+struct HedgeOptions {
+  bool enabled = false;
+  std::uint32_t budget_percent = 5;                     // of the requests that may be hedged
+  Duration delay_min = std::chrono::milliseconds(100);  // no request is late before
+  std::uint32_t tokens_max = 64;  // expected of the answer; a longer one is not hedged
+};
+
+/// So often a second node is looked for, where none will do at first.
+inline constexpr unsigned hedge_looks_max = 4;
 
 /// A request's first try, which has not been answered yet.
 struct FirstTry {

@@ -36,6 +36,21 @@ void Checks::chosen(std::span<const Candidate> candidates, const routing::Choice
   }
 }
 
+void Checks::hedged(const Candidate& second, const routing::FirstTry& first) {
+  const bool fit = !second.excluded && second.availability == Availability::healthy &&
+                   second.warmth == routing::Warmth::warm && second.in_flight < second.limit;
+  if (!fit || second.tier > first.tier)
+    fail(
+        fmt::format("node {} of tier {} was asked beside one of tier {}, and is excluded, not "
+                    "healthy, not warm or full",
+                    second.node.value(), second.tier, first.tier));
+  ++hedges_;
+  const std::uint64_t most = static_cast<std::uint64_t>(cluster::RetryBudget::reserve_default) +
+                             hedgeable_ * hedge_percent_ / 100;
+  if (hedges_ > most)
+    fail(fmt::format("{} second tries, of {} that {} requests allow", hedges_, most, hedgeable_));
+}
+
 void Checks::entered(std::size_t node, const cluster::NodeLive& live,
                      const cluster::ReplicaLive& replica, std::uint32_t limit) {
   ++in_flight_[node];

@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "cluster/retry_budget.h"
 #include "cluster/snapshot.h"
 #include "cluster/wait_queue.h"
+#include "routing/hedge.h"
 #include "routing/policy.h"
 
 namespace sollol::world {
@@ -17,10 +19,14 @@ namespace sollol::world {
 /// code that is checked.
 class Checks {
  public:
-  Checks(std::size_t requests, std::size_t nodes) : ends_(requests), in_flight_(nodes) {}
+  Checks(std::size_t requests, std::size_t nodes, std::uint32_t hedge_percent)
+      : ends_(requests), in_flight_(nodes), hedge_percent_(hedge_percent) {}
 
   /// The policy chose among these, which are as it saw them.
   void chosen(std::span<const routing::Candidate> candidates, const routing::Choice& choice);
+  /// A request may have a second try beside a late first one; it has one, at that candidate.
+  void may_be_hedged() { ++hedgeable_; }
+  void hedged(const routing::Candidate& second, const routing::FirstTry& first);
   /// A place was taken at the node of that index, or given back.
   void entered(std::size_t node, const cluster::NodeLive& live, const cluster::ReplicaLive& replica,
                std::uint32_t limit);
@@ -46,6 +52,9 @@ class Checks {
 
   std::vector<std::uint8_t> ends_;
   std::vector<std::uint32_t> in_flight_;
+  std::uint32_t hedge_percent_;
+  std::uint64_t hedgeable_ = 0;
+  std::uint64_t hedges_ = 0;
   std::map<ModelId, Lane> lanes_;
   std::uint32_t passed_over_most_ = 0;
   std::vector<std::string> broken_;

@@ -11,13 +11,15 @@ namespace sollol::world {
 /// Something that will happen: `subject` and `detail` mean what the kind says.
 struct Event {
   enum class Kind : std::uint8_t {
-    entry,    // of the life of that index, at its node
+    entry,    // of the attempt `detail` of the life of that index, at its node
     node,     // wakes if its version is still `detail`
     give_up,  // the ticket `detail` has waited too long
     look,     // the ticket `detail` looks again
     probe,    // of the nodes that are not well
     list,     // what is loaded at nodes where that has changed
     outage,   // at that node begins (detail 0) or ends (1)
+    slow,     // spell of that node, `detail` less one of its list, begins; 0: ends
+    late,     // the attempt `detail` of the life of that index, if it is still under way
   };
   TimePoint at{};
   std::uint64_t sequence = 0;

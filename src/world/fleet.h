@@ -34,6 +34,14 @@ struct Outage {
   Duration until{};
 };
 
+/// A time in which all that runs at a node takes so many times as long: another program has its
+/// machine. Nothing tells of it.
+struct SlowSpell {
+  Duration from{};
+  Duration until{};
+  double slowdown = 1;
+};
+
 /// One node as it truly is: what the gateway does not know and has to learn. The same figures, with
 /// the same meaning, as a simulated node of `sollol sim`.
 struct NodeSpec {
@@ -55,6 +63,7 @@ struct NodeSpec {
   double cpu_slowdown = 8;          // a token computed wholly outside the device's memory
   Duration network_delay{};         // from the gateway to it and back
   std::vector<Outage> outages{};    // in order
+  std::vector<SlowSpell> slow{};    // in order, one after the other
 };
 
 struct Fleet {

@@ -41,21 +41,29 @@ Front::Front(const Scenario& scenario, const Options& options, Control& control,
       noise_(noise),
       random_(options.seed),
       retries_(options.retry_percent),
+      hedges_(options.hedge.budget_percent),
       queue_(scenario.queue),
       answers_(scenario.fleet.nodes.size() * scenario.fleet.models.size()),
-      checks_(scenario.workload.requests.size(), scenario.fleet.nodes.size()) {
+      checks_(scenario.workload.requests.size(), scenario.fleet.nodes.size(),
+              options.hedge.budget_percent) {
   for (const ModelSpec& model : scenario.fleet.models)
     models_.push_back(control.snapshot().find_model(model.name));
 }
 
-void Front::arrive(std::uint32_t request, TimePoint now) {
-  std::uint32_t index = static_cast<std::uint32_t>(lives_.size());
+std::uint32_t Front::new_life() {
   if (free_lives_.empty()) {
     lives_.emplace_back();
-  } else {
-    index = free_lives_.back();
-    free_lives_.pop_back();
+    return static_cast<std::uint32_t>(lives_.size() - 1);
   }
+  const std::uint32_t index = free_lives_.back();
+  free_lives_.pop_back();
+  return index;
+}
+
+void Front::drop(std::uint32_t index) { free_lives_.push_back(index); }
+
+void Front::arrive(std::uint32_t request, TimePoint now) {
+  const std::uint32_t index = new_life();
   const Request& asked = scenario_.workload.requests[request];
   Life& life = lives_[index];
   life = Life{.request = request, .model = models_[asked.model], .arrived = now};
@@ -65,6 +73,13 @@ void Front::arrive(std::uint32_t request, TimePoint now) {
   retries_.on_request();
   if (life.model == nullptr) return end(index, End::failed, now);
   estimate(life, asked);
+  life.may_be_hedged = options_.hedge.enabled && !asked.streamed && !asked.pinned &&
+                       asked.urgency != cluster::Urgency::batch &&
+                       life.demand.shape.expected_tokens <= options_.hedge.tokens_max;
+  if (life.may_be_hedged) {
+    hedges_.on_request();
+    checks_.may_be_hedged();
+  }
   admit(index, now);
 }
 
@@ -187,9 +202,13 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
                                  "a node that is full now will have finished it sooner"});
   }
   checks_.chosen(scratch_, *choice);
-  const routing::Candidate& seen = scratch_[choice->index];
+  return take(life, scratch_[choice->index], now);
+}
+
+/// Takes the place at one of the candidates.
+Result<void> Front::take(Life& life, const routing::Candidate& seen, TimePoint now) {
   const cluster::Replica& replica = life.model->replicas[seen.replica];
-  const cluster::Node& node = snapshot.nodes[replica.node];
+  const cluster::Node& node = control_.snapshot().nodes[replica.node];
   const auto entered = cluster::enter(node, replica.live.get(), seen.limit, now);
   if (!entered)
     return std::unexpected(
@@ -197,6 +216,8 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
   checks_.entered(replica.node, *node.live, *replica.live, seen.limit);
   life.model->live->last_node.store(node.id.value(), std::memory_order_relaxed);
   cluster::note_recent(*life.model->live, seen.replica);
+  life.attempt = ++attempts_;
+  life.hedge = false;
   life.node = static_cast<std::uint32_t>(replica.node);
   life.replica = replica.live.get();
   life.entered = *entered;
@@ -215,7 +236,12 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
 void Front::start(std::uint32_t index, TimePoint now) {
   Life& life = lives_[index];
   ++life.attempts;
-  life.cold ? make_ready(index, now) : send(index, now);
+  if (life.cold) return make_ready(index, now);
+  const auto late = life.may_be_hedged && life.attempts == 1
+                        ? routing::hedge_delay(first_try(life), options_.hedge.delay_min)
+                        : std::nullopt;
+  if (late) events_.add(life.entered.at + *late, Event::Kind::late, index, life.attempt);
+  send(index, now);
 }
 
 /// Waits for the load of its model at its node, which begins if there is none.
@@ -286,12 +312,14 @@ void Front::send(std::uint32_t index, TimePoint now) {
   Life& life = lives_[index];
   life.sent = now;
   const Duration delay = scenario_.fleet.nodes[life.node].network_delay;
-  if (delay > Duration::zero()) return events_.add(now + delay, Event::Kind::entry, index);
-  enter(index, now);
+  if (delay > Duration::zero())
+    return events_.add(now + delay, Event::Kind::entry, index, life.attempt);
+  enter(index, life.attempt, now);
 }
 
-void Front::enter(std::uint32_t index, TimePoint now) {
+void Front::enter(std::uint32_t index, std::uint64_t attempt, TimePoint now) {
   const Life& life = lives_[index];
+  if (life.attempt != attempt) return;  // given up on its way
   if (machines_.is_down(life.node)) {
     control_.report(life.node, RequestOutcome::refused, now);
     return attempt_failed(index, now);
@@ -299,12 +327,62 @@ void Front::enter(std::uint32_t index, TimePoint now) {
   machines_.admit(now, life.node, job_of(index));
 }
 
+routing::FirstTry Front::first_try(const Life& life) const {
+  return {.tier = control_.snapshot().nodes[life.node].info.tier,
+          .expected_s = life.expected.known ? life.expected.total_s() : 0,
+          .late_factor = life.replica->late_factor.load(std::memory_order_relaxed)};
+}
+
+void Front::late(std::uint32_t index, std::uint64_t attempt, TimePoint now) {
+  Life& life = lives_[index];
+  if (life.attempt != attempt) return;
+  const Duration elapsed = now - life.entered.at;
+  const auto look_again = [&](Duration after) {
+    if (++life.hedge_looks < routing::hedge_looks_max)
+      events_.add(life.entered.at + after, Event::Kind::late, index, attempt);
+  };
+  if (queue_.size() > 0) return look_again(2 * elapsed);  // a free place is somebody else's
+  const cluster::Snapshot& snapshot = control_.snapshot();
+  routing::survey_beside(snapshot, *life.model, life.demand, snapshot.nodes[life.node].id, now,
+                         scratch_);
+  const auto hedge = routing::choose_hedge(scratch_, life.demand.shape, first_try(life));
+  if (!hedge) return look_again(2 * elapsed);
+  if (hedge->after > elapsed) return look_again(hedge->after);
+  if (!hedges_.try_retry()) return recorder_.hedge_withheld();
+  begin_second(index, scratch_[hedge->index], now);
+}
+
+/// A second try is a life of its own for as long as both are under way.
+void Front::begin_second(std::uint32_t first, const routing::Candidate& seen, TimePoint now) {
+  checks_.hedged(seen, first_try(lives_[first]));
+  const std::uint32_t second = new_life();
+  Life& life = lives_[second];
+  ++lives_[first].attempts;
+  life = lives_[first];
+  if (!take(life, seen, now)) return drop(second);
+  life.hedge = true;
+  life.wait_expected_s = 0;
+  life.rival = first;
+  lives_[first].rival = second;
+  recorder_.hedged();
+  send(second, now);
+}
+
+/// Its rival has answered.
+void Front::beat(std::uint32_t index, TimePoint now) {
+  Life& life = lives_[index];
+  machines_.cancel(now, life.node, index);
+  release(life, now);
+  drop(index);
+}
+
 void Front::on_event(const NodeEvent& event) {
   if ((event.job & load_job) != 0)
     return end_load(load_of_job_[event.job & ~load_job], LoadEnd::loaded, event.at);
-  if (event.kind == NodeEvent::Kind::done) return answered(event);
   Life& life = lives_[event.job];
-  if (!life.first_token) life.first_token = event.at;
+  if (life.attempt == 0) return;  // beaten at the same moment
+  if (event.kind == NodeEvent::Kind::done) return answered(event);
+  if (!life.first_token && request_of(life).streamed) life.first_token = event.at;
 }
 
 void Front::answered(const NodeEvent& event) {
@@ -313,6 +391,8 @@ void Front::answered(const NodeEvent& event) {
   release(life, now);
   life.replica->used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   if (life.cold) life.replica->loaded = true;
+  if (life.hedge) recorder_.hedge_won();
+  if (life.rival) beat(*life.rival, now);
   learn(life, event);
   control_.report(life.node, RequestOutcome::ok, now);
   if (!life.first_token) life.first_token = now;
@@ -341,6 +421,9 @@ void Front::learn(const Life& life, const NodeEvent& event) {
                   .size_bytes = life.size_bytes,
                   .weights = life.weights},
                  event.at);
+  if (life.may_be_hedged && !life.cold && life.expected.known)
+    cluster::learn_lateness(*life.replica, to_seconds(event.at - life.entered.at),
+                            life.expected.total_s(), event.at);
   if (life.session != 0) {
     history_.note_session(life.session, {.node = control_.snapshot().nodes[life.node].id,
                                          .replica = life.replica_index,
@@ -348,7 +431,8 @@ void Front::learn(const Life& life, const NodeEvent& event) {
                                          .tokens = job.prompt_tokens + job.output_tokens});
   }
   if (job.output_tokens > 0)
-    history_.note_length(life.model->key_hash, client_key(request_of(life)), job.output_tokens, event.at);
+    history_.note_length(life.model->key_hash, client_key(request_of(life)), job.output_tokens,
+                         event.at);
 }
 
 /// Against what was expected of it, what came of the request.
@@ -376,6 +460,7 @@ void Front::hold_against(const Life& life, const NodeEvent& event) {
 void Front::release(Life& life, TimePoint now) {
   const cluster::Node& node = control_.snapshot().nodes[life.node];
   life.company = cluster::leave(node, life.replica, life.entered, now);
+  life.attempt = 0;
   checks_.left(life.node, *node.live);
   if (queue_.size() > 0) serve(life.model->id, now);
 }
@@ -385,6 +470,12 @@ void Front::attempt_failed(std::uint32_t index, TimePoint now) {
   Life& life = lives_[index];
   release(life, now);
   life.replica->used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  if (life.rival) {
+    Life& rival = lives_[*life.rival];
+    rival.rival.reset();
+    rival.demand.excluded.push_back(control_.snapshot().nodes[life.node].id);
+    return drop(index);
+  }
   if (life.given > 0) {
     recorder_.resumed();
     life.demand.digest = life.model->replicas.front().digest;  // all nodes have the same
@@ -407,7 +498,8 @@ void Front::crash(std::uint32_t node, TimePoint now) {
       continue;
     }
     Life& life = lives_[one.job];
-    life.given = std::min(life.given + one.tokens, request_of(life).output_tokens - 1);
+    if (request_of(life).streamed)
+      life.given = std::min(life.given + one.tokens, request_of(life).output_tokens - 1);
     attempt_failed(one.job, now);
   }
   control_.touched(node, now);
@@ -437,7 +529,7 @@ void Front::end(std::uint32_t index, End how, TimePoint now) {
       {.arrived = life.arrived, .first_token = life.first_token.value_or(now), .ended = now});
   ++ended_;
   ++free_users_;
-  free_lives_.push_back(index);
+  drop(index);
 }
 
 std::uint64_t Front::in_flight() const {

@@ -37,8 +37,10 @@ class Front {
         std::span<const double> noise, Events& events, Recorder& recorder);
 
   void arrive(std::uint32_t request, TimePoint now);
-  /// The life's request reaches its node.
-  void enter(std::uint32_t life, TimePoint now);
+  /// The life's request reaches its node, if that attempt is still under way.
+  void enter(std::uint32_t life, std::uint64_t attempt, TimePoint now);
+  /// That attempt, if it is still under way, is unusually late.
+  void late(std::uint32_t life, std::uint64_t attempt, TimePoint now);
   void give_up(std::uint64_t ticket, TimePoint now);
   /// Whoever waits for a better place than a free one sees whether it is still better.
   void look_again(std::uint64_t ticket, TimePoint now);
@@ -64,7 +66,12 @@ class Front {
     std::optional<TimePoint> first_token{};
     std::uint32_t given = 0;  // tokens that the client has
     std::uint32_t attempts = 0;
+    bool may_be_hedged = false;
+    std::optional<std::uint32_t> rival{};  // the life of another try at the same request
     // Of the attempt under way.
+    std::uint64_t attempt = 0;  // its number; 0: there is none
+    bool hedge = false;         // begun since its rival was late
+    unsigned hedge_looks = 0;
     std::uint32_t node = 0;
     cluster::ReplicaLive* replica = nullptr;
     std::uint32_t replica_index = 0;  // among the model's
@@ -97,11 +104,14 @@ class Front {
   };
   using LoadKey = std::pair<std::uint32_t, ModelId>;
 
+  std::uint32_t new_life();
+  void drop(std::uint32_t life);
   void admit(std::uint32_t life, TimePoint now);
   /// Places that requests before this one wait for, each by the node.
   using Awaited = std::vector<NodeId>;
   Result<routing::Choice> choose_without_places(const Life& life, TimePoint now);
   Result<void> place(std::uint32_t life, Awaited& awaited, TimePoint now);
+  Result<void> take(Life& life, const routing::Candidate& seen, TimePoint now);
   void enqueue(std::uint32_t life, TimePoint now);
   void serve(ModelId model, TimePoint now);
   void start(std::uint32_t life, TimePoint now);
@@ -109,6 +119,9 @@ class Front {
   void begin_load(std::uint32_t life, TimePoint now);
   void end_load(const LoadKey& key, cluster::LoadEnd end, TimePoint now);
   void send(std::uint32_t life, TimePoint now);
+  routing::FirstTry first_try(const Life& life) const;
+  void begin_second(std::uint32_t life, const routing::Candidate& seen, TimePoint now);
+  void beat(std::uint32_t life, TimePoint now);
   void estimate(Life& life, const Request& asked) const;
   void answered(const NodeEvent& event);
   void learn(const Life& life, const NodeEvent& event);
@@ -135,6 +148,7 @@ class Front {
   std::span<const double> noise_;              // by request
   SeededRandom random_;
   cluster::RetryBudget retries_;
+  cluster::RetryBudget hedges_;
   cluster::History history_;
   cluster::WaitQueue queue_;
   std::unordered_map<cluster::Ticket, Waiter> waiting_;
@@ -146,6 +160,7 @@ class Front {
   std::vector<std::uint32_t> answers_;  // by node and model
   std::vector<routing::Candidate> scratch_;
   Checks checks_;
+  std::uint64_t attempts_ = 0;
   std::uint64_t ended_ = 0;
   std::uint32_t free_users_ = 0;
 };

@@ -61,6 +61,20 @@ void Machines::wake(TimePoint now, std::uint32_t node, std::uint64_t version) {
   follow(now, place);
 }
 
+void Machines::cancel(TimePoint now, std::uint32_t node, JobId job) {
+  Place& place = places_[node];
+  settle(now, place);
+  place.node->cancel(now, job);
+  follow(now, place);
+}
+
+void Machines::slow_down(TimePoint now, std::uint32_t node, double times) {
+  Place& place = places_[node];
+  settle(now, place);
+  place.node->slow_down(times);
+  follow(now, place);
+}
+
 std::vector<TrueNode::Lost> Machines::crash(TimePoint now, std::uint32_t node) {
   Place& place = places_[node];
   settle(now, place);

@@ -20,6 +20,10 @@ class Machines {
   /// The event of that version has come.
   void wake(TimePoint now, std::uint32_t node, std::uint64_t version);
   std::vector<TrueNode::Lost> crash(TimePoint now, std::uint32_t node);
+  /// Whoever asked for the job has left, if it is still there.
+  void cancel(TimePoint now, std::uint32_t node, JobId job);
+  /// All takes so many times as long there from now on.
+  void slow_down(TimePoint now, std::uint32_t node, double times);
   void restart(std::uint32_t node) { places_[node].down = false; }
   bool is_down(std::uint32_t node) const { return places_[node].down; }
   const TrueNode& at(std::uint32_t node) const { return *places_[node].node; }

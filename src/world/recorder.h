@@ -21,6 +21,9 @@ class Recorder {
   void dispatched(std::uint32_t request, std::uint32_t node, TimePoint now);
   void retried() { ++report_.retries; }
   void resumed() { ++report_.resumed; }
+  void hedged() { ++report_.hedges; }
+  void hedge_won() { ++report_.hedges_won; }
+  void hedge_withheld() { ++report_.hedges_withheld; }
   /// What the gateway knew of a model on a node when it predicted.
   enum class Known : std::uint8_t { nothing, little, learnt };
   void predicted(const routing::Predictions& predictions, Known known);

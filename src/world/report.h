@@ -44,7 +44,10 @@ struct Report {
   std::uint64_t failed = 0;     // no node could
 
   std::uint64_t retries = 0;
-  std::uint64_t resumed = 0;  // answers that went on at another node
+  std::uint64_t resumed = 0;          // answers that went on at another node
+  std::uint64_t hedges = 0;           // second tries in parallel
+  std::uint64_t hedges_won = 0;       // that answered first
+  std::uint64_t hedges_withheld = 0;  // that the budget did not allow
   std::uint64_t cold_loads = 0;
   Quantiles ttft_s;        // from the request's arrival
   Quantiles completion_s;  // the same

@@ -224,6 +224,34 @@ Scenario many(std::size_t nodes, std::size_t kinds, std::size_t each,
 
 Scenario large(const ScenarioOptions& options) { return many(200, 20, 5, options); }
 
+/// Embeddings and short answers, none of them streamed, on nodes that other programs slow down now
+/// and then.
+Scenario stragglers(const ScenarioOptions& options) {
+  Scenario out{.fleet = fleet({model("nomic-embed-text", 0.5), model("llama3.2", 3.3)},
+                              {60, 60, 60, 60, 60, 60})};
+  const Mix mix{.requests = options.requests.value_or(20'000),
+                .prompt_median = 100,
+                .prompt_spread = 0.5,
+                .output_median = 12,
+                .output_spread = 0.5};
+  out.workload.requests = draw_requests(out.fleet, mix, options.seed);
+  for (Request& request : out.workload.requests) {
+    request.streamed = false;
+    if (request.model == 0) request.output_tokens = 0;
+  }
+  const double per_s = options.load * 0.6 * Bound(out.fleet).capacity_per_s(out.workload.requests);
+  draw_times(out.workload.requests, Arrivals::poisson, per_s, options.seed + 1);
+  Chance chance(options.seed + 5);
+  for (NodeSpec& spec : out.fleet.nodes) {
+    spec.slots = 2;
+    for (Duration at{}; at < out.workload.requests.back().at; at = spec.slow.back().until) {
+      at += from_seconds(chance.exponential(60));
+      spec.slow.push_back({at, at + from_seconds(chance.exponential(3)), 10});
+    }
+  }
+  return out;
+}
+
 struct Known {
   ScenarioInfo info;
   Scenario (*make)(const ScenarioOptions&);
@@ -240,6 +268,9 @@ constexpr std::array known{
     Known{{"batch", "2,000 tasks, 16 at a time, speeds 1:2:4:8"}, batch},
     Known{{"chat", "conversations whose prompts grow, speeds 1:2:4:8"}, chat},
     Known{{"deaths", "mixed at 50 % load, each node dies every ten minutes"}, deaths},
+    Known{{"stragglers",
+           "6 equal nodes, each ten times as slow for 3 s of every minute, short answers"},
+          stragglers},
     Known{{"shared", "5 equal nodes, of which twice two share a device"}, shared},
     Known{{"tiers", "2 fast nodes before 3 slow ones, three classes of urgency"}, tiers},
     Known{{"contexts", "2 nodes, 2 clients that want different contexts of one model"}, contexts},

@@ -219,10 +219,21 @@ void TrueNode::advance(TimePoint now, std::vector<NodeEvent>& events) {
   emitted_.clear();
 }
 
-void TrueNode::finish(TimePoint now, Runner& runner, Slot& slot) {
-  const Stream stream = *std::exchange(slot.stream, {});
+/// The slot's stream, which runs no longer; its prompt stays in the cache.
+TrueNode::Stream TrueNode::vacate(Runner& runner, Slot& slot) {
+  Stream stream = *std::exchange(slot.stream, {});
   slot.session = stream.job.session;
-  slot.tokens = stream.job.prompt_tokens + stream.job.output_tokens;
+  slot.tokens = stream.job.prompt_tokens;
+  --jobs_;
+  --runner.running;
+  --device_.streams;
+  --host_.streams;
+  return stream;
+}
+
+void TrueNode::finish(TimePoint now, Runner& runner, Slot& slot) {
+  const Stream stream = vacate(runner, slot);
+  slot.tokens += stream.job.output_tokens;
   emit({.job = stream.job.id,
         .at = now,
         .total = now - stream.entered,
@@ -230,11 +241,28 @@ void TrueNode::finish(TimePoint now, Runner& runner, Slot& slot) {
         .slot_wait = stream.started - stream.granted,
         .prompt_eval = stream.prompt_eval,
         .eval = now - stream.started - stream.prompt_eval});
-  --jobs_;
-  --runner.running;
-  --device_.streams;
-  --host_.streams;
   release(now, runner);
+}
+
+void TrueNode::cancel(TimePoint now, JobId id) {
+  const auto is_it = [id](const Stream& stream) { return stream.job.id == id; };
+  for (Runner& runner : runners_) {
+    for (Slot& slot : runner.slots) {
+      if (!slot.stream || !is_it(*slot.stream)) continue;
+      vacate(runner, slot);
+      return release(now, runner);
+    }
+    if (std::erase_if(runner.waiting, is_it) > 0) {
+      --jobs_;
+      return release(now, runner);
+    }
+  }
+  jobs_ -= std::erase_if(pending_, is_it);
+  if (!head_ || !is_it(*head_)) return;
+  --jobs_;
+  head_.reset();
+  if (loading_ != none) remove(std::exchange(loading_, none));
+  pump(now);
 }
 
 /// One job less: the next one starts, or the runner goes idle.
@@ -351,7 +379,7 @@ double TrueNode::slowdown(const Runner& runner) const {
                                                      static_cast<double>(runner.bytes);
   return (1 + spec_.parallel_slowdown * (std::max(runner.running, 1u) - 1)) *
          (1 + spec_.device_slowdown * others_here + spec_.host_slowdown * others_host) *
-         (1 + (spec_.cpu_slowdown - 1) * spilled);
+         (1 + (spec_.cpu_slowdown - 1) * spilled) * slowed_;
 }
 
 }  // namespace sollol::world

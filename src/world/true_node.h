@@ -67,6 +67,11 @@ class TrueNode {
   /// Nothing listens any more: forgets all runners and jobs, and says what became of these. Call
   /// it settled.
   std::vector<Lost> crash();
+  /// Whoever asked for the job has left; a load that was for it alone is thrown away. Nothing where
+  /// it has ended. Call it settled.
+  void cancel(TimePoint now, JobId id);
+  /// All that runs takes so many times as long from now on. Call it settled.
+  void slow_down(double times) { slowed_ = times; }
   std::optional<TimePoint> next_wake(TimePoint now) const;
 
   struct Loaded {
@@ -123,6 +128,7 @@ class TrueNode {
   void start_load(TimePoint now, const Job& job);
   void grant(TimePoint now, Stream stream, Runner& runner);
   void start(TimePoint now, Stream stream, Runner& runner);
+  Stream vacate(Runner& runner, Slot& slot);
   void finish(TimePoint now, Runner& runner, Slot& slot);
   void release(TimePoint now, Runner& runner);
   void remove(std::uint32_t model);
@@ -148,6 +154,7 @@ class TrueNode {
   std::optional<Stream> head_;  // what the loader is busy with
   std::uint32_t loading_ = none;
   TimePoint settled_at_{};
+  double slowed_ = 1;
   std::vector<NodeEvent> emitted_;
   std::uint64_t loaded_version_ = 0;
   std::uint64_t loads_ = 0;

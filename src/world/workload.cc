@@ -164,6 +164,10 @@ cluster::Urgency urgency(Row& row) {
   return cluster::Urgency::batch;
 }
 
+bool streamed(Row& row) {
+  return row.text("streamed").empty() || row.read<std::uint32_t>("streamed") != 0;
+}
+
 std::uint32_t model(Row& row, const Fleet& fleet) {
   const std::string_view name = row.text("model");
   if (const auto found = find_model(fleet, name)) return *found;
@@ -182,6 +186,7 @@ Request read_row(Row& row, const Fleet& fleet, std::map<std::string, std::uint32
   request.output_tokens = row.read<std::uint32_t>("output_tokens", true);
   request.num_ctx = row.read<std::uint32_t>("num_ctx");
   request.length_told = row.read<std::uint32_t>("told") != 0;
+  request.streamed = request.output_tokens > 0 && streamed(row);
   request.urgency = urgency(row);
   const auto id = [](auto& ids, std::string_view name) {
     return ids.emplace(name, static_cast<std::uint32_t>(ids.size())).first->second;

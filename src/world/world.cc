@@ -48,11 +48,16 @@ std::vector<double> draw_noise(std::size_t requests, double spread, std::uint64_
   return noise;
 }
 
-void add_outages(const Fleet& fleet, Events& events) {
+void add_spells(const Fleet& fleet, Events& events) {
   for (std::uint32_t node = 0; node < fleet.nodes.size(); ++node) {
     for (const Outage& outage : fleet.nodes[node].outages) {
       events.add(start + outage.from, Event::Kind::outage, node, 0);
       events.add(start + outage.until, Event::Kind::outage, node, 1);
+    }
+    std::uint64_t number = 0;
+    for (const SlowSpell& spell : fleet.nodes[node].slow) {
+      events.add(start + spell.from, Event::Kind::slow, node, ++number);
+      events.add(start + spell.until, Event::Kind::slow, node, 0);
     }
   }
 }
@@ -68,13 +73,15 @@ Report run(const Scenario& scenario, const Options& options) {
   const auto noise = draw_noise(scenario.workload.requests.size(), scenario.noise, options.seed);
   Front front(scenario, options, control, machines, noise, events, recorder);
   Arriving arriving(scenario.workload);
-  add_outages(scenario.fleet, events);
+  add_spells(scenario.fleet, events);
   TimePoint now = start;
 
   const auto handle = [&](const Event& event) {
     switch (event.kind) {
       case Event::Kind::entry:
-        return front.enter(event.subject, now);
+        return front.enter(event.subject, event.detail, now);
+      case Event::Kind::late:
+        return front.late(event.subject, event.detail, now);
       case Event::Kind::node:
         machines.wake(now, event.subject, event.detail);
         return control.touched(event.subject, now);
@@ -90,6 +97,10 @@ Report run(const Scenario& scenario, const Options& options) {
         if (event.detail == 0) return front.crash(event.subject, now);
         machines.restart(event.subject);
         return control.changed(event.subject, now);
+      case Event::Kind::slow:
+        const auto& spells = scenario.fleet.nodes[event.subject].slow;
+        return machines.slow_down(now, event.subject,
+                                  event.detail == 0 ? 1 : spells[event.detail - 1].slowdown);
     }
   };
   while (front.ended() < scenario.workload.requests.size()) {

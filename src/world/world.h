@@ -5,6 +5,7 @@
 
 #include "base/time.h"
 #include "cluster/wait_queue.h"
+#include "routing/hedge.h"
 #include "routing/policy.h"
 #include "world/control.h"
 #include "world/report.h"
@@ -36,6 +37,7 @@ struct Options {
   Duration wait_max = std::chrono::seconds(300);  // in the queue
   std::uint32_t attempts_max = 2;                 // tries after the first
   std::uint32_t retry_percent = 20;
+  routing::HedgeOptions hedge{};
 };
 
 /// Plays the scenario from the first request to the last answer, in virtual time. Equal arguments,

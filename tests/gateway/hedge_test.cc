@@ -183,7 +183,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         UnhedgedCase{"turned_off_as_by_default", "/api/embed", embed, "",
                      [](gateway::Options& options) {
-                       options.hedge.enabled = gateway::HedgeOptions{}.enabled;
+                       options.hedge.enabled = routing::HedgeOptions{}.enabled;
                      }},
         UnhedgedCase{"streamed", "/api/generate",
                      R"({"model":"llama3.2","prompt":"Hello","options":{"num_predict":4}})"},

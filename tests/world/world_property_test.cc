@@ -91,6 +91,48 @@ TEST_P(AnyWorld, AnswersEverythingAndStarvesNobodyWhileNodesAreWell) {
   }
 }
 
+/// Short answers and embeddings, on nodes that die and are slowed down.
+Scenario straggling_world(std::uint64_t seed) {
+  Chance chance(seed);
+  Scenario out = any_world(seed, true);
+  const Mix mix{.requests = 200, .clients = 4, .output_median = 20, .urgencies = true};
+  out.workload.requests = draw_requests(out.fleet, mix, seed);
+  draw_times(out.workload.requests, Arrivals::poisson, 0.5 + chance.share() * 4, seed);
+  for (Request& request : out.workload.requests) {
+    if (chance.share() < 0.3) request.output_tokens = 0;
+    request.streamed = request.output_tokens > 0 && chance.share() < 0.2;
+  }
+  for (NodeSpec& node : out.fleet.nodes) {
+    node.tier = 0;
+    for (Duration at{}; at < out.workload.requests.back().at; at = node.slow.back().until) {
+      at += from_seconds(chance.exponential(15));
+      node.slow.push_back({at, at + from_seconds(chance.exponential(3)), 1.0 + chance.below(30)});
+    }
+  }
+  return out;
+}
+
+TEST(AnyHedging, KeepsToItsBudgetAndAnswersEveryRequestOnce) {
+  std::uint64_t hedges = 0, won = 0, withheld = 0;
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    const Report report =
+        run(straggling_world(seed),
+            {.policy = routing::policies()[seed % routing::policies().size()],
+             .seed = seed,
+             .hedge = {.enabled = true, .budget_percent = static_cast<std::uint32_t>(seed % 4)}});
+    ASSERT_EQ(report.broken, std::vector<std::string>{}) << "seed " << seed;
+    ASSERT_EQ(report.answered + report.refused + report.timed_out + report.failed, report.offered)
+        << "seed " << seed;
+    ASSERT_EQ(report.in_flight_at_end, 0u) << "seed " << seed;
+    hedges += report.hedges;
+    won += report.hedges_won;
+    withheld += report.hedges_withheld;
+  }
+  EXPECT_GT(hedges, seeds);  // else little was tried
+  EXPECT_GT(won, seeds / 3);
+  EXPECT_GT(withheld, seeds / 10);
+}
+
 INSTANTIATE_TEST_SUITE_P(Policies, AnyWorld,
                          testing::ValuesIn(routing::policies().begin(), routing::policies().end()),
                          [](const auto& info) { return std::string(routing::name(info.param)); });

@@ -128,6 +128,75 @@ TEST(World, ForgetsModelsAfterTheirKeepAlive) {
   EXPECT_EQ(run(idle, {}).cold_loads, 2u);
 }
 
+TEST(World, TakesLongerWhileAnotherProgramHasTheMachine) {
+  const auto slow = scenario({{.models = {replica()}, .slow = {{10500ms, 11500ms, 10}}}},
+                             {request(0s), request(10s), request(20s)});
+  // The second has done half when the spell begins, and a tenth of the rest of it by its end.
+  EXPECT_NEAR(run(slow, {}).completion_s.p99, 3, 1e-6);
+  EXPECT_NEAR(run(slow, {}).completion_s.mean, (3 + (1 + 0.9) + 1) / 3, 1e-6);
+}
+
+/// Two nodes that have the model, of which the first stands still as good as for a while, when
+/// enough is known of both.
+Scenario straggling() {
+  std::vector<Request> requests;
+  for (int i = 0; i < 41; ++i) {
+    requests.push_back(request(i * 5s));
+    requests.back().output_tokens = 20;
+    requests.back().streamed = false;
+  }
+  return scenario({{.models = {replica()}, .slow = {{199s, 300s, 1e6}}}, {.models = {replica()}}},
+                  requests);
+}
+
+TEST(World, AsksASecondNodeWhereTheFirstIsLate) {
+  const world::Options hedging{.policy = Policy::round_robin, .hedge = {.enabled = true}};
+  const Report report = run(straggling(), hedging);
+  EXPECT_EQ(report.answered, 41u);
+  EXPECT_EQ(report.hedges, 1u);
+  EXPECT_EQ(report.hedges_won, 1u);
+  EXPECT_LT(report.took_s.back(), 1);
+  EXPECT_EQ(report.in_flight_at_end, 0u);
+  EXPECT_EQ(report.broken, std::vector<std::string>{});
+  EXPECT_GT(run(straggling(), {.policy = Policy::round_robin}).took_s.back(), 90);
+}
+
+TEST(World, HedgesOnlyWhatMayBeHedged) {
+  using Change = void (*)(Request&);
+  for (const Change change :
+       {Change([](Request& one) { one.streamed = true; }),
+        Change([](Request& one) { one.pinned = 0; }),
+        Change([](Request& one) { one.urgency = cluster::Urgency::batch; })}) {
+    Scenario other = straggling();
+    change(other.workload.requests.back());
+    const Report report = run(other, {.policy = Policy::round_robin, .hedge = {.enabled = true}});
+    EXPECT_EQ(report.answered, 41u);
+    EXPECT_EQ(report.hedges, 0u);
+    EXPECT_GT(report.took_s.back(), 90);
+  }
+}
+
+TEST(World, LeavesARequestToTheOtherTryWhereOneDies) {
+  for (const std::size_t dies : {0, 1}) {
+    Scenario dying = straggling();
+    dying.fleet.nodes[1].slow = {{200s, 300s, 10}};  // slow enough for the first to be out already
+    dying.fleet.nodes[dies].outages = {{202500ms, 400s}};
+    const Report report = run(dying, {.policy = Policy::round_robin, .hedge = {.enabled = true}});
+    EXPECT_EQ(report.answered, 41u);
+    EXPECT_EQ(report.hedges, 1u);
+    EXPECT_EQ(report.retries, 0u) << dies;
+    EXPECT_EQ(report.broken, std::vector<std::string>{});
+  }
+}
+
+TEST(World, StragglersAreFewerWithHedging) {
+  const auto stragglers = make_scenario("stragglers", {.requests = 20'000, .load = 0.3});
+  ASSERT_TRUE(stragglers);
+  const Report plain = run(*stragglers, {});
+  const Report hedged = run(*stragglers, {.hedge = {.enabled = true}});
+  EXPECT_LT(hedged.completion_s.p99, 0.9 * plain.completion_s.p99);
+}
+
 TEST(World, PlaysEqualScenariosAlike) {
   const auto mixed = make_scenario("deaths", {.requests = 2000});
   ASSERT_TRUE(mixed);
