@@ -49,6 +49,13 @@ void take_load(NodeLive& node, ReplicaLive& replica, std::uint64_t size_bytes, D
     smooth(node.load_bytes_per_s, static_cast<double>(size_bytes) / replica.load.value());
 }
 
+/// The lock is held.
+void tell_lateness(ReplicaLive& replica) {
+  const bool enough = replica.lateness.samples() >= lateness_samples_min;
+  replica.late_factor.store(enough ? replica.lateness.above(late_spreads) : 0,
+                            std::memory_order_relaxed);
+}
+
 }  // namespace
 
 void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimePoint now) {
@@ -76,9 +83,7 @@ void learn_lateness(ReplicaLive& replica, double took_s, double expected_s, Time
   if (!(expected_s > 0)) return;
   const std::scoped_lock lock(replica.learning);
   replica.lateness.observe(took_s / expected_s, now);
-  const bool enough = replica.lateness.samples() >= lateness_samples_min;
-  replica.late_factor.store(enough ? replica.lateness.above(late_spreads) : 0,
-                            std::memory_order_relaxed);
+  tell_lateness(replica);
 }
 
 std::optional<LearntModel> learnt(ReplicaLive& replica) {
@@ -88,6 +93,7 @@ std::optional<LearntModel> learnt(ReplicaLive& replica) {
   known.prefill = replica.prefill.kept();
   known.token = replica.token.kept();
   known.load = replica.load.kept();
+  known.lateness = replica.lateness.kept();
   const bool nothing = known.service_s == 0 && known.slots <= 1 && known.prefill.value == 0 &&
                        known.token.alone_s == 0 && known.load.value == 0;
   return nothing ? std::nullopt : std::optional(known);
@@ -98,6 +104,8 @@ void restore(ReplicaLive& replica, const LearntModel& learnt) {
   replica.prefill.restore(learnt.prefill);
   replica.token.restore(learnt.token);
   replica.load.restore(learnt.load);
+  replica.lateness.restore(learnt.lateness);
+  tell_lateness(replica);
   replica.prefill_tokens_per_s = replica.prefill.value();
   if (replica.token.known()) {
     replica.decode_tokens_per_s = 1 / replica.token.alone_s();

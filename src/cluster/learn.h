@@ -60,6 +60,7 @@ struct LearntModel {
   KeptEstimate prefill{};      // tokens a second
   KeptTokenTime token{};       // of decoding
   KeptEstimate load{};         // seconds
+  KeptEstimate lateness{};     // times as long as expected: see learn_lateness
   double service_s = 0;        // of a whole request; 0: not known
   double longest_gap_s = 0;    // between two tokens of a stream; 0: not known
   double bytes_per_token = 0;  // of prompts, wherever the model is; 0: not known

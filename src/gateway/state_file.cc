@@ -51,8 +51,16 @@ constexpr std::array migrations{R"(
     PRIMARY KEY (a_url, b_url)) WITHOUT ROWID;
   CREATE TABLE answer_length (
     key INTEGER PRIMARY KEY, tokens REAL, spread REAL, samples REAL, measured_at REAL);
+)",
+                                R"(
+  ALTER TABLE replica ADD COLUMN lateness REAL;
+  ALTER TABLE replica ADD COLUMN lateness_spread REAL;
+  ALTER TABLE replica ADD COLUMN lateness_samples REAL;
+  ALTER TABLE replica ADD COLUMN lateness_at REAL;
 )"};
 constexpr auto version = static_cast<std::int64_t>(migrations.size());
+/// The first whose replicas have a lateness.
+constexpr std::int64_t version_with_lateness = 2;
 
 /// How long another process may take to write.
 constexpr const char* patience = "PRAGMA busy_timeout = 1000";
@@ -166,8 +174,9 @@ void set(Statement& put, const std::string& url, const cluster::LearntModel& mod
   set(put, 18, model.token.error, at);
   int column = 22;
   for (const double sum : model.token.sums) put.set(column++, sum);
+  set(put, column, model.lateness, at);
 }
-cluster::LearntModel model_of(const Statement& got, const Moment& at) {
+cluster::LearntModel model_of(const Statement& got, std::int64_t has, const Moment& at) {
   cluster::LearntModel model{.key = got.text(1),
                              .digest = got.text(2),
                              .slots = count(got.number(3)),
@@ -181,6 +190,7 @@ cluster::LearntModel model_of(const Statement& got, const Moment& at) {
                  .error = estimate(got, 17, at)};
   int column = 21;
   for (double& sum : model.token.sums) sum = positive(got.real(column++));
+  if (has >= version_with_lateness) model.lateness = estimate(got, column, at);
   return model;
 }
 
@@ -242,7 +252,7 @@ bool put_node(Database& database, const SavedNode& node, const Moment& at) {
   Statement drop = database.prepare("DELETE FROM replica WHERE url = ?");
   drop.set(1, node.url);
   if (!put.run() || !drop.run()) return false;
-  Statement put_model = putting(database, "replica", 26);
+  Statement put_model = putting(database, "replica", 30);
   return std::ranges::all_of(node.learnt.models, [&](const cluster::LearntModel& model) {
     set(put_model, node.url, model, at);
     return put_model.run();
@@ -348,7 +358,7 @@ Result<SavedState> StateFile::read(const Moment& at) {
   while (models.row()) {
     const auto found = place.find(models.text(0));
     if (found != place.end())
-      state.nodes[found->second].learnt.models.push_back(model_of(models, at));
+      state.nodes[found->second].learnt.models.push_back(model_of(models, *has, at));
   }
   Statement findings = database.prepare("SELECT * FROM contention");
   while (findings.row()) {

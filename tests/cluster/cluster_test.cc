@@ -291,11 +291,14 @@ TEST_F(TwoNodes, WhatIsRememberedIsTakenUpWithTheSameDigestOnly) {
   load.observe(3, t0);
   TokenTime token;
   for (int i = 0; i < 10; ++i) token.observe(0.02, 1, t0);
+  Estimate lateness;
+  for (int i = 0; i < 10; ++i) lateness.observe(1.5, t0);
   const LearntModel same{.key = "same",
                          .digest = "d1",
                          .slots = 4,
                          .token = token.kept(),
                          .load = load.kept(),
+                         .lateness = lateness.kept(),
                          .service_s = 2,
                          .longest_gap_s = 0.5,
                          .bytes_per_token = 3};
@@ -308,6 +311,7 @@ TEST_F(TwoNodes, WhatIsRememberedIsTakenUpWithTheSameDigestOnly) {
   cluster.set_models(a, {model("other"), model("same")});
   EXPECT_NEAR(replica("same")->decode_tokens_per_s, 50, 1e-9);
   EXPECT_EQ(replica("same")->longest_gap_s, 0.5);
+  EXPECT_GE(replica("same")->late_factor, 1.5);
   EXPECT_EQ(replica("same")->limit, 4u);
   EXPECT_EQ(replica("other")->decode_tokens_per_s, 0);
   EXPECT_EQ(replica("other")->limit, 1u);

@@ -47,6 +47,7 @@ SavedState some_state() {
                                           .error = measured(1.01, 5s),
                                           .sums = {1, 2, 3, 4, 5}},
                                 .load = measured(7, 60s),
+                                .lateness = measured(1.25, 9s),
                                 .service_s = 0.5,
                                 .longest_gap_s = 0.25,
                                 .bytes_per_token = 3.5});
@@ -125,12 +126,34 @@ TEST_F(StateFiles, ComeBackAsTheyWere) {
                model_was.token.share, model_was.token.sums));
   near(model.prefill, model_was.prefill);
   near(model.load, model_was.load);
+  near(model.lateness, model_was.lateness);
   near(model.token.error, model_was.token.error);
   EXPECT_EQ(node.learnt.models[1].prefill.value, 0);
   ASSERT_EQ(back->contention.size(), 1u);
   EXPECT_EQ(back->contention[0], expected.contention[0]);
   ASSERT_EQ(back->answer_lengths.size(), 2u);
   near(back->answer_lengths.at(~std::uint64_t{0}), expected.answer_lengths.at(~std::uint64_t{0}));
+}
+
+TEST_F(StateFiles, OfAnEarlierVersionAreReadAndWrittenOn) {
+  write(some_state());
+  {
+    storage::Database database(path());
+    ASSERT_TRUE(
+        database.run("ALTER TABLE replica DROP COLUMN lateness;"
+                     "ALTER TABLE replica DROP COLUMN lateness_spread;"
+                     "ALTER TABLE replica DROP COLUMN lateness_samples;"
+                     "ALTER TABLE replica DROP COLUMN lateness_at;"
+                     "PRAGMA user_version = 1"));
+  }
+  StateFile file(path());
+  const auto early = file.read(first);
+  ASSERT_TRUE(early) << early.error().detail;
+  EXPECT_EQ(early->nodes[0].learnt.models[0].load.value, 7);
+  EXPECT_EQ(early->nodes[0].learnt.models[0].lateness, cluster::KeptEstimate{});
+  const auto done = file.write(some_state(), first);
+  ASSERT_TRUE(done) << done.error().detail;
+  EXPECT_EQ(read()->nodes[0].learnt.models[0].lateness.value, 1.25);
 }
 
 TEST_F(StateFiles, MeasurementsGrowOldWhileNoProcessRuns) {
