@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <ctime>
 #include <latch>
@@ -189,7 +190,13 @@ struct Cell {
   std::string words;  // the right answer's
 };
 
-enum class Fleet : std::uint8_t { pairs, alone };
+enum class Fleet : std::uint8_t { pairs, alone, hedging };  // hedging: pairs of equal standing
+constexpr std::array fleets{Fleet::pairs, Fleet::alone, Fleet::hedging};
+
+bool may_be_hedged(const InferenceCall& call) {
+  return !call.streams() && call.kind != InferenceCall::Kind::responses &&
+         call.kind != InferenceCall::Kind::transcriptions;
+}
 
 sim::ModelSpec cell_model(const std::string& name) {
   sim::ModelSpec model;
@@ -208,10 +215,11 @@ class Matrix {
  public:
   explicit Matrix(Fleet kind) : kind_(kind) {
     for (const InferenceCall& call : inference_calls()) {
+      if (kind == Fleet::hedging && !may_be_hedged(call)) continue;
       const std::string id = std::to_string(cells_.size());
-      cells_.push_back({call, "model" + id, "a" + id, kind == Fleet::pairs ? "b" + id : "", {}});
+      cells_.push_back({call, "model" + id, "a" + id, kind == Fleet::alone ? "" : "b" + id, {}});
     }
-    fleet_.emplace(nodes(), tune);
+    fleet_.emplace(nodes(), [kind](gateway::Options& options) { tune(options, kind); });
     for (Cell& cell : cells_) {
       RawClient client(fleet_->node_port(cell.bad), ip_of(cell.bad).c_str());
       client.send(cell.call.request(cell.model));
@@ -220,6 +228,7 @@ class Matrix {
         throw std::runtime_error(cell.call.name + ": no right answer: " + right.problem);
       cell.words = right.words;
     }
+    if (kind == Fleet::hedging) learn_what_is_late();
   }
 
   const std::vector<Cell>& cells() const { return cells_; }
@@ -249,8 +258,31 @@ class Matrix {
     return config;
   }
 
-  static void tune(gateway::Options& options) {
-    for (auto& node : options.nodes) node.tier = node.name.starts_with('b') ? 1 : 0;
+  /// Both nodes of each cell have their model loaded, and of the first it is known what is usual.
+  void learn_what_is_late() {
+    std::vector<std::jthread> threads;
+    for (const Cell& cell : cells_) {
+      threads.emplace_back([this, &cell] {
+        RawClient warming(fleet_->node_port(cell.good), ip_of(cell.good).c_str());
+        warming.send(cell.call.request(cell.model));
+        warming.receive();
+        for (int i = 0; i < 12; ++i) {
+          RawClient client(fleet_->port());
+          client.send(cell.call.request(cell.model));
+          client.receive();
+        }
+      });
+    }
+  }
+
+  static void tune(gateway::Options& options, Fleet kind) {
+    if (kind == Fleet::hedging) {
+      options.policy = routing::Policy::priority;  // the first of each pair
+      options.hedge.enabled = true;
+      options.hedge.budget_percent = 100;
+    }
+    for (auto& node : options.nodes)
+      node.tier = kind == Fleet::pairs && node.name.starts_with('b') ? 1 : 0;
     options.upstream.connect_timeout = 300ms;
     options.upstream.response_timeout = first_byte_limit;
     options.stream.heartbeat = 400ms;
@@ -365,6 +397,14 @@ bool met_by(const FaultRow& row, const InferenceCall& call) {
   return true;
 }
 
+/// So that the node is late before it fails: else no second try begins.
+bool comes_late(const FaultRow& row) {
+  const FaultKind kind = row.fault.kind;
+  return row.fault.tokens > 0 || kind == FaultKind::stall || kind == FaultKind::starting ||
+         kind == FaultKind::slow || row.meanwhile == FaultRow::Meanwhile::kill ||
+         row.stand_in == StandIn::Kind::silent || row.stand_in == StandIn::Kind::black_hole;
+}
+
 /// Half a record has reached the client, or the node has told it of an error: nothing can follow.
 bool torn(const FaultRow& row) {
   return row.fault.kind == FaultKind::half_record ||
@@ -373,7 +413,7 @@ bool torn(const FaultRow& row) {
 
 /// What the client may have seen.
 std::vector<Seen> allowed(const FaultRow& row, const InferenceCall& call, Fleet fleet) {
-  const Seen elsewhere = fleet == Fleet::pairs ? Seen::whole : Seen::error_answer;
+  const Seen elsewhere = fleet == Fleet::alone ? Seen::error_answer : Seen::whole;
   switch (row.client) {
     case Client::unharmed:
       return {Seen::whole};
@@ -437,8 +477,9 @@ void expect_recovery(Matrix& matrix, const Cell& cell) {
 }
 
 void run_cell(const FaultRow& row, Matrix& matrix, const Cell& cell) {
+  constexpr std::array where{", another node there", ", alone", ", hedging"};
   SCOPED_TRACE(std::string(row.name) + " × " + cell.call.name +
-               (matrix.kind() == Fleet::pairs ? ", another node there" : ", alone"));
+               where[static_cast<std::size_t>(matrix.kind())]);
   TestFleet& fleet = matrix.fleet();
   const auto asked = [&](const std::string& node) {
     return node.empty() ? 0 : fleet.nodes().counters(node).of("POST " + cell.call.path);
@@ -462,7 +503,8 @@ void run_cell(const FaultRow& row, Matrix& matrix, const Cell& cell) {
                      row.meanwhile == FaultRow::Meanwhile::kill ||
                      meets_connections(row.fault.kind) || row.fault.kind == FaultKind::refuse ||
                      asked(cell.bad) > bad_before;
-    if (row.node == Node::out && met) {
+    // What is beaten by the second try is not held against its node.
+    if (row.node == Node::out && met && matrix.kind() != Fleet::hedging) {
       EXPECT_TRUE(fleet.eventually([&] { return fleet.state(cell.bad) != "healthy"; }));
     } else if (row.node == Node::unharmed) {
       const std::string state = fleet.state(cell.bad);
@@ -473,8 +515,8 @@ void run_cell(const FaultRow& row, Matrix& matrix, const Cell& cell) {
 }
 
 std::optional<Matrix>& shared_matrix(Fleet kind) {
-  static std::optional<Matrix> pairs, alone;
-  return kind == Fleet::pairs ? pairs : alone;
+  static std::array<std::optional<Matrix>, fleets.size()> matrices;
+  return matrices[static_cast<std::size_t>(kind)];
 }
 
 Matrix& matrix_of(Fleet kind) {
@@ -483,26 +525,37 @@ Matrix& matrix_of(Fleet kind) {
   return *matrix;
 }
 
+double hedges_won(Matrix& matrix) {
+  const std::string text = matrix.fleet().ask("GET", "/metrics").body;
+  const std::string name = "\nsollol_hedges_total{outcome=\"won\"} ";
+  const auto at = text.find(name);
+  return at == text.npos ? -1 : std::stod(text.substr(at + name.size()));
+}
+
 class FaultMatrix : public testing::TestWithParam<FaultRow> {
  protected:
   static void TearDownTestSuite() {
-    shared_matrix(Fleet::pairs).reset();
-    shared_matrix(Fleet::alone).reset();
+    for (const Fleet kind : fleets) shared_matrix(kind).reset();
   }
 };
 
 TEST_P(FaultMatrix, TheClientIsAnsweredAndTheNodeComesBack) {
   const FaultRow& row = GetParam();
+  const double hedges_before = hedges_won(matrix_of(Fleet::hedging));
   std::vector<std::jthread> threads;
-  for (const Fleet kind : {Fleet::pairs, Fleet::alone}) {
+  for (const Fleet kind : fleets) {
     Matrix& matrix = matrix_of(kind);
+    if (kind == Fleet::hedging && !comes_late(row)) continue;
     for (const Cell& cell : matrix.cells()) {
       if (met_by(row, cell.call))
         threads.emplace_back([&row, &matrix, &cell] { run_cell(row, matrix, cell); });
     }
   }
   threads.clear();
-  for (const Fleet kind : {Fleet::pairs, Fleet::alone}) {
+  if (row.fault.kind == FaultKind::stall) {
+    EXPECT_GT(hedges_won(matrix_of(Fleet::hedging)), hedges_before);
+  }
+  for (const Fleet kind : fleets) {
     const auto idle = [&] {
       const auto status =
           boost::json::parse(matrix_of(kind).fleet().ask("GET", "/sollol/v1/status").body);
