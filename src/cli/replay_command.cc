@@ -22,6 +22,7 @@ struct ReplayArguments {
   std::string log, fleet_file;
   std::vector<std::string> policies;
   std::uint64_t seed = 1;
+  bool hedge = false;
   std::size_t lines_max = 5'000'000;
 };
 
@@ -46,19 +47,25 @@ std::optional<world::Served> served_of(const json::object& line, double at_s) {
   const bool failed = status >= 500 || status == 429;
   const bool worked = status == 200 && count_of(line, "prompt_tokens") > 0;
   if (model.empty() || (!failed && !worked)) return std::nullopt;
-  world::Served out{.at_s = at_s,
-                    .model = api::canonical_name(model),
-                    .node = text_of(line, "node"),
-                    .client = text_of(line, "key"),
-                    .session = text_of(line, "session"),
-                    .num_ctx = count_of(line, "num_ctx"),
-                    .prompt_tokens = count_of(line, "prompt_tokens"),
-                    .output_tokens = count_of(line, "output_tokens"),
-                    .first_token_s = measure_of(line, "ttft_s"),
-                    .took_s = measure_of(line, "duration_s"),
-                    .load_s = measure_of(line, "load_s"),
-                    .prefill_s = measure_of(line, "prefill_s"),
-                    .answered = worked};
+  world::Served out{
+      .at_s = at_s,
+      .model = api::canonical_name(model),
+      .node = text_of(line, "node"),
+      .client = text_of(line, "key"),
+      .session = text_of(line, "session"),
+      .num_ctx = count_of(line, "num_ctx"),
+      .num_predict = count_of(line, "num_predict"),
+      .urgency =
+          cluster::parse_urgency(text_of(line, "urgency")).value_or(cluster::Urgency::normal),
+      .prompt_tokens = count_of(line, "prompt_tokens"),
+      .output_tokens = count_of(line, "output_tokens"),
+      .first_token_s = measure_of(line, "ttft_s"),
+      .took_s = measure_of(line, "duration_s"),
+      .load_s = measure_of(line, "load_s"),
+      .prefill_s = measure_of(line, "prefill_s"),
+      .answered = worked};
+  // An older gateway's log does not tell.
+  if (const auto* stream = line.if_contains("stream")) out.streamed = *stream != false;
   if (out.client.empty()) out.client = text_of(line, "client");
   if (const double rate = measure_of(line, "tokens_per_s"); rate > 0)
     out.decode_s = out.output_tokens / rate;
@@ -151,6 +158,13 @@ int run_replay(const ReplayArguments& arguments) {
     rows.push_back({scenario.name, scenario.about, std::string(routing::name(policy)),
                     world::run(scenario, {.policy = policy, .seed = arguments.seed})});
     print_table_row(rows.back());
+    if (arguments.hedge) {
+      rows.push_back(
+          {scenario.name, scenario.about, rows.back().policy + "+hedge",
+           world::run(scenario,
+                      {.policy = policy, .seed = arguments.seed, .hedge = {.enabled = true}})});
+      print_table_row(rows.back());
+    }
     std::fflush(stdout);
   }
   print_verdict(rows);
@@ -172,6 +186,8 @@ void add_replay_command(CLI::App& root, Action& chosen) {
   replay->add_option(
       "--fleet", arguments->fleet_file,
       "The nodes, as a file for `sollol sim --fleet` (default: as the log shows them)");
+  replay->add_flag("--hedge", arguments->hedge,
+                   "Play each policy once more with hedging as `hedge.enabled` turns it on");
   replay->add_option("--seed", arguments->seed, "Of every chance")->capture_default_str();
   replay->add_option("--lines-max", arguments->lines_max, "More lines are refused")
       ->capture_default_str();

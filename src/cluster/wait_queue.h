@@ -5,6 +5,8 @@
 #include <functional>
 #include <list>
 #include <map>
+#include <optional>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -17,6 +19,16 @@ namespace sollol::cluster {
 /// Order among requests that wait (X-Sollol-Priority).
 enum class Urgency : std::uint8_t { interactive, normal, batch };
 inline constexpr std::size_t urgency_count = 3;
+inline constexpr std::array<std::string_view, urgency_count> urgency_names{"interactive", "normal",
+                                                                           "batch"};
+
+/// By its name; nullopt: it has none.
+constexpr std::optional<Urgency> parse_urgency(std::string_view name) {
+  for (std::size_t i = 0; i < urgency_count; ++i) {
+    if (urgency_names[i] == name) return static_cast<Urgency>(i);
+  }
+  return std::nullopt;
+}
 
 using Ticket = StrongId<struct TicketTag, std::uint64_t>;
 

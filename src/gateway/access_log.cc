@@ -102,6 +102,10 @@ void append_access_line(std::string& out, const Request& request, TimePoint now)
   if (outcome.prefill.count() > 0)
     fmt::format_to(to, ",\"prefill_s\":{:.6f}", to_seconds(outcome.prefill));
   if (outcome.num_ctx > 0) fmt::format_to(to, ",\"num_ctx\":{}", outcome.num_ctx);
+  if (outcome.num_predict > 0) fmt::format_to(to, ",\"num_predict\":{}", outcome.num_predict);
+  if (outcome.stream) fmt::format_to(to, ",\"stream\":{}", *outcome.stream);
+  if (request.urgency != cluster::Urgency::normal)
+    text("urgency", cluster::urgency_names[static_cast<std::size_t>(request.urgency)]);
   if (outcome.session != 0) fmt::format_to(to, ",\"session\":\"{:016x}\"", outcome.session);
   if (outcome.output_tokens > 0 && outcome.decode.count() > 0) {
     fmt::format_to(to, ",\"tokens_per_s\":{:.2f}",

@@ -78,6 +78,12 @@ void take_intent(Prepared& prepared, const api::Intent& intent) {
   prepared.work.num_ctx = intent.num_ctx;
 }
 
+void note_asked(Outcome& outcome, const api::Intent& intent) {
+  outcome.stream = intent.stream;
+  outcome.num_predict =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(intent.num_predict.value_or(0), 0));
+}
+
 /// Sets the context of a native request to what its model is pinned to. What the node will refuse
 /// stays as it is.
 void pin_context(Connection& client, Prepared& prepared, std::string_view& body) {
@@ -313,6 +319,7 @@ net::Task<void> serve_inference(Connection& client) {
   if (!prepared.answer) prepared.answer = apply_wishes(client, prepared.work);
   if (prepared.intent && prepared.work.model != nullptr)
     estimate_shape(client.worker().shared().history, request, *prepared.intent, prepared.work);
+  if (prepared.intent) note_asked(request.outcome, *prepared.intent);
   if (prepared.answer) {
     auto answering = client.answer(std::move(*prepared.answer));
     co_await std::move(answering);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,9 +30,11 @@ struct Outcome {
   // As the node measured it; zero: unknown.
   Duration load{};
   Duration prefill{};
-  Duration decode{};          // time of the output tokens
-  std::uint32_t num_ctx = 0;  // what was asked for; 0: nothing
-  std::uint64_t session = 0;  // the conversation's key; 0: none
+  Duration decode{};              // time of the output tokens
+  std::uint32_t num_ctx = 0;      // what was asked for; 0: nothing
+  std::uint64_t num_predict = 0;  // the longest answer asked for, in tokens; 0: nothing
+  std::optional<bool> stream{};   // asked for; nullopt: it is no model's work
+  std::uint64_t session = 0;      // the conversation's key; 0: none
   std::uint32_t attempts = 0;
   std::string_view hedge = {};  // what became of the second try in parallel; empty: there was none
   std::uint32_t num_ctx_pinned = 0;  // what its context was set to; 0: it is as it was asked for

@@ -86,7 +86,7 @@ void Front::arrive(std::uint32_t request, TimePoint now) {
 /// How much work the request is, by its own words and what is remembered of its like.
 void Front::estimate(Life& life, const Request& asked) const {
   life.demand.shape.prompt_tokens = asked.prompt_tokens;
-  const double limit = asked.length_told ? asked.output_tokens : tokens_when_unlimited;
+  const double limit = asked.num_predict > 0 ? asked.num_predict : tokens_when_unlimited;
   life.demand.shape.expected_tokens =
       asked.output_tokens == 0
           ? 0

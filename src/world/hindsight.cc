@@ -105,7 +105,10 @@ Result<Workload> workload_again(std::span<const Served> served, const Fleet& fle
                     .client = id(clients, one.client),
                     .num_ctx = one.num_ctx,
                     .prompt_tokens = one.prompt_tokens,
-                    .output_tokens = one.output_tokens};
+                    .output_tokens = one.output_tokens,
+                    .num_predict = one.num_predict,
+                    .streamed = one.streamed && one.output_tokens > 0,
+                    .urgency = one.urgency};
     if (!one.session.empty()) {
       request.session = id(sessions, one.session) + 1;
       std::uint32_t& so_far = said[request.session];

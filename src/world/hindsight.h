@@ -18,6 +18,9 @@ struct Served {
   std::string client{};
   std::string session{};  // empty: none
   std::uint32_t num_ctx = 0;
+  std::uint32_t num_predict = 0;  // the longest answer that was asked for; 0: it was not said
+  bool streamed = true;
+  cluster::Urgency urgency = cluster::Urgency::normal;
   std::uint32_t prompt_tokens = 0;
   std::uint32_t output_tokens = 0;
   double first_token_s = 0;  // from arrival; 0: not told

@@ -59,7 +59,7 @@ std::vector<Request> draw_requests(const Fleet& fleet, const Mix& mix, std::uint
     request.model = popularity.draw(chance);
     request.prompt_tokens = tokens(chance, mix.prompt_median, mix.prompt_spread, mix.tokens_max);
     request.output_tokens = tokens(chance, mix.output_median, mix.output_spread, mix.tokens_max);
-    request.length_told = chance.share() < mix.told;
+    if (chance.share() < mix.told) request.num_predict = request.output_tokens;
     if (mix.urgencies) request.urgency = static_cast<cluster::Urgency>(request.client % 3);
     if (!mix.num_ctx.empty()) request.num_ctx = mix.num_ctx[request.client % mix.num_ctx.size()];
     if (mix.turns > 1) {
@@ -157,11 +157,10 @@ class Row {
 
 cluster::Urgency urgency(Row& row) {
   const std::string_view text = row.text("urgency");
-  if (text.empty() || text == "normal") return cluster::Urgency::normal;
-  if (text == "interactive") return cluster::Urgency::interactive;
-  if (text != "batch")
-    row.fail(fmt::format("urgency: '{}' must be interactive, normal or batch", text));
-  return cluster::Urgency::batch;
+  if (text.empty()) return cluster::Urgency::normal;
+  const auto urgency = cluster::parse_urgency(text);
+  if (!urgency) row.fail(fmt::format("urgency: '{}' must be interactive, normal or batch", text));
+  return urgency.value_or(cluster::Urgency::normal);
 }
 
 bool streamed(Row& row) {
@@ -185,7 +184,9 @@ Request read_row(Row& row, const Fleet& fleet, std::map<std::string, std::uint32
   request.prompt_tokens = row.read<std::uint32_t>("prompt_tokens", true);
   request.output_tokens = row.read<std::uint32_t>("output_tokens", true);
   request.num_ctx = row.read<std::uint32_t>("num_ctx");
-  request.length_told = row.read<std::uint32_t>("told") != 0;
+  request.num_predict = row.read<std::uint32_t>("told") != 0
+                            ? request.output_tokens
+                            : row.read<std::uint32_t>("num_predict");
   request.streamed = request.output_tokens > 0 && streamed(row);
   request.urgency = urgency(row);
   const auto id = [](auto& ids, std::string_view name) {

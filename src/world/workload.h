@@ -23,7 +23,7 @@ struct Request {
   std::uint32_t prompt_tokens = 0;
   std::uint32_t output_tokens = 0;  // 0: an embedding
   std::uint32_t said_before = 0;    // of the prompt, in its conversation: a cache may hold it
-  bool length_told = false;         // `num_predict` says how long the answer will be
+  std::uint32_t num_predict = 0;    // the longest answer that it asks for; 0: it does not say
   bool streamed = true;             // else the client gets the answer whole, at its end
   cluster::Urgency urgency = cluster::Urgency::normal;
   std::optional<std::uint32_t> pinned{};  // to a node of the fleet, whatever the policy
@@ -64,10 +64,10 @@ void draw_times(std::vector<Request>& requests, Arrivals arrivals, double per_s,
                 std::uint64_t seed);
 
 /// Reads a trace: CSV with a line of names first: at_s, model, prompt_tokens and output_tokens, and
-/// where wanted client, session, num_ctx, told and streamed (0 or 1; streamed is 1 where it is not
-/// said) and urgency (interactive, normal, batch). Embeddings, which have no tokens of output, are
-/// not streamed.
-/// Error: one line that names file, line, field and mend.
+/// where wanted client, session, num_ctx, num_predict, told (1: num_predict is output_tokens),
+/// streamed (0 or 1; 1 where it is not said) and urgency (interactive, normal, batch). Embeddings,
+/// which have no tokens of output, are not streamed. Error: one line that names file, line, field
+/// and mend.
 Result<Workload> read_trace(std::string_view csv, std::string_view file, const Fleet& fleet);
 
 }  // namespace sollol::world

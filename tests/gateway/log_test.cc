@@ -3,7 +3,9 @@
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <boost/json/parse.hpp>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "discovery/files.h"
@@ -93,6 +95,40 @@ TEST(Logs, HoldNeitherPromptsNorKeys) {
     const auto at = std::min(text.find(secret), text.find(token.substr(27)));
     EXPECT_EQ(at, std::string::npos) << text.substr(at < 200 ? 0 : at - 200, 400);
   }
+}
+
+TEST(Logs, TellWhatAReplayNeeds) {
+  TemporaryFolder folder;
+  {
+    TestFleet fleet(equal_nodes(1, {chat_model(), embedding_model()}),
+                    [&](gateway::Options& options) {
+                      options.access_log = gateway::AccessLog::to_file;
+                      options.access_log_file = folder / "access.log";
+                    });
+    fleet.ask("POST", "/api/generate",
+              R"({"model":"llama3.2","prompt":"Hi","options":{"num_predict":5}})");
+    fleet.ask("POST", "/v1/chat/completions",
+              R"({"model":"llama3.2","messages":[{"role":"user","content":"Hi"}],"max_tokens":7})",
+              "X-Sollol-Priority: low\r\n");
+    fleet.ask("POST", "/api/embed", R"({"model":"nomic-embed-text","input":"Hi"})");
+  }
+  std::ifstream file(folder / "access.log");
+  std::map<std::string, boost::json::object> lines;
+  for (std::string line; std::getline(file, line);) {
+    auto fields = boost::json::parse(line).as_object();
+    lines[std::string(fields.at("path").as_string())] = std::move(fields);
+  }
+  const auto& generate = lines["/api/generate"];
+  EXPECT_EQ(generate.at("num_predict"), 5);
+  EXPECT_EQ(generate.at("stream"), true);
+  EXPECT_FALSE(generate.contains("urgency"));
+  const auto& chat = lines["/v1/chat/completions"];
+  EXPECT_EQ(chat.at("num_predict"), 7);
+  EXPECT_EQ(chat.at("stream"), false);
+  EXPECT_EQ(chat.at("urgency"), "batch");
+  const auto& embed = lines["/api/embed"];
+  EXPECT_FALSE(embed.contains("num_predict"));
+  EXPECT_EQ(embed.at("stream"), false);
 }
 
 }  // namespace

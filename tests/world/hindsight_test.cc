@@ -120,6 +120,20 @@ TEST(Replay, OfWhatTheSimulatorServedIsWhatItWas) {
   EXPECT_EQ(was.answered, once.answered);
 }
 
+TEST(Replay, AsksForWhatWasAskedFor) {
+  Served one = served(0, "slow", 20);
+  one.num_predict = 50;
+  one.streamed = false;
+  one.urgency = cluster::Urgency::batch;
+  const auto again = workload_again(std::vector{one, served(1, "slow", 0)}, slow_and_fast());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->requests[0].num_predict, 50u);
+  EXPECT_FALSE(again->requests[0].streamed);
+  EXPECT_EQ(again->requests[0].urgency, cluster::Urgency::batch);
+  EXPECT_EQ(again->requests[1].num_predict, 0u);
+  EXPECT_FALSE(again->requests[1].streamed) << "an embedding";
+}
+
 TEST(Replay, NamesAModelThatNoNodeHas) {
   Served one = served(0, "slow", 1);
   one.model = "other:latest";

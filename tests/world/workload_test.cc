@@ -73,6 +73,25 @@ TEST(Trace, IsReadByTheNamesOfItsColumns) {
   EXPECT_EQ(workload->requests[2].said_before, 30u);
 }
 
+TEST(Trace, TellsLimitsAndWhatStreams) {
+  const auto workload = read_trace(
+      "model,at_s,output_tokens,prompt_tokens,num_predict,told,streamed\n"
+      "large,0,20,10,,1,\n"
+      "large,1,20,10,50,0,0\n"
+      "large,2,20,10,,,1\n"
+      "large,3,0,10,,,1\n",
+      "t.csv", fleet);
+  ASSERT_TRUE(workload) << workload.error().detail;
+  const std::vector<Request>& requests = workload->requests;
+  EXPECT_EQ(requests[0].num_predict, 20u);
+  EXPECT_TRUE(requests[0].streamed);
+  EXPECT_EQ(requests[1].num_predict, 50u);
+  EXPECT_FALSE(requests[1].streamed);
+  EXPECT_EQ(requests[2].num_predict, 0u);
+  EXPECT_TRUE(requests[2].streamed);
+  EXPECT_FALSE(requests[3].streamed) << "an embedding";
+}
+
 struct BadTrace {
   const char* text;
   const char* says;
