@@ -16,6 +16,9 @@ namespace {
 
 /// A shorter load is the node's own time around one.
 const double load_min_s = to_seconds(cluster::load_min);
+/// Answers that overlap by a smaller share of the later one are one after the other: a gateway sees
+/// the end of each a little after the node has begun the next.
+constexpr double overlap_min = 0.1;
 
 std::optional<std::uint32_t> node_index(const Fleet& fleet, std::string_view name) {
   const auto found = std::ranges::find(fleet.nodes, name, &NodeSpec::name);
@@ -32,16 +35,21 @@ class Seen {
   void add(const Served& one) {
     const double ends = one.at_s + one.took_s;
     // While it was written: the node's own time, up to the end.
-    const double begins = one.decode_s > 0 ? ends - one.decode_s : one.at_s;
-    std::erase_if(running_, [&](double end) { return end <= begins; });
-    running_.push_back(ends);
-    slots_ = std::max(slots_, running_.size());
-    const TimePoint at{from_seconds(one.at_s)};
-    if (one.decode_s > 0 && one.output_tokens > 1)
-      token_.observe(one.decode_s / one.output_tokens, static_cast<double>(running_.size()), at);
-    if (one.prefill_s > 0 && one.prompt_tokens > 0)
-      prefill_.observe(one.prompt_tokens / one.prefill_s, at);
-    if (one.load_s > load_min_s) load_.observe(one.load_s, at);
+    runs_.push_back({.begins = one.decode_s > 0 ? ends - one.decode_s : one.at_s,
+                     .ends = ends,
+                     .served = &one});
+  }
+  /// After all.
+  void measure() {
+    std::ranges::sort(runs_, {}, &Run::begins);
+    std::vector<double> running;  // when they end
+    for (const Run& run : runs_) {
+      const double handed_over = run.begins + overlap_min * (run.ends - run.begins);
+      std::erase_if(running, [&](double end) { return end <= handed_over; });
+      running.push_back(run.ends);
+      slots_ = std::max(slots_, running.size());
+      take(*run.served, static_cast<double>(running.size()));
+    }
   }
 
   ReplicaSpec replica(std::uint32_t model) const {
@@ -57,10 +65,25 @@ class Seen {
   }
 
  private:
+  struct Run {
+    double begins;
+    double ends;
+    const Served* served;
+  };
+
+  void take(const Served& one, double streams) {
+    const TimePoint at{from_seconds(one.at_s)};
+    if (one.decode_s > 0 && one.output_tokens > 1)
+      token_.observe(one.decode_s / one.output_tokens, streams, at);
+    if (one.prefill_s > 0 && one.prompt_tokens > 0)
+      prefill_.observe(one.prompt_tokens / one.prefill_s, at);
+    if (one.load_s > load_min_s) load_.observe(one.load_s, at);
+  }
+
+  std::vector<Run> runs_;
   cluster::TokenTime token_;
   cluster::Estimate prefill_;
   cluster::Estimate load_;
-  std::vector<double> running_;  // when they end
   std::size_t slots_ = 1;
 };
 
@@ -72,11 +95,12 @@ Fleet fleet_seen(std::span<const Served> served) {
     if (one.answered && !one.node.empty()) by_node[one.node][one.model].add(one);
   }
   Fleet fleet;
-  for (const auto& [name, models] : by_node) {
+  for (auto& [name, models] : by_node) {
     NodeSpec node{.name = name};
     double shares = 0;
     unsigned known = 0;
-    for (const auto& [model, seen] : models) {
+    for (auto& [model, seen] : models) {
+      seen.measure();
       node.models.push_back(seen.replica(add_model(fleet, model)));
       node.slots = std::max(node.slots, seen.slots());
       if (const auto share = seen.share()) shares += *share, ++known;

@@ -104,6 +104,25 @@ TEST(FleetSeen, HasTheSpeedsThatTheLogShows) {
   EXPECT_EQ(fleet.nodes[1].slots, 1u);
 }
 
+TEST(FleetSeen, CountsNoPlaceTwiceWhereOneFollowsTheOther) {
+  std::vector<Served> all;
+  for (int i = 0; i < 10; ++i) {
+    Served one = served(i, "slow", 100);
+    one.decode_s = 1;
+    one.took_s = 1.004;  // the gateway sees each end late, when the next has begun
+    all.push_back(one);
+  }
+  EXPECT_EQ(fleet_seen(all).nodes[0].slots, 1u);
+  // One that came first and was served last.
+  Served patient = served(-1, "slow", 100);
+  patient.decode_s = 1;
+  patient.took_s = 12;
+  all.insert(all.begin(), patient);
+  EXPECT_EQ(fleet_seen(all).nodes[0].slots, 1u);
+  for (Served& one : all) one.took_s += 0.5, one.decode_s += 0.5;
+  EXPECT_EQ(fleet_seen(all).nodes[0].slots, 2u);
+}
+
 TEST(Replay, OfWhatTheSimulatorServedIsWhatItWas) {
   // A log of the simulator's own: requests as they were, with the times that it gave them.
   const Fleet fleet = slow_and_fast();
