@@ -61,7 +61,7 @@ struct Verdict {
 /// bytes: a stream piece by piece as it arrives, anything else in one go once it is complete (up to
 /// `whole_max`), so that a node that dies inside a short answer costs nothing but another try.
 /// Nothing reaches the client before the first byte of payload.
-class Attempt {
+class Attempt final : net::PieceSink {
  public:
   static constexpr std::size_t whole_max = 1 << 20;
   static constexpr std::size_t refusal_max = 64 * 1024;
@@ -85,6 +85,8 @@ class Attempt {
 
   Attempt(Connection& client, Answer& answer, const cluster::Node& node);
   ~Attempt();
+  Attempt(const Attempt&) = delete;
+  Attempt& operator=(const Attempt&) = delete;
 
   net::Task<Verdict> run(Plan plan);
   /// Ends what it waits for at its node.
@@ -111,12 +113,14 @@ class Attempt {
   // relay.cc: back to the client
   net::Task<Verdict> relay_whole();
   net::Task<Verdict> relay_stream(std::string first);
+  bool take(std::string_view piece) override;
   std::optional<Error> forward(std::string_view piece);
   std::optional<Error> forward_spliced(std::string_view piece);
   std::optional<Error> forward_payload(std::string_view payload);
   std::optional<Error> problem_in_records() const;
   net::Task<void> flush_client();
   void heard();
+  bool flows() const;
   bool complete() const;
   bool all_said() const;
   Answer::End next_end();
@@ -142,8 +146,9 @@ class Attempt {
   Answer::Head head_;
   std::string content_type_;
   api::StreamWatcher watcher_{api::StreamForm::opaque};
-  std::string pending_;        // payload of an unfinished record, where the framing changes
-  std::uint64_t written_ = 0;  // payload passed on there
+  std::optional<Error> problem_;  // with the stream that is being relayed
+  std::string pending_;           // payload of an unfinished record, where the framing changes
+  std::uint64_t written_ = 0;     // payload passed on there
   StallTimer stall_;
   TimePoint first_token_{};
   Duration longest_gap_{};

@@ -111,25 +111,19 @@ net::Task<Verdict> Attempt::relay_stream(std::string first) {
     answer_.offer(std::move(head_), body.framing(), watcher_.form(),
                   first.empty() ? Answer::Passing::raw : Answer::Passing::payload);
   }
-  std::optional<Error> problem;
   stream_->expect_pieces();
   if (!first.empty()) {
-    problem = check_start(first);
-    if (!problem) answer_.write(first);
+    problem_ = check_start(first);
+    if (!problem_) answer_.write(first);
   }
-  while (!problem && !client_.client_gone() && body.state() == BodyWatcher::State::reading) {
+  while (!problem_ && !client_.client_gone() && body.state() == BodyWatcher::State::reading) {
     if (answer_.committed() && client_.holds_output()) {
       auto flushing = flush_client();
       co_await std::move(flushing);
     }
-    const bool answering = watcher_.records() > 0 || watcher_.form() == api::StreamForm::opaque;
-    auto receiving =
-        call_->receive(answering && answer_.committed() ? net::no_deadline : response_deadline());
-    const Result<std::string_view> piece = co_await std::move(receiving);
-    if (client_.client_gone()) break;
-    if (piece) heard();
-    problem = piece ? forward(*piece) : piece.error();
-    if (watcher_.records() > 0) stall_.start(last_byte_, plan_.stall_limit);
+    auto receiving = call_->receive_each(*this, flows() ? net::no_deadline : response_deadline());
+    const Result<void> received = co_await std::move(receiving);
+    if (!received) problem_ = received.error();
   }
   stall_.stop();
   if (client_.client_gone()) {
@@ -138,17 +132,34 @@ net::Task<Verdict> Attempt::relay_stream(std::string first) {
     left.usage = watcher_.usage();
     co_return left;
   }
-  if (!problem && !complete()) problem = node_fault("ended its stream early");
-  if (problem && !answer_.committed()) co_return failure(*problem);
-  if (problem && !(all_said() && settle_records())) co_return finish_cut(std::move(*problem));
+  if (!problem_ && !complete()) problem_ = node_fault("ended its stream early");
+  if (problem_ && !answer_.committed()) co_return failure(*problem_);
+  if (problem_ && !(all_said() && settle_records())) co_return finish_cut(std::move(*problem_));
   Verdict verdict = finish_relayed();
-  if (problem) {  // the answer is whole, if not its body: nothing is missing to the client
+  if (problem_) {  // the answer is whole, if not its body: nothing is missing to the client
     answer_.write({}, Answer::End::last);
     verdict.health = RequestOutcome::fault;
   }
   auto flushing = client_.flush();
   co_await std::move(flushing);
   co_return verdict;
+}
+
+/// One piece of a stream. Whatever needs more than passing it on is left to the coroutine.
+bool Attempt::take(std::string_view piece) {
+  if (client_.client_gone()) return false;
+  heard();
+  problem_ = forward(piece);
+  if (watcher_.records() > 0) stall_.start(last_byte_, plan_.stall_limit);
+  return !problem_ && flows() && !client_.holds_output() && !client_.client_gone() &&
+         call_->body().state() == BodyWatcher::State::reading;
+}
+
+/// Whether the answer has begun, so that how long the rest takes is no matter of the response's
+/// deadline.
+bool Attempt::flows() const {
+  return answer_.committed() &&
+         (watcher_.records() > 0 || watcher_.form() == api::StreamForm::opaque);
 }
 
 /// The node sent something. The gaps between its tokens are what a stall is told by.

@@ -119,22 +119,69 @@ Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view 
   }
 }
 
-// Once for each token of a stream: it waits here, not in `read_some`, which would be one more
-// frame.
 Task<Result<std::string_view>> HttpCall::receive(TimePoint deadline) {
   if (!rest_.empty()) co_return std::exchange(rest_, {});
-  while (true) {
-    auto waiting = wait(stream_, Direction::read, deadline);
-    const Wake wake = co_await std::move(waiting);
-    const std::optional<Result<std::size_t>> got = take(wake, 0);
-    if (!got) continue;
-    if (!*got) co_return std::unexpected(got->error());
-    if (**got == 0) {
-      keep_alive_ = false;
-      body_.end_of_stream();
-    }
-    co_return std::string_view(scratch_.bytes.get(), **got);
+  auto reading = read_some(0, deadline);
+  const Result<std::size_t> got = co_await std::move(reading);
+  if (!got) co_return std::unexpected(got.error());
+  if (*got == 0) {
+    keep_alive_ = false;
+    body_.end_of_stream();
   }
+  co_return std::string_view(scratch_.bytes.get(), *got);
+}
+
+/// What the stream calls when there is something to read. It owns the sleeping coroutine and hands
+/// it on to the next wait, so that the coroutine goes when the stream drops its waits.
+template <class Handler>
+struct HttpCall::Handing {
+  HttpCall& call;
+  PieceSink& sink;
+  Handler handler;
+
+  void operator()(Wake wake) {
+    bool more = false;
+    try {
+      more = call.hand_out(wake, sink);
+    } catch (...) {  // the coroutine's
+      call.thrown_ = std::current_exception();
+    }
+    if (more) {
+      call.stream_.on_ready(Direction::read, no_deadline, std::move(*this));
+    } else {
+      std::move(handler)(wake);
+    }
+  }
+};
+
+Task<Result<void>> HttpCall::receive_each(PieceSink& sink, TimePoint deadline) {
+  if (!rest_.empty()) {
+    if (!sink.take(std::exchange(rest_, {}))) co_return Result<void>{};
+    deadline = no_deadline;
+  }
+  auto start = [this, &sink, deadline](auto handler) {
+    stream_.on_ready(Direction::read, deadline,
+                     Handing<decltype(handler)>{*this, sink, std::move(handler)});
+  };
+  auto waiting = asio::async_initiate<decltype(use_task), void(Wake)>(std::move(start), use_task);
+  co_await std::move(waiting);
+  if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+  if (failed_) co_return std::unexpected(*std::exchange(failed_, std::nullopt));
+  co_return Result<void>{};
+}
+
+bool HttpCall::hand_out(Wake wake, PieceSink& sink) {
+  const std::optional<Result<std::size_t>> got = take(wake, 0);
+  if (!got) return true;
+  if (!*got) {
+    failed_ = got->error();
+    return false;
+  }
+  if (**got == 0) {
+    keep_alive_ = false;
+    body_.end_of_stream();
+  }
+  return sink.take({scratch_.bytes.get(), **got});
 }
 
 Task<Result<std::string>> HttpCall::receive_body(

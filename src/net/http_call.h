@@ -1,5 +1,6 @@
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <optional>
 #include <span>
@@ -21,6 +22,17 @@ struct HttpScratch {
   std::unique_ptr<char[]> bytes = std::make_unique<char[]>(size);
   http::ResponseHead head;  // views into `bytes` or into the call's carry
   std::span<char> all() noexcept { return {bytes.get(), size}; }
+};
+
+/// What pieces of a body are handed to one by one; see HttpCall::receive_each.
+class PieceSink {
+ public:
+  /// A piece as it is on the wire, valid during the call; empty: the peer closed. Returns whether
+  /// it wants the next one too.
+  virtual bool take(std::string_view piece) = 0;
+
+ protected:
+  ~PieceSink() = default;
 };
 
 /// One request and its response over a stream, as the client of HTTP/1.1.
@@ -53,6 +65,12 @@ class HttpCall {
   /// suspension. Empty: the peer closed. The caller feeds `body()` with them.
   Task<Result<std::string_view>> receive(TimePoint deadline);
 
+  /// The same for many small pieces: hands them to `sink` as they come, from the thread's loop, and
+  /// returns once it wants no more. `deadline` is that of the first; the others may take their
+  /// time. The coroutine sleeps on meanwhile: waking it for each would be half of the work (two
+  /// frames made, and the memory of five touched). `sink` must outlive the call.
+  Task<Result<void>> receive_each(PieceSink& sink, TimePoint deadline);
+
   /// Whether `receive` can answer without suspending.
   bool has_rest() const noexcept { return !rest_.empty(); }
 
@@ -78,6 +96,10 @@ class HttpCall {
   std::optional<Result<std::size_t>> take(Wake wake, std::size_t offset);
   /// Reads into scratch at `offset`; waits while there is nothing. Zero: the peer closed.
   Task<Result<std::size_t>> read_some(std::size_t offset, TimePoint deadline);
+  template <class Handler>
+  struct Handing;
+  /// Whether to wait for another piece; otherwise `failed_` says why not, unless the sink does.
+  bool hand_out(Wake wake, PieceSink& sink);
 
   Stream& stream_;
   HttpScratch& scratch_;
@@ -89,6 +111,8 @@ class HttpCall {
   std::string_view rest_;  // received after the head and not yet handed out
   bool received_anything_ = false;
   bool keep_alive_ = true;
+  std::optional<Error> failed_;
+  std::exception_ptr thrown_;  // by the sink
 };
 
 /// A whole small answer.
