@@ -26,6 +26,7 @@ FLEETS = {
 }
 PREFILL_PER_DECODE = 20
 START_S = 20
+JITTER_S = 0.005  # of arrivals in the world
 
 
 def free_port(ip):
@@ -152,10 +153,14 @@ def real(sollol, folder, fleet_file, places, requests, policy):
             "completion_s": sum(t[1] for t in answered) / len(answered)}
 
 
-def played(sollol, fleet_file, trace_file, policies, seeds):
-    """Means over some seeds: the policies' own chance is not the same on both sides."""
+def played(sollol, fleet_file, trace_file, requests, policies, seeds):
+    """Means over some seeds: the policies' own chance is not the same on both sides, and a request that comes a moment
+    later may be sent elsewhere, and all after it with it."""
     sums = {policy: {"answered": 0, "ttft_s": 0.0, "completion_s": 0.0} for policy in policies}
     for seed in range(1, seeds + 1):
+        chance = random.Random(seed)
+        late = [r | {"at_s": r["at_s"] + JITTER_S * chance.random()} for r in requests]
+        write_trace(trace_file, sorted(late, key=lambda r: r["at_s"]))
         out = subprocess.run([sollol, "bench", "policies", "--fleet", str(fleet_file), "--trace", str(trace_file),
                               "--policies", ",".join(policies), "--seed", str(seed), "--json"],
                              check=True, capture_output=True)
@@ -186,8 +191,7 @@ def check(options, name):
         fleet_file, trace_file = folder / "fleet.toml", folder / "trace.csv"
         fleet_file.write_text(fleet_toml(fleet, places))
         requests = draw_trace(fleet, options.requests * fleet.get("times", 1), options.seed)
-        write_trace(trace_file, requests)
-        world = played(options.sollol, fleet_file, trace_file, options.policies, options.seeds)
+        world = played(options.sollol, fleet_file, trace_file, requests, options.policies, options.seeds)
         print(f"\n{name}: {len(requests)} requests in {requests[-1]['at_s']:.0f} s", flush=True)
         print(f"{'':20} {'ttft real':>10} {'world':>8} {'off':>7}   {'last real':>10} {'world':>8} {'off':>7}")
         rows, wrong = {}, []

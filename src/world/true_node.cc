@@ -125,7 +125,7 @@ void TrueNode::grant(TimePoint now, Stream stream, Runner& runner) {
     const Duration took = now - stream.entered;
     emit({.job = stream.job.id, .at = now, .total = took, .load = took});
     --jobs_;
-    release(now, runner);
+    answered_loads_.push_back(runner.model);
   } else if (runner.running < runner.slots.size()) {
     start(now, std::move(stream), runner);
   } else {
@@ -215,6 +215,12 @@ void TrueNode::advance(TimePoint now, std::vector<NodeEvent>& events) {
        it = std::ranges::find_if(runners_, expired))
     remove(it->model);
   pump(now);
+  // A load's runner is busy until its answer is out: the loader has gone on by then.
+  while (!answered_loads_.empty()) {
+    const std::uint32_t model = answered_loads_.back();
+    answered_loads_.pop_back();
+    release(now, *find(model));
+  }
   events.insert(events.end(), emitted_.begin(), emitted_.end());
   emitted_.clear();
 }
@@ -316,6 +322,7 @@ std::vector<TrueNode::Lost> TrueNode::crash() {
   for (const Stream& stream : pending_) lost.push_back({stream.job.id, 0});
   runners_.clear();
   pending_.clear();
+  answered_loads_.clear();
   head_.reset();
   loading_ = none;
   jobs_ = 0;

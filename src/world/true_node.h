@@ -153,6 +153,7 @@ class TrueNode {
   std::deque<Stream> pending_;  // for the loader
   std::optional<Stream> head_;  // what the loader is busy with
   std::uint32_t loading_ = none;
+  std::vector<std::uint32_t> answered_loads_;  // models whose runners these still keep busy
   TimePoint settled_at_{};
   double slowed_ = 1;
   std::vector<NodeEvent> emitted_;
