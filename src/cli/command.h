@@ -20,6 +20,7 @@ void add_sim_command(CLI::App& root, Action& chosen);
 void add_discover_command(CLI::App& root, Action& chosen);
 void add_doctor_command(CLI::App& root, Action& chosen);
 void add_nodes_command(CLI::App& root, Action& chosen);
+void add_models_command(CLI::App& root, Action& chosen);
 void add_status_command(CLI::App& root, Action& chosen);
 void add_explain_command(CLI::App& root, Action& chosen);
 void add_run_command(CLI::App& root, Action& chosen);

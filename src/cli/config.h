@@ -70,6 +70,16 @@ struct LoadSettings {
   Duration thrash_window = 600s;
 };
 
+/// Which models are in the memory of which nodes.
+struct ModelsSettings {
+  std::string placement = "advised";  // or "off", "automatic"
+  std::uint64_t hot_per_hour = 12;
+  std::uint64_t utilisation_percent = 70;
+  Duration pause = 600s;
+  std::uint64_t loads_at_once = 2;
+  Duration interval = 5s;
+};
+
 /// Answers that come piece by piece.
 struct StreamSettings {
   Duration heartbeat = 10s;  // 0: none
@@ -184,6 +194,8 @@ struct Settings {
   RetrySettings retry = {};
   HedgeSettings hedge = {};
   LoadSettings load = {};
+  ModelsSettings models = {};
+  std::string auto_pull = "off";
   std::vector<std::string> pin_num_ctx = {};  // "MODEL=TOKENS"
   StreamSettings stream = {};
   HealthSettings health = {};

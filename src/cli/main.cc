@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   add_discover_command(app, chosen);
   add_doctor_command(app, chosen);
   add_nodes_command(app, chosen);
+  add_models_command(app, chosen);
   add_status_command(app, chosen);
   add_explain_command(app, chosen);
   add_run_command(app, chosen);

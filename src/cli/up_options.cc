@@ -127,6 +127,17 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
   options.load.timeout = settings.load.timeout;
   options.load.thrash = {.loads_max = static_cast<std::uint32_t>(settings.load.thrash_loads),
                          .window = settings.load.thrash_window};
+  using Placing = gateway::ResidencyOptions::Mode;
+  options.residency = {
+      .mode = settings.models.placement == "automatic" ? Placing::automatic
+              : settings.models.placement == "advised" ? Placing::advised
+                                                       : Placing::off,
+      .auto_pull = settings.auto_pull == "on",
+      .limits = {.hot_per_hour = static_cast<double>(settings.models.hot_per_hour),
+                 .utilisation = static_cast<double>(settings.models.utilisation_percent) / 100,
+                 .pause = settings.models.pause,
+                 .loads_at_once = static_cast<std::uint32_t>(settings.models.loads_at_once)},
+      .interval = settings.models.interval};
   for (const std::string& text : settings.pin_num_ctx) {
     auto pin = parse_pin(text);
     if (!pin) return std::unexpected(pin.error());

@@ -11,6 +11,7 @@
 #include "gateway/access.h"
 #include "gateway/admin_choices.h"
 #include "gateway/admin_measure.h"
+#include "gateway/admin_models.h"
 #include "gateway/admission.h"
 #include "gateway/applications.h"
 #include "gateway/capabilities.h"
@@ -390,12 +391,15 @@ net::Task<void> serve_own_route(Connection& client) {
   if (rest == "status" && get) return show_status(client);
   if (rest == "decisions" && get) return list_decisions(client);
   if (rest == "explain" && get) return explain_choice(client);
+  if (rest == "models" && get) return list_models(client);
+  if (rest == "models/warm" && request.method == "POST") return warm_model(client);
   if (rest == "applications" && (get || request.method == "POST"))
     return serve_applications(client);
   if (rest.starts_with("nodes/")) return change_node(client, std::string(rest.substr(6)));
   const bool known = path == "/metrics" || rest == "nodes" || rest == "locality" ||
                      rest == "locality/measure" || rest == "status" || rest == "decisions" ||
-                     rest == "explain" || rest == "applications";
+                     rest == "explain" || rest == "models" || rest == "models/warm" ||
+                     rest == "applications";
   return client.answer(known ? api::plain_405() : api::plain_404());
 }
 

@@ -187,6 +187,12 @@ void Admission::serve_waiting(ModelId model) {
   });
 }
 
+std::size_t Admission::waiting(ModelId model) {
+  if (waiting() == 0) return 0;
+  const std::scoped_lock lock(mutex_);
+  return queue_.waiting(model);
+}
+
 std::vector<NodeId> Admission::wanted_asleep(Duration wake_time) {
   std::vector<NodeId> wanted;
   if (waiting() == 0) return wanted;

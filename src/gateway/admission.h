@@ -38,6 +38,8 @@ class Admission {
   std::vector<NodeId> wanted_asleep(Duration wake_time);
   TimePoint now() const { return clock_.now(); }
   std::uint32_t waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
+  /// Any thread: requests that wait for a place with the model.
+  std::size_t waiting(ModelId model);
   const Placement& placement() const noexcept { return placement_; }
 
  private:

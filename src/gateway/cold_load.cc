@@ -5,7 +5,10 @@
 
 #include <boost/asio/post.hpp>
 
+#include "api/errors.h"
+#include "api/intent.h"
 #include "api/json_scan.h"
+#include "api/json_text.h"
 #include "base/version.h"
 #include "cluster/learn.h"
 #include "gateway/contexts.h"
@@ -37,6 +40,12 @@ struct ColdLoads::Ended {
   std::string body;
   std::optional<Error> error;
   RequestOutcome health = RequestOutcome::neutral;
+
+  /// Empty: nothing went wrong.
+  std::string problem() const {
+    if (how == How::loaded) return {};
+    return error ? error->detail : fmt::format("status {}: {}", status, api::error_message(body));
+  }
 };
 
 /// A request that waits; lives in its coroutine. `load`, `ended` and `gave_up` are guarded by the
@@ -198,18 +207,110 @@ void ColdLoads::join(Waiter& waiter, const Work& work, const Slot& slot, std::st
 /// Notes that a load is under way. The lock is held.
 ColdLoads::Subject ColdLoads::begin(Worker& worker, const Work& work, const Slot& slot,
                                     std::string_view body) {
-  const TimePoint now = worker.scheduler().now();
-  cluster::load_begins(*slot.replica(), work.runner_key, now);
+  Wanted wanted{work.runner_key, api::preload_for(work.operation, work.model_as_written, body)};
+  note_wanted(*slot.model(), wanted);
+  Subject subject{.key = {slot.node().id, *slot.model()},
+                  .view = slot.view(),
+                  .node = slot.node(),
+                  .replica = slot.shared_replica(),
+                  .size_bytes = slot.size_bytes(),
+                  .model = work.model_as_written,
+                  .runner_key = work.runner_key,
+                  .preload = std::move(wanted.preload),
+                  .deadline = worker.scheduler().now() + worker.options().load.timeout};
+  begin(worker, subject);
+  return subject;
+}
+
+void ColdLoads::begin(Worker& worker, const Subject& subject) {
+  cluster::load_begins(*subject.replica, subject.runner_key, worker.scheduler().now());
   worker.metrics().loads_started.add();
-  return {.key = {slot.node().id, *slot.model()},
-          .view = slot.view(),
-          .node = slot.node(),
-          .replica = slot.shared_replica(),
-          .size_bytes = slot.size_bytes(),
-          .model = work.model_as_written,
-          .runner_key = work.runner_key,
-          .preload = api::preload_for(work.operation, work.model_as_written, body),
-          .deadline = now + worker.options().load.timeout};
+}
+
+// ---- loads that no request waits for
+
+ColdLoads::Subject ColdLoads::subject_of(Worker& worker, const Residence& at, Wanted wanted) {
+  const cluster::Replica& replica = at.model->replicas[at.replica];
+  const cluster::Node& node = at.view->cluster->nodes[at.node];
+  return {.key = {node.id, at.model->id},
+          .view = at.view,
+          .node = node,
+          .replica = replica.live,
+          .size_bytes = replica.size_bytes,
+          .model = at.model->name,
+          .runner_key = wanted.runner_key,
+          .preload = std::move(wanted.preload),
+          .deadline = worker.scheduler().now() + worker.options().load.timeout};
+}
+
+/// The lock is held.
+void ColdLoads::note_wanted(ModelId model, Wanted wanted) {
+  std::vector<Wanted>& all = wanted_[model];
+  std::erase_if(all, [&](const Wanted& w) { return w.runner_key == wanted.runner_key; });
+  if (all.size() == wanted_max) all.erase(all.begin());
+  all.push_back(std::move(wanted));
+}
+
+/// The last, or the one of that key; nullopt: not known. The lock is held.
+std::optional<ColdLoads::Wanted> ColdLoads::wanted(const Residence& at,
+                                                   std::optional<std::uint64_t> runner_key) const {
+  const auto known = wanted_.find(at.model->id);
+  if (known == wanted_.end()) return std::nullopt;
+  if (!runner_key) return known->second.back();
+  const auto found = std::ranges::find(known->second, *runner_key, &Wanted::runner_key);
+  return found == known->second.end() ? std::nullopt : std::optional(*found);
+}
+
+/// Of a model that nobody has asked for with options: its pin, if it has one.
+ColdLoads::Wanted ColdLoads::as_configured(Worker& worker, const Residence& at) {
+  const auto& models = at.view->listings[at.node]->models;
+  const auto entry = std::ranges::find(models, at.model->key, &api::ModelEntry::key);
+  const bool embeds = entry != models.end() && entry->embedding_only;
+  const ContextPin* pin = pin_of(worker.options(), at.model->key);
+  std::string body = R"({"model":)";
+  api::append_json_string(body, at.model->name);
+  if (pin != nullptr) body += fmt::format(R"(,"options":{{"num_ctx":{}}})", pin->num_ctx);
+  body += '}';
+  body.reserve(body.size() + api::json_padding);
+  const auto operation = embeds ? api::Operation::embed : api::Operation::generate;
+  const auto intent = api::IntentScanner().scan(body, operation);
+  return {intent ? intent->runner_key : 0, api::preload_for(operation, at.model->name, body)};
+}
+
+net::Task<std::string> ColdLoads::preload(Worker& worker, Residence at) {
+  std::optional<Subject> subject;
+  {
+    const std::scoped_lock lock(mutex_);
+    auto how = wanted(at, std::nullopt);
+    subject.emplace(subject_of(worker, at, how ? std::move(*how) : as_configured(worker, at)));
+    auto fresh = std::make_shared<Load>();
+    fresh->runner_key = subject->runner_key;
+    if (!loads_.emplace(subject->key, std::move(fresh)).second) co_return std::string{};
+    begin(worker, *subject);
+  }
+  auto loading = load(worker, *subject);
+  const std::shared_ptr<const Ended> ended = co_await std::move(loading);
+  co_return ended->problem();
+}
+
+net::Task<std::string> ColdLoads::keep(Worker& worker, Residence at) {
+  const cluster::ReplicaLive& replica = *at.model->replicas[at.replica].live;
+  const std::uint64_t key = replica.runner_key.load(std::memory_order_relaxed);
+  std::optional<Wanted> how;
+  {
+    const std::scoped_lock lock(mutex_);
+    how = wanted(at, key);
+  }
+  if (!how && key == 0 && replica.used_at_ns != 0) how = as_configured(worker, at);
+  if (!how || how->runner_key != key) co_return std::string{};
+  const Subject subject = subject_of(worker, at, std::move(*how));
+  NodeCall call(worker, subject.node);
+  auto asking = ask(call, subject.preload, subject.deadline);
+  const Result<net::HttpReply> reply = co_await std::move(asking);
+  if (!reply) co_return reply.error().detail;
+  if (reply->status != 200) co_return fmt::format("status {}", reply->status);
+  worker.shared().control.refresh_soon(subject.node.id);
+  co_return std::string{};
 }
 
 void ColdLoads::give_up(Waiter& waiter, const Error& why) {
@@ -230,6 +331,12 @@ void ColdLoads::give_up_all(const Error& why) {
 }
 
 net::Task<void> ColdLoads::run(Worker& worker, Subject subject) {
+  auto loading = load(worker, subject);
+  co_await std::move(loading);
+}
+
+net::Task<std::shared_ptr<const ColdLoads::Ended>> ColdLoads::load(Worker& worker,
+                                                                   const Subject& subject) {
   const TimePoint began = worker.scheduler().now();
   NodeCall call(worker, subject.node);
   auto asking = ask(call, subject.preload, subject.deadline);
@@ -249,6 +356,8 @@ net::Task<void> ColdLoads::run(Worker& worker, Subject subject) {
     ended.body = std::move(reply->body);
   } else if (reply->status >= 400) {
     ended.how = Ended::How::not_asked;
+    ended.status = reply->status;
+    ended.body = std::move(reply->body);
   } else if (reply->status != 200 || !reply->body.starts_with('{')) {
     ended.health = RequestOutcome::fault;
     ended.error = Error{ErrorKind::bad_reply, Origin::node, Retry::other_node,
@@ -257,11 +366,12 @@ net::Task<void> ColdLoads::run(Worker& worker, Subject subject) {
   } else {
     ended.how = Ended::How::loaded;
   }
-  finish(worker, subject, std::move(ended), worker.scheduler().now() - began);
+  co_return finish(worker, subject, std::move(ended), worker.scheduler().now() - began);
 }
 
 /// Settles what the load means for its replica and node, then lets those who waited go.
-void ColdLoads::finish(Worker& worker, const Subject& subject, Ended ended, Duration took) {
+std::shared_ptr<const ColdLoads::Ended> ColdLoads::finish(Worker& worker, const Subject& subject,
+                                                          Ended ended, Duration took) {
   const TimePoint now = worker.scheduler().now();
   const bool failed = ended.how == Ended::How::refused || ended.how == Ended::How::failed;
   if (failed) {
@@ -291,6 +401,7 @@ void ColdLoads::finish(Worker& worker, const Subject& subject, Ended ended, Dura
     waiter->ended = outcome;
     waiter->wake();
   }
+  return outcome;
 }
 
 }  // namespace sollol::gateway

@@ -15,6 +15,7 @@
 #include "gateway/cold_load.h"
 #include "gateway/contexts.h"
 #include "gateway/control.h"
+#include "gateway/residency.h"
 #include "gateway/state_keeper.h"
 #include "net/listening.h"
 
@@ -47,6 +48,7 @@ struct Gateway::Impl {
   std::unique_ptr<StateKeeper> state;
   std::unique_ptr<Admission> admission;
   ColdLoads loads;
+  std::unique_ptr<ResidencyKeeper> residency;
   ContextWatch contexts;
   cluster::History history;
   Applications applications;
@@ -70,11 +72,13 @@ Result<void> Gateway::prepare() {
   impl.control = std::make_unique<Control>(impl.published, impl.views, impl.credentials);
   impl.admission =
       std::make_unique<Admission>(*impl.options, impl.views, impl.control->scheduler());
-  impl.shared = std::make_unique<Shared>(
-      Shared{impl.published, impl.views, *impl.control, *impl.admission, impl.loads, impl.contexts,
-             impl.retries, impl.hedges, impl.history, impl.applications, *impl.access_log,
-             impl.request_memory, impl.credentials, impl.workers, impl.control->scheduler().now(),
-             fmt::format("{:016x}", entropy_seed())});
+  impl.residency = std::make_unique<ResidencyKeeper>(impl.published, impl.views, *impl.control,
+                                                     *impl.admission, impl.loads, impl.workers);
+  impl.shared = std::make_unique<Shared>(Shared{
+      impl.published, impl.views, *impl.control, *impl.admission, impl.loads, *impl.residency,
+      impl.contexts, impl.retries, impl.hedges, impl.history, impl.applications, *impl.access_log,
+      impl.request_memory, impl.credentials, impl.workers, impl.control->scheduler().now(),
+      fmt::format("{:016x}", entropy_seed())});
   const std::uint64_t seed = entropy_seed();
   for (unsigned i = 0; i < impl.options->workers; ++i)
     impl.workers.push_back(std::make_unique<Worker>(*impl.shared, i, seed));
@@ -88,7 +92,8 @@ Result<void> Gateway::prepare() {
       }
     };
   };
-  impl.state = std::make_unique<StateKeeper>(impl.published, *impl.control, impl.history);
+  impl.state =
+      std::make_unique<StateKeeper>(impl.published, *impl.control, *impl.residency, impl.history);
   impl.state->restore();
   impl.control->count_queued([&impl] { return impl.admission->waiting(); });
   impl.control->find_wanted(
@@ -96,6 +101,7 @@ Result<void> Gateway::prepare() {
   impl.control->start(
       on_pools(&UpstreamPool::node_down), [&impl] { impl.admission->kick(); },
       on_pools(&UpstreamPool::forget));
+  impl.residency->start();
   impl.state->start();
   return {};
 }
@@ -243,6 +249,7 @@ Duration Gateway::drain_timeout() const { return impl_->options->drain.timeout; 
 
 void Gateway::drain(Worker::Sockets sockets) {
   impl_->control->announce(std::nullopt);
+  impl_->residency->rest();
   for (const auto& worker : impl_->workers) worker->drain(sockets);
 }
 

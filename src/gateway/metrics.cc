@@ -8,6 +8,7 @@
 #include "gateway/admission.h"
 #include "gateway/contexts.h"
 #include "gateway/request.h"
+#include "gateway/residency.h"
 #include "gateway/worker.h"
 
 namespace sollol::gateway {
@@ -69,6 +70,7 @@ class Gather {
             [](const Metrics& m) { return static_cast<double>(m.loads_failed.value()); });
     counter("sollol_reloads_total", "Loads of models that were loaded with other runner options.",
             [](const Metrics& m) { return static_cast<double>(m.reloads.value()); });
+    model_steps();
     pinned_contexts();
     counter("sollol_client_disconnects_total", "Requests whose client left before the end.",
             [](const Metrics& m) { return static_cast<double>(m.client_disconnects.value()); });
@@ -167,6 +169,32 @@ class Gather {
       out.metric.push_back(std::move(metric));
     }
     families_.push_back(std::move(out));
+  }
+
+  void model_steps() {
+    using Kind = routing::ResidencyStep::Kind;
+    using Cause = routing::ResidencyStep::Cause;
+    const auto& counters = worker_.shared().residency.counters();
+    MetricFamily out =
+        family("sollol_model_steps_total",
+               "Models that the gateway had nodes load, keep or pull without a request for them.",
+               MetricType::Counter);
+    for (const Kind kind : {Kind::load, Kind::keep, Kind::pull}) {
+      for (const Cause cause : {Cause::wish, Cause::demand}) {
+        ClientMetric metric =
+            labelled({{"cause", std::string(name(cause))}, {"step", std::string(name(kind))}});
+        metric.counter.value = static_cast<double>(
+            counters.begun[static_cast<std::size_t>(kind)][static_cast<std::size_t>(cause)]
+                .value());
+        out.metric.push_back(std::move(metric));
+      }
+    }
+    families_.push_back(std::move(out));
+    MetricFamily failed = family("sollol_model_steps_failed_total",
+                                 "Of those, loads and pulls that failed.", MetricType::Counter);
+    ClientMetric& metric = failed.metric.emplace_back();
+    metric.counter.value = static_cast<double>(counters.failed.value());
+    families_.push_back(std::move(failed));
   }
 
   void pinned_contexts() {

@@ -19,6 +19,7 @@
 #include "net/network.h"
 #include "routing/hedge.h"
 #include "routing/policy.h"
+#include "routing/residency.h"
 
 namespace sollol::gateway {
 
@@ -140,6 +141,19 @@ struct LoadOptions {
   cluster::ThrashLimits thrash;  // from where on loads that undo each other are told
 };
 
+/// Which models are in the memory of which nodes.
+struct ResidencyOptions {
+  enum class Mode : std::uint8_t {
+    off,        // nothing but what an operator asks for
+    advised,    // what would be done is told
+    automatic,  // and done
+  };
+  Mode mode = Mode::advised;
+  bool auto_pull = false;  // a node may be had pull what is missing
+  routing::ResidencyLimits limits;
+  Duration interval = 5s;  // between two plans
+};
+
 /// Models that are always loaded with one context, whatever their clients ask for.
 struct ContextPin {
   std::string models;  // a name, or a pattern in which `*` stands for any text
@@ -182,6 +196,7 @@ struct Options {
   RetryOptions retry;
   routing::HedgeOptions hedge;
   LoadOptions load;
+  ResidencyOptions residency;
   std::vector<ContextPin> context_pins;  // the first that a model matches
   StreamOptions stream;
   ResumeOptions resume;

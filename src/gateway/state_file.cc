@@ -57,10 +57,15 @@ constexpr std::array migrations{R"(
   ALTER TABLE replica ADD COLUMN lateness_spread REAL;
   ALTER TABLE replica ADD COLUMN lateness_samples REAL;
   ALTER TABLE replica ADD COLUMN lateness_at REAL;
+)",
+                                R"(
+  CREATE TABLE wish (model TEXT PRIMARY KEY, name TEXT, replicas INTEGER) WITHOUT ROWID;
 )"};
 constexpr auto version = static_cast<std::int64_t>(migrations.size());
 /// The first whose replicas have a lateness.
 constexpr std::int64_t version_with_lateness = 2;
+/// The first with wishes.
+constexpr std::int64_t version_with_wishes = 3;
 
 /// How long another process may take to write.
 constexpr const char* patience = "PRAGMA busy_timeout = 1000";
@@ -276,6 +281,17 @@ bool put_findings(Database& database, const std::vector<KeptFinding>& findings) 
   });
 }
 
+bool put_wishes(Database& database, const SavedWishes& wishes) {
+  if (!database.run("DELETE FROM wish")) return false;
+  Statement put = putting(database, "wish", 3);
+  return std::ranges::all_of(wishes, [&](const auto& wish) {
+    put.set(1, wish.first);
+    put.set(2, wish.second.first);
+    put.set(3, std::int64_t{wish.second.second});
+    return put.run();
+  });
+}
+
 using Lengths = std::map<std::uint64_t, cluster::KeptEstimate>;
 
 bool put_lengths(Database& database, const Lengths& lengths, const Lengths& written,
@@ -370,12 +386,20 @@ Result<SavedState> StateFile::read(const Moment& at) {
     state.answer_lengths.emplace(static_cast<std::uint64_t>(lengths.number(0)),
                                  estimate(lengths, 1, at));
   }
-  for (const Statement* each : {&nodes, &models, &findings, &lengths}) {
+  Statement wishes =
+      database.prepare(*has < version_with_wishes ? "SELECT 0 WHERE 0" : "SELECT * FROM wish");
+  while (wishes.row()) {
+    if (const std::uint32_t replicas = count(wishes.number(2)); replicas > 0)
+      state.wishes.emplace(wishes.text(0), std::pair(wishes.text(1), replicas));
+  }
+  for (const Statement* each : {&nodes, &models, &findings, &lengths, &wishes}) {
     if (!each->ended()) return failed();
   }
   written_nodes_.clear();
   for (const SavedNode& node : state.nodes) written_nodes_.emplace(node.url, node);
-  written_ = {.contention = state.contention, .answer_lengths = state.answer_lengths};
+  written_ = {.contention = state.contention,
+              .wishes = state.wishes,
+              .answer_lengths = state.answer_lengths};
   return state;
 }
 
@@ -383,6 +407,7 @@ Result<void> StateFile::write(const SavedState& state, const Moment& at) {
   std::map<std::string, SavedNode> nodes;
   for (const SavedNode& node : state.nodes) nodes.emplace(node.url, node);
   const bool nothing_new = nodes == written_nodes_ && state.contention == written_.contention &&
+                           state.wishes == written_.wishes &&
                            state.answer_lengths == written_.answer_lengths;
   std::error_code error;
   const bool there = fs::exists(path_, error);
@@ -409,12 +434,15 @@ Result<void> StateFile::write(const SavedState& state, const Moment& at) {
     }
     if (state.contention != written_.contention && !put_findings(database, state.contention))
       return false;
+    if (state.wishes != written_.wishes && !put_wishes(database, state.wishes)) return false;
     return put_lengths(database, state.answer_lengths, written_.answer_lengths, at) &&
            forget_old(database, oldest_kept(at));
   });
   if (problem) return std::unexpected(error_of("write", path_, *problem));
   written_nodes_ = std::move(nodes);
-  written_ = {.contention = state.contention, .answer_lengths = state.answer_lengths};
+  written_ = {.contention = state.contention,
+              .wishes = state.wishes,
+              .answer_lengths = state.answer_lengths};
   return {};
 }
 

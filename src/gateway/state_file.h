@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -28,10 +29,14 @@ struct SavedNode {
   bool operator==(const SavedNode&) const = default;
 };
 
+/// On how many nodes an operator wants models loaded: by key, with the name as written.
+using SavedWishes = std::map<std::string, std::pair<std::string, std::uint32_t>>;
+
 /// What outlives the process.
 struct SavedState {
   std::vector<SavedNode> nodes{};
   std::vector<KeptFinding> contention{};  // what was measured of pairs of nodes
+  SavedWishes wishes{};
   std::map<std::uint64_t, cluster::KeptEstimate> answer_lengths{};  // see cluster::History
 };
 

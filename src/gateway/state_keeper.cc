@@ -10,9 +10,11 @@ namespace sollol::gateway {
 
 namespace asio = net::asio;
 
-StateKeeper::StateKeeper(const OptionsSource& options, Control& control, cluster::History& history)
+StateKeeper::StateKeeper(const OptionsSource& options, Control& control, ResidencyKeeper& residency,
+                         cluster::History& history)
     : options_(options),
       control_(control),
+      residency_(residency),
       history_(history),
       kept_(!options.get()->state.file.empty()),
       file_(options.get()->state.file) {}
@@ -35,6 +37,7 @@ void StateKeeper::restore() {
   if (state) {
     history_.restore_lengths(state->answer_lengths);
     control_.restore(*state);
+    residency_.restore(state->wishes);
   } else if (state.error().kind == ErrorKind::bad_input) {
     begin_afresh(state.error());
   } else if (state.error().kind != ErrorKind::not_found) {
@@ -61,6 +64,7 @@ void StateKeeper::save() {
   if (!kept_) return;
   SavedState state =
       asio::co_spawn(control_.context(), control_.saved_state(), asio::use_future).get();
+  state.wishes = asio::co_spawn(control_.context(), residency_.wishes(), asio::use_future).get();
   state.answer_lengths = history_.lengths();
   write(state);
 }

@@ -8,6 +8,7 @@
 #include "cluster/history.h"
 #include "gateway/control.h"
 #include "gateway/options.h"
+#include "gateway/residency.h"
 #include "gateway/state_file.h"
 
 namespace sollol::gateway {
@@ -17,10 +18,11 @@ namespace sollol::gateway {
 /// cannot be read or written costs one warning, and nothing else.
 class StateKeeper {
  public:
-  StateKeeper(const OptionsSource& options, Control& control, cluster::History& history);
+  StateKeeper(const OptionsSource& options, Control& control, ResidencyKeeper& residency,
+              cluster::History& history);
   ~StateKeeper();
 
-  /// Gives the control thread, before it starts, and the history what was kept.
+  /// Gives the control thread and what runs on it, before it starts, and the history what was kept.
   void restore();
   void start();
   /// Writes what is known now. Any thread.
@@ -39,6 +41,7 @@ class StateKeeper {
 
   const OptionsSource& options_;
   Control& control_;
+  ResidencyKeeper& residency_;
   cluster::History& history_;
   const bool kept_;     // whether anything is
   std::mutex writing_;  // guards what follows

@@ -32,6 +32,7 @@ class ColdLoads;
 class ContextWatch;
 class Connection;
 class Control;
+class ResidencyKeeper;
 class Worker;
 
 class Applications;
@@ -43,6 +44,7 @@ struct Shared {
   Control& control;
   Admission& admission;
   ColdLoads& loads;
+  ResidencyKeeper& residency;
   ContextWatch& contexts;
   cluster::RetryBudget& retries;
   cluster::RetryBudget& hedges;

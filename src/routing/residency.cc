@@ -105,6 +105,15 @@ std::string_view name(Kind kind) noexcept {
 
 std::string_view name(Cause cause) noexcept { return cause == Cause::wish ? "wish" : "demand"; }
 
+ModelStanding standing_of(const cluster::Snapshot& snapshot, const cluster::Model& model) {
+  ModelStanding standing{.key = model.key, .model = model.name};
+  for (const cluster::Replica& replica : model.replicas) {
+    standing.resident += open(snapshot.nodes[replica.node]) && replica.live->loaded ? 1 : 0;
+    standing.loading += replica.live->loading_since_ns != 0 ? 1 : 0;
+  }
+  return standing;
+}
+
 // ---- wishes
 
 void Residency::wish(const std::string& key, std::string model, std::uint32_t replicas) {
@@ -130,10 +139,10 @@ std::map<std::string, std::pair<std::string, std::uint32_t>> Residency::wishes()
 
 void Residency::measure(const cluster::Snapshot& snapshot, const ResidencySight& sight,
                         TimePoint now) {
-  const bool first = !measured_at_;
-  const double passed_s = first ? 0 : to_seconds(now - *measured_at_);
-  if (!first && passed_s <= 0) return;
+  const TimePoint last = measured_at_.value_or(now);
+  const double passed_s = to_seconds(now - last);
   measured_at_ = now;
+  if (passed_s <= 0) return;
   ++round_;
   const double old_rate = std::exp2(-passed_s / to_seconds(rate_half_life));
   const double old_busy = std::exp2(-passed_s / to_seconds(busy_half_life));
@@ -158,14 +167,14 @@ void Residency::measure(const cluster::Snapshot& snapshot, const ResidencySight&
       counted = {.turns = turns, .area_s = area, .round = round_};
     }
     const auto known = meters_.find(model.id);
-    if (first || (!used && known == meters_.end())) continue;
+    if (!used && known == meters_.end()) continue;
     Meter meter = known == meters_.end() ? Meter{} : known->second;
     const double waiting = resident ? static_cast<double>(sight.waiting(model.id)) : 0;
     meter.per_s += (1 - old_rate) * (requests / passed_s - meter.per_s);
     meter.busy += (1 - old_busy) * (area_s / passed_s + waiting - meter.busy);
     meters.emplace(model.id, meter);
   }
-  if (!first) meters_ = std::move(meters);
+  meters_ = std::move(meters);
   std::erase_if(counted_, [this](const auto& one) { return one.second.round != round_; });
 }
 
@@ -205,15 +214,10 @@ void Residency::Draft::look_at(const cluster::Model& model) {
   const auto met = residency.meters_.find(model.id);
   if (wished == residency.wishes_.end() && met == residency.meters_.end()) return;
   if (std::ranges::any_of(model.replicas, &cluster::Replica::remote)) return;
-  Need need{.model = &model};
+  Need need{.model = &model, .standing = standing_of(snapshot, model)};
   ModelStanding& standing = need.standing;
-  standing = {.key = model.key, .model = model.name};
-  for (std::size_t i = 0; i < model.replicas.size(); ++i) {
-    const Seat seat = seat_of(snapshot, model, i);
-    standing.resident += seat.open && seat.loaded ? 1 : 0;
-    standing.loading += seat.loading ? 1 : 0;
-    need.seats.push_back(seat);
-  }
+  for (std::size_t i = 0; i < model.replicas.size(); ++i)
+    need.seats.push_back(seat_of(snapshot, model, i));
   std::ranges::sort(need.seats, {}, [](const Seat& seat) {
     return std::tuple(!seat.held(), -seat.speed, seat.replica);
   });
@@ -446,6 +450,7 @@ ResidencyPlan Residency::plan(const cluster::Snapshot& snapshot, const Residency
                            std::ranges::any_of(plan.steps, of_it);
     if (wish != wishes_.end() && (need.standing.resident >= need.standing.wish || !under_way))
       wish->second.asked = false;
+    need.standing.asked = wish != wishes_.end() && wish->second.asked;
     plan.models.push_back(std::move(need.standing));
   }
   return plan;

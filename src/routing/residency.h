@@ -70,8 +70,12 @@ struct ModelStanding {
   std::uint32_t need = 0;      // nodes that should have it loaded, its wish included
   std::uint32_t resident = 0;  // nodes that can be sent requests and have
   std::uint32_t loading = 0;
+  bool asked = false;     // an operator's wish is not settled yet
   std::string problem{};  // why it cannot be where it is needed, or what failed last
 };
+
+/// Of a model that is neither wanted nor asked for.
+ModelStanding standing_of(const cluster::Snapshot& snapshot, const cluster::Model& model);
 
 struct ResidencyPlan {
   std::vector<ModelStanding> models{};  // that are wanted or asked for, the most wanted first

@@ -131,7 +131,7 @@ class Fleet {
   std::vector<std::list<std::string>> resident_;  // used last, last
 };
 
-const ModelStanding* standing_of(const ResidencyPlan& plan, std::string_view model) {
+const ModelStanding* planned(const ResidencyPlan& plan, std::string_view model) {
   const auto found = std::ranges::find(plan.models, model, &ModelStanding::key);
   return found == plan.models.end() ? nullptr : &*found;
 }
@@ -157,7 +157,7 @@ TEST(Residency, LoadsWhatWasWishedForAsOftenAsWished) {
     EXPECT_TRUE(step.asked);
   }
   EXPECT_NE(plan.steps[0].node, plan.steps[1].node);
-  EXPECT_EQ(standing_of(plan, "a")->need, 2u);
+  EXPECT_EQ(planned(plan, "a")->need, 2u);
 }
 
 TEST(Residency, CountsWhatIsLoadedAlready) {
@@ -191,10 +191,9 @@ TEST(Residency, SaysWhyAWishCannotBe) {
   fleet.load(1, "a");
   const ResidencyPlan plan = fleet.plan();
   EXPECT_TRUE(plan.steps.empty());
-  EXPECT_EQ(standing_of(plan, "a")->problem,
-            "2 nodes that can be used have it, and auto_pull is off");
+  EXPECT_EQ(planned(plan, "a")->problem, "2 nodes that can be used have it, and auto_pull is off");
   fleet.residency.wish("b", "b", 1);
-  EXPECT_EQ(standing_of(fleet.plan(), "b")->problem, "no node has it, and auto_pull is off");
+  EXPECT_EQ(planned(fleet.plan(), "b")->problem, "no node has it, and auto_pull is off");
 }
 
 TEST(Residency, TriesAnotherNodeWhereALoadFailed) {
@@ -209,7 +208,7 @@ TEST(Residency, TriesAnotherNodeWhereALoadFailed) {
   fleet.residency.ended(second, "out of memory");
   const ResidencyPlan plan = fleet.plan();
   EXPECT_TRUE(plan.steps.empty());
-  EXPECT_EQ(standing_of(plan, "a")->problem, "out of memory");
+  EXPECT_EQ(planned(plan, "a")->problem, "out of memory");
   fleet.now += ResidencyLimits{}.pause;
   EXPECT_EQ(fleet.plan().steps.size(), 1u);
 }
@@ -267,9 +266,9 @@ TEST(Residency, GrowingDemandLoadsItAtOneMoreNode) {
   const ResidencyPlan plan = fleet.ask(0, "a", 600, 5s, 10min);  // busy 0.83 of it
   ASSERT_EQ(plan.steps.size(), 1u);
   EXPECT_EQ(plan.steps[0].cause, Cause::demand);
-  EXPECT_EQ(standing_of(plan, "a")->need, 2u);
-  EXPECT_NEAR(standing_of(plan, "a")->busy, 0.8, 0.1);
-  EXPECT_NEAR(standing_of(plan, "a")->per_hour, 600, 160);
+  EXPECT_EQ(planned(plan, "a")->need, 2u);
+  EXPECT_NEAR(planned(plan, "a")->busy, 0.8, 0.1);
+  EXPECT_NEAR(planned(plan, "a")->per_hour, 600, 160);
 }
 
 TEST(Residency, RequestsThatWaitAreDemand) {
@@ -277,7 +276,7 @@ TEST(Residency, RequestsThatWaitAreDemand) {
   fleet.load(0, "a");
   fleet.waiting = 2;
   const ResidencyPlan plan = fleet.ask(0, "a", 600, 5s, 10min);
-  EXPECT_EQ(standing_of(plan, "a")->need, 4u);
+  EXPECT_EQ(planned(plan, "a")->need, 4u);
   EXPECT_EQ(plan.steps.size(), 3u);
 }
 
@@ -293,7 +292,7 @@ TEST(Residency, TimeOfALoadIsNoDemand) {
     fleet.now += 5s;
     fleet.plan();
   }
-  EXPECT_LT(standing_of(fleet.plan(), "a")->busy, 0.1);
+  EXPECT_LT(planned(fleet.plan(), "a")->busy, 0.1);
 }
 
 TEST(Residency, KeepsAHotModelWhoseTimeIsNearlyOver) {
@@ -334,8 +333,8 @@ TEST(Residency, NeverPushesOutWhatIsNeeded) {
     plan = fleet.plan();
     EXPECT_TRUE(plan.steps.empty());
   }
-  EXPECT_EQ(standing_of(plan, "a")->need, 2u);
-  EXPECT_TRUE(standing_of(plan, "a")->problem.contains("no room"));
+  EXPECT_EQ(planned(plan, "a")->need, 2u);
+  EXPECT_TRUE(planned(plan, "a")->problem.contains("no room"));
   // Once nobody wants that one, its place is free.
   for (int i = 0; i < 1000; ++i) {
     fleet.use(0, "a", 4500ms);
@@ -418,7 +417,7 @@ TEST(Residency, PullsWhatIsMissingOnlyWhereAllowed) {
   fleet.residency.ended(plan.steps[0], "no such model in the registry");
   plan = fleet.plan();
   EXPECT_TRUE(plan.steps.empty());
-  EXPECT_EQ(standing_of(plan, "new")->problem, "no such model in the registry");
+  EXPECT_EQ(planned(plan, "new")->problem, "no such model in the registry");
 }
 
 TEST(Residency, RestoredWishIsNotAskedForAnew) {
