@@ -28,7 +28,7 @@ struct PoliciesArguments {
   double load = 0.7;
   std::string fleet_file, trace_file, plot;
   std::string queue = "gateway";
-  bool hedge = false, calibration = false, as_json = false;  // as CLI11 fills them
+  bool hedge = false, place = false, calibration = false, as_json = false;  // as CLI11 fills them
 };
 
 int fail(std::string_view message, int code = exit_wrong_usage) {
@@ -144,6 +144,8 @@ json::object json_of(const world::Row& row) {
           {"failed", r.failed},
           {"retries", r.retries},
           {"resumed", r.resumed},
+          {"planned_loads", r.planned_loads},
+          {"kept", r.kept},
           {"hedges", r.hedges},
           {"hedges_won", r.hedges_won},
           {"hedges_withheld", r.hedges_withheld},
@@ -184,9 +186,15 @@ Result<std::vector<Contender>> contenders(const PoliciesArguments& arguments) {
                    {.queueing = at_nodes ? world::Queueing::nodes : world::Queueing::gateway,
                     .policy = policy,
                     .seed = arguments.seed}});
-    if (!arguments.hedge) continue;
-    out.push_back({out.back().name + "+hedge", out.back().options});
-    out.back().options.hedge.enabled = true;
+    const Contender plain = out.back();
+    if (arguments.hedge) {
+      out.push_back({plain.name + "+hedge", plain.options});
+      out.back().options.hedge.enabled = true;
+    }
+    if (arguments.place) {
+      out.push_back({plain.name + "+place", plain.options});
+      out.back().options.residency = world::ModelPlacement::automatic;
+    }
   }
   return out;
 }
@@ -287,6 +295,9 @@ void add_bench_command(CLI::App& root, Action& chosen) {
                    "the others, as they are published")
       ->check(CLI::IsMember({"gateway", "nodes", "own"}))
       ->capture_default_str();
+  command->add_flag("--place", arguments->place,
+                    "Play each policy once more with models placed as `models.placement = "
+                    "\"automatic\"` does");
   command->add_flag("--hedge", arguments->hedge,
                     "Play each policy once more with hedging as `hedge.enabled` turns it on: only "
                     "short answers that are not streamed have it");

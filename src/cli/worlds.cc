@@ -78,11 +78,14 @@ void print_table_row(const world::Row& row) {
   const world::Report& r = row.report;
   fmt::print(
       "{:<25} {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>7.2f} {:>7.2f}  {:>7.2f} {:>6} {:>7} "
-      "{:>8.3f} {:>6.3f} {:>6.3f}{}\n",
+      "{:>8.3f} {:>6.3f} {:>6.3f}{}{}\n",
       row.policy, r.ttft_s.p50, r.ttft_s.p95, r.ttft_s.p99, r.completion_s.p50, r.completion_s.p95,
       r.completion_s.p99, r.requests_per_s, r.cold_loads, r.refused + r.timed_out + r.failed,
       r.lower_bound_s > 0 ? r.makespan_s / r.lower_bound_s : 0, r.fairness,
       r.calibration[std::to_underlying(routing::Predicted::completion)].all.value,
+      r.planned_loads + r.kept > 0
+          ? fmt::format("  {} loads planned, kept {} times", r.planned_loads, r.kept)
+          : "",
       r.hedges > 0 ? fmt::format("  {} hedged, {} won", r.hedges, r.hedges_won) : "");
 }
 

@@ -69,6 +69,10 @@ void Checks::left(std::size_t node, const cluster::NodeLive& live) {
                      in_flight_[node]));
 }
 
+void Checks::load_planned(std::size_t node, std::size_t beside) {
+  if (beside > 0) fail(fmt::format("node {}: a load was planned beside {}", node, beside));
+}
+
 void Checks::granted(ModelId model, cluster::Urgency urgency) {
   Lane& lane = lanes_[model];
   --lane.waiting[index(urgency)];

@@ -31,6 +31,8 @@ class Checks {
   void entered(std::size_t node, const cluster::NodeLive& live, const cluster::ReplicaLive& replica,
                std::uint32_t limit);
   void left(std::size_t node, const cluster::NodeLive& live);
+  /// A load is planned at the node of that index, beside so many of the gateway's.
+  void load_planned(std::size_t node, std::size_t beside);
   /// A request of the model waits; it stopped waiting, with a place or without.
   void waits(ModelId model, cluster::Urgency urgency) { ++lanes_[model].waiting[index(urgency)]; }
   void granted(ModelId model, cluster::Urgency urgency);

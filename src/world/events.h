@@ -17,6 +17,7 @@ struct Event {
     look,     // the ticket `detail` looks again
     probe,    // of the nodes that are not well
     list,     // what is loaded at nodes where that has changed
+    plan,     // which models are where
     outage,   // at that node begins (detail 0) or ends (1)
     slow,     // spell of that node, `detail` less one of its list, begins; 0: ends
     late,     // the attempt `detail` of the life of that index, if it is still under way

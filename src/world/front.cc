@@ -11,20 +11,13 @@ using End = Recorder::End;
 
 namespace {
 
-/// Loads that one request waits for, where each turns out to be with other options than its own.
 /// What a balancer that counts no places takes for their number.
 constexpr std::uint32_t places_unknown = 1 << 20;
-constexpr std::uint32_t loads_waited_max = 4;
 /// Who waits for a better place than a free one looks again so often whether it is still better.
 constexpr Duration look_again_every = std::chrono::milliseconds(250);
 /// Measurements of a model on a node after which its predictions are judged as learnt.
 constexpr std::uint32_t measured_enough = 50;
 constexpr double tokens_when_unlimited = 1e6;
-constexpr std::uint64_t mix = 0x9e3779b97f4a7c15ULL;
-constexpr JobId load_job = 1u << 31;  // marks the jobs that are loads
-
-/// As the gateway's key of runner options: 0 is a key like any other.
-std::uint64_t runner_key(std::uint32_t num_ctx) { return num_ctx * mix + 1; }
 
 std::uint64_t client_key(const Request& request) { return request.client + 1; }  // 0 is anybody
 
@@ -43,6 +36,8 @@ Front::Front(const Scenario& scenario, const Options& options, Control& control,
       retries_(options.retry_percent),
       hedges_(options.hedge.budget_percent),
       queue_(scenario.queue),
+      wanted_ctx_(scenario.fleet.models.size()),
+      residency_(routing::ResidencyLimits{}),
       answers_(scenario.fleet.nodes.size() * scenario.fleet.models.size()),
       checks_(scenario.workload.requests.size(), scenario.fleet.nodes.size(),
               options.hedge.budget_percent) {
@@ -244,58 +239,6 @@ void Front::start(std::uint32_t index, TimePoint now) {
   send(index, now);
 }
 
-/// Waits for the load of its model at its node, which begins if there is none.
-void Front::make_ready(std::uint32_t index, TimePoint now) {
-  Life& life = lives_[index];
-  const auto found = loads_.find({life.node, life.model->id});
-  if (life.loads_waited == loads_waited_max) return send(index, now);
-  if (found == loads_.end() && routing::warmth_of(*life.replica, life.demand) == Warmth::warm)
-    return send(index, now);
-  ++life.loads_waited;
-  if (found != loads_.end()) return found->second.waiters.push_back(index);
-  begin_load(index, now);
-}
-
-void Front::begin_load(std::uint32_t index, TimePoint now) {
-  Life& life = lives_[index];
-  const LoadKey key{life.node, life.model->id};
-  loads_.emplace(key, Load{.model = request_of(life).model,
-                           .node = life.node,
-                           .replica = life.replica,
-                           .runner_key = life.demand.runner_key,
-                           .began = now,
-                           .waiters = {index}});
-  cluster::load_begins(*life.replica, life.demand.runner_key, now);
-  if (machines_.is_down(life.node)) {
-    control_.report(life.node, RequestOutcome::refused, now);
-    return end_load(key, LoadEnd::node_failed, now);
-  }
-  Job job = job_of(index);
-  job.use = Job::Use::load;
-  job.id = load_job | static_cast<JobId>(load_of_job_.size());
-  load_of_job_.push_back(key);
-  machines_.admit(now, life.node, job);
-}
-
-void Front::end_load(const LoadKey& key, LoadEnd how, TimePoint now) {
-  const auto found = loads_.find(key);
-  const Load load = std::move(found->second);
-  loads_.erase(found);
-  // What it pushed out of the node's memory is cold now.
-  if (how == LoadEnd::loaded) control_.list(load.node, now);
-  cluster::load_ended(*control_.snapshot().nodes[load.node].live, *load.replica,
-                      scenario_.fleet.models[load.model].size_bytes, how, now - load.began, now);
-  for (const std::uint32_t waiter : load.waiters) {
-    if (load.runner_key != lives_[waiter].demand.runner_key) {
-      make_ready(waiter, now);
-    } else if (how == LoadEnd::loaded) {
-      send(waiter, now);
-    } else {
-      attempt_failed(waiter, now);
-    }
-  }
-}
-
 Job Front::job_of(std::uint32_t index) const {
   const Life& life = lives_[index];
   const Request& request = request_of(life);
@@ -377,8 +320,7 @@ void Front::beat(std::uint32_t index, TimePoint now) {
 }
 
 void Front::on_event(const NodeEvent& event) {
-  if ((event.job & load_job) != 0)
-    return end_load(load_of_job_[event.job & ~load_job], LoadEnd::loaded, event.at);
+  if ((event.job & load_job_mark) != 0) return load_job_ended(event.job, LoadEnd::loaded, event.at);
   Life& life = lives_[event.job];
   if (life.attempt == 0) return;  // beaten at the same moment
   if (event.kind == NodeEvent::Kind::done) return answered(event);
@@ -493,8 +435,8 @@ void Front::crash(std::uint32_t node, TimePoint now) {
   control_.changed(node, now);
   for (const TrueNode::Lost& one : lost) {
     control_.report(node, RequestOutcome::fault, now);
-    if ((one.job & load_job) != 0) {
-      end_load(load_of_job_[one.job & ~load_job], LoadEnd::node_failed, now);
+    if ((one.job & load_job_mark) != 0) {
+      load_job_ended(one.job, LoadEnd::node_failed, now);
       continue;
     }
     Life& life = lives_[one.job];

@@ -17,6 +17,7 @@
 #include "cluster/retry_budget.h"
 #include "cluster/wait_queue.h"
 #include "routing/calibration.h"
+#include "routing/residency.h"
 #include "routing/survey.h"
 #include "world/checks.h"
 #include "world/control.h"
@@ -45,6 +46,8 @@ class Front {
   /// Whoever waits for a better place than a free one sees whether it is still better.
   void look_again(std::uint64_t ticket, TimePoint now);
   void crash(std::uint32_t node, TimePoint now);
+  /// Plans which models are where, and does so again after each interval.
+  void plan_residency(TimePoint now);
   /// Goes on with what the machines have done, and with all that follows at the same moment.
   void follow(TimePoint now);
 
@@ -98,11 +101,21 @@ class Front {
     std::uint32_t model = 0;
     std::uint32_t node = 0;
     cluster::ReplicaLive* replica = nullptr;
-    std::uint64_t runner_key = 0;
+    std::uint32_t num_ctx = 0;
     TimePoint began{};
     std::vector<std::uint32_t> waiters{};
+    std::optional<routing::ResidencyStep> planned{};
   };
   using LoadKey = std::pair<std::uint32_t, ModelId>;
+  static constexpr std::uint64_t mix = 0x9e3779b97f4a7c15ULL;
+  /// As the gateway's key of runner options: 0 is a key like any other.
+  static std::uint64_t runner_key(std::uint32_t num_ctx) { return num_ctx * mix + 1; }
+  /// What a node was given to load, or to keep.
+  struct LoadJob {
+    LoadKey key;
+    enum class Use : std::uint8_t { load, keep } use;
+  };
+  static constexpr JobId load_job_mark = 1u << 31;  // of the jobs that are such
 
   std::uint32_t new_life();
   void drop(std::uint32_t life);
@@ -116,7 +129,12 @@ class Front {
   void serve(ModelId model, TimePoint now);
   void start(std::uint32_t life, TimePoint now);
   void make_ready(std::uint32_t life, TimePoint now);
-  void begin_load(std::uint32_t life, TimePoint now);
+  // front_loads.cc
+  void begin_load(Load load, TimePoint now);
+  Job load_job(std::uint32_t model, std::uint32_t num_ctx, const LoadKey& key, LoadJob::Use use);
+  void load_job_ended(JobId id, cluster::LoadEnd how, TimePoint now);
+  void carry_out(const routing::ResidencyStep& step, TimePoint now);
+  std::size_t loads_at(std::uint32_t node) const;
   void end_load(const LoadKey& key, cluster::LoadEnd end, TimePoint now);
   void send(std::uint32_t life, TimePoint now);
   routing::FirstTry first_try(const Life& life) const;
@@ -156,7 +174,9 @@ class Front {
   std::vector<std::uint32_t> free_lives_;
   std::deque<std::uint32_t> placed_;  // that have a place and go on
   std::map<LoadKey, Load> loads_;
-  std::vector<LoadKey> load_of_job_;
+  std::vector<LoadJob> load_jobs_;
+  std::vector<std::uint32_t> wanted_ctx_;  // by model: what it was last loaded with
+  routing::Residency residency_;
   std::vector<std::uint32_t> answers_;  // by node and model
   std::vector<routing::Candidate> scratch_;
   Checks checks_;

@@ -21,6 +21,8 @@ class Recorder {
   void dispatched(std::uint32_t request, std::uint32_t node, TimePoint now);
   void retried() { ++report_.retries; }
   void resumed() { ++report_.resumed; }
+  void planned() { ++report_.planned_loads; }
+  void kept() { ++report_.kept; }
   void hedged() { ++report_.hedges; }
   void hedge_won() { ++report_.hedges_won; }
   void hedge_withheld() { ++report_.hedges_withheld; }

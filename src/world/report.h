@@ -45,6 +45,8 @@ struct Report {
 
   std::uint64_t retries = 0;
   std::uint64_t resumed = 0;          // answers that went on at another node
+  std::uint64_t planned_loads = 0;    // of the cold loads, those that no request asked for
+  std::uint64_t kept = 0;             // times that a model's stay was renewed
   std::uint64_t hedges = 0;           // second tries in parallel
   std::uint64_t hedges_won = 0;       // that answered first
   std::uint64_t hedges_withheld = 0;  // that the budget did not allow

@@ -351,7 +351,7 @@ std::optional<TimePoint> TrueNode::next_wake(TimePoint now) const {
 std::vector<TrueNode::Loaded> TrueNode::loaded() const {
   std::vector<Loaded> out;
   for (const Runner& runner : runners_) {
-    if (!is_loading(runner)) out.push_back({runner.model, runner.num_ctx});
+    if (!is_loading(runner)) out.push_back({runner.model, runner.num_ctx, runner.expires_at});
   }
   return out;
 }

@@ -77,6 +77,7 @@ class TrueNode {
   struct Loaded {
     std::uint32_t model;
     std::uint32_t context;
+    TimePoint expires_at;  // max: never, or it works
   };
   /// As `/api/ps` lists them.
   std::vector<Loaded> loaded() const;

@@ -74,6 +74,7 @@ Report run(const Scenario& scenario, const Options& options) {
   Front front(scenario, options, control, machines, noise, events, recorder);
   Arriving arriving(scenario.workload);
   add_spells(scenario.fleet, events);
+  if (options.residency == ModelPlacement::automatic) front.plan_residency(start);
   TimePoint now = start;
 
   const auto handle = [&](const Event& event) {
@@ -93,6 +94,8 @@ Report run(const Scenario& scenario, const Options& options) {
         return control.probe_all(now);
       case Event::Kind::list:
         return control.list_all(now);
+      case Event::Kind::plan:
+        return front.plan_residency(now);
       case Event::Kind::outage:
         if (event.detail == 0) return front.crash(event.subject, now);
         machines.restart(event.subject);

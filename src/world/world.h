@@ -30,6 +30,9 @@ enum class Queueing : std::uint8_t {
   nodes     // at the node that was chosen, as behind balancers that know no places
 };
 
+/// As the gateway's `models.placement`: automatic loads models before they are asked for.
+enum class ModelPlacement : std::uint8_t { off, automatic };
+
 struct Options {
   Queueing queueing = Queueing::gateway;
   routing::Policy policy = routing::Policy::expected_completion;
@@ -38,6 +41,8 @@ struct Options {
   std::uint32_t attempts_max = 2;                 // tries after the first
   std::uint32_t retry_percent = 20;
   routing::HedgeOptions hedge{};
+  ModelPlacement residency = ModelPlacement::off;
+  Duration residency_interval = std::chrono::seconds(5);
 };
 
 /// Plays the scenario from the first request to the last answer, in virtual time. Equal arguments,

@@ -74,6 +74,20 @@ TEST_P(AnyWorld, EndsEveryRequestOnceAndSendsNothingWhereItMustNot) {
   }
 }
 
+/// With models placed before they are asked for.
+TEST_P(AnyWorld, PlannedLoadsLoseNothingAndNeverComeTwoAtANode) {
+  for (std::uint64_t seed = 1; seed <= seeds / 3; ++seed) {
+    const Report report = run(any_world(seed, true), {.policy = GetParam(),
+                                                      .seed = seed,
+                                                      .residency = ModelPlacement::automatic,
+                                                      .residency_interval = seconds(1)});
+    ASSERT_EQ(report.broken, std::vector<std::string>{}) << "seed " << seed;
+    ASSERT_EQ(report.answered + report.refused + report.timed_out + report.failed, report.offered)
+        << "seed " << seed;
+    ASSERT_EQ(report.in_flight_at_end, 0u) << "seed " << seed;
+  }
+}
+
 TEST_P(AnyWorld, AnswersEverythingAndStarvesNobodyWhileNodesAreWell) {
   for (std::uint64_t seed = 1; seed <= seeds / 3; ++seed) {
     Scenario world = any_world(seed, false);
