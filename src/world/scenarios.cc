@@ -94,6 +94,20 @@ Scenario models(const ScenarioOptions& options) {
   return out;
 }
 
+/// Models are used now and then, and unloaded in between.
+Scenario quiet(const ScenarioOptions& options) {
+  constexpr double per_hour = 60;
+  Scenario out{.fleet =
+                   fleet({model("llama3.2:3b", 3.3), model("qwen3:8b", 8), model("qwen3:14b", 14)},
+                         {30, 60, 120})};
+  Mix mix{.requests = 2000};
+  mix.requests = options.requests.value_or(mix.requests);
+  out.workload.requests = draw_requests(out.fleet, mix, options.seed);
+  draw_times(out.workload.requests, Arrivals::poisson, options.load / 0.7 * per_hour / 3600,
+             options.seed + 1);
+  return out;
+}
+
 Scenario closed(const ScenarioOptions& options) {
   Scenario out{.fleet = mixed_speeds()};
   out.workload = traffic(out.fleet, {.clients = 12}, Arrivals::at_once, options);
@@ -264,6 +278,7 @@ constexpr std::array known{
     Known{{"models", "6 nodes, 6 models, 2 of them at a time on a node, 50 % load"}, models},
     Known{{"quants", "12 nodes, 6 models of three quantisations, each off what its size says"},
           quants},
+    Known{{"quiet", "3 nodes, 3 models, a request a minute: they are unloaded in between"}, quiet},
     Known{{"closed", "12 users who ask again when they are answered, speeds 1:2:4:8"}, closed},
     Known{{"batch", "2,000 tasks, 16 at a time, speeds 1:2:4:8"}, batch},
     Known{{"chat", "conversations whose prompts grow, speeds 1:2:4:8"}, chat},

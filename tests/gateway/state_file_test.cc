@@ -65,6 +65,7 @@ SavedState some_state() {
       .when = first.wall};
   return {.nodes = {node, other},
           .contention = {found},
+          .wishes = {{"registry/llama3.2:latest", {"llama3.2", 2}}},
           .answer_lengths = {{1, measured(100, 1s)}, {~std::uint64_t{0}, measured(900, 2h)}}};
 }
 
@@ -131,6 +132,7 @@ TEST_F(StateFiles, ComeBackAsTheyWere) {
   EXPECT_EQ(node.learnt.models[1].prefill.value, 0);
   ASSERT_EQ(back->contention.size(), 1u);
   EXPECT_EQ(back->contention[0], expected.contention[0]);
+  EXPECT_EQ(back->wishes, expected.wishes);
   ASSERT_EQ(back->answer_lengths.size(), 2u);
   near(back->answer_lengths.at(~std::uint64_t{0}), expected.answer_lengths.at(~std::uint64_t{0}));
 }
@@ -144,6 +146,7 @@ TEST_F(StateFiles, OfAnEarlierVersionAreReadAndWrittenOn) {
                      "ALTER TABLE replica DROP COLUMN lateness_spread;"
                      "ALTER TABLE replica DROP COLUMN lateness_samples;"
                      "ALTER TABLE replica DROP COLUMN lateness_at;"
+                     "DROP TABLE wish;"
                      "PRAGMA user_version = 1"));
   }
   StateFile file(path());
