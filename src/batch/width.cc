@@ -142,42 +142,83 @@ void WidthJudge::add(Kind kind, std::vector<std::string> nodes, std::size_t slot
 
 /// What is to be tried after the first trial of a way.
 void WidthJudge::add_after(Kind ended) {
-  std::vector<std::string> nodes;
-  for (const NodeSlots& one : facts_.nodes) nodes.push_back(one.node);
-  const bool several_slots = has_several_slots();
+  if (!queue_.empty()) return;
+  std::vector<std::string> nodes = all_nodes();
   switch (ended) {
     case Kind::alone: {
       if (nodes.size() < 2) return add(Kind::all, std::move(nodes), every_slot);
       const std::string fastest = fastest_of(ways_.front());
       const Way filled{.kind = Kind::fastest};
       if (slots_of(filled, fastest) > 1) return add(Kind::fastest, {fastest}, every_slot);
-      [[fallthrough]];
+      return add(Kind::one_each, std::move(nodes), every_slot);
     }
     case Kind::fastest:
-      return add(Kind::one_each, std::move(nodes), several_slots ? 1 : every_slot);
-    case Kind::one_each: {
-      const double alone = rate(Kind::alone);
-      const double gain = alone > 0 && find(Kind::fastest) ? rate(Kind::fastest) / alone : 1;
-      if (several_slots && rate(Kind::one_each) * gain * close >= best_rate())
-        return add(Kind::all, std::move(nodes), every_slot);
-      return add_fastest_few();
-    }
-    case Kind::all:
-      return add_fastest_few();
+      if (find(Kind::one_each) == nullptr) return add(Kind::one_each, std::move(nodes), 1);
+      break;
+    case Kind::one_each:
+      if (add_unknown()) return;
+      break;
+    case Kind::unknown:
+      if (add_faster_one()) return;
+      break;
     case Kind::few:
-      return;
+    case Kind::all:
+      break;
   }
+  if (!add_fastest_few()) add_all();
+}
+
+std::vector<std::string> WidthJudge::all_nodes() const {
+  std::vector<std::string> nodes;
+  for (const NodeSlots& one : facts_.nodes) nodes.push_back(one.node);
+  return nodes;
+}
+
+/// Each by itself, where all at once were given up: nodes that may be faster than the fastest that
+/// was met.
+bool WidthJudge::add_unknown() {
+  const Way& together = *find(Kind::one_each);
+  const double met = rate_at(together, fastest_of(ways_.front()));
+  const bool given_up =
+      std::ranges::any_of(together.done, [](const auto& done) { return done.second.seconds <= 0; });
+  for (const std::string& node : given_up ? all_nodes() : std::vector<std::string>{}) {
+    const auto measured = together.done.find(node);
+    const bool slower = measured != together.done.end() && measured->second.seconds > 0 &&
+                        rate_at(together, node) <= met;
+    if (!slower && !ways_.front().done.contains(node)) add(Kind::unknown, {node}, 1);
+  }
+  return !queue_.empty();
+}
+
+/// With all its slots, where a node that was unknown is the fastest.
+bool WidthJudge::add_faster_one() {
+  const auto at_one = [this](const Way& way) { return way.kind == Kind::unknown ? rate(way) : 0; };
+  const Way& found = *std::ranges::max_element(ways_, {}, at_one);
+  if (at_one(found) <= rate(Kind::alone) || was_tried(found.nodes, every_slot)) return false;
+  add(Kind::fastest, found.nodes, every_slot);
+  return true;
+}
+
+/// Where they could do better than what was tried, by as much as one node does with all its slots.
+bool WidthJudge::add_all() {
+  const double alone = rate(Kind::alone);
+  const double gain = alone > 0 && find(Kind::fastest) ? rate(Kind::fastest) / alone : 1;
+  if (!has_several_slots() || find(Kind::all) != nullptr ||
+      rate(Kind::one_each) * gain * close < best_rate())
+    return false;
+  add(Kind::all, all_nodes(), every_slot);
+  return true;
 }
 
 /// Where they are expected to do better without the others.
-void WidthJudge::add_fastest_few() {
+bool WidthJudge::add_fastest_few() {
   const bool filled = rate(Kind::all) > rate(Kind::one_each);
   const Way* all = find(filled ? Kind::all : Kind::one_each);
   const Way* unhindered = find(filled && find(Kind::fastest) ? Kind::fastest : Kind::alone);
-  if (all == nullptr || all->nodes.size() < 2) return;
+  if (all == nullptr || all->nodes.size() < 2) return false;
   const std::string seen_alone = fastest_of(*unhindered);
   const double beside_all = rate_at(*all, seen_alone);
-  if (beside_all <= 0) return;
+  if (beside_all <= 0) return false;
   const double slowdown = std::max(1.0, rate_at(*unhindered, seen_alone) / beside_all);
   std::vector<std::string> order = all->nodes;
   std::ranges::sort(order, std::greater<>(),
@@ -188,15 +229,16 @@ void WidthJudge::add_fastest_few() {
   std::size_t best_count = 0;
   for (std::size_t count = 1; count < order.size(); ++count) {
     sum += rate_at(*all, order[count - 1]);
-    if (count == 1 && unhindered->done.contains(order.front())) continue;  // that was tried
+    if (was_tried(std::span(order).first(count), all->slots_max)) continue;
     const double expected = sum * slowdown / (1 + by_each * static_cast<double>(count - 1));
     if (expected <= best) continue;
     best = expected;
     best_count = count;
   }
-  if (best_count == 0) return;
+  if (best_count == 0) return false;
   order.resize(best_count);
   add(Kind::few, std::move(order), all->slots_max);
+  return true;
 }
 
 void WidthJudge::settle_on(const Way& way) {
@@ -263,6 +305,22 @@ double WidthJudge::promised_at(const Way& way, const std::string& node, double n
   }
   return best == 0 ? std::numeric_limits<double>::infinity()
                    : best * static_cast<double>(slots_of(way, node));
+}
+
+/// One node with one request also where they came one at a time.
+bool WidthJudge::was_tried(std::span<const std::string> nodes, std::size_t slots_max) const {
+  const Way wanted{.slots_max = slots_max};
+  const auto as_many = [&](const Way& way) {
+    return std::ranges::all_of(nodes, [&](const std::string& node) {
+      return slots_of(way, node) == slots_of(wanted, node);
+    });
+  };
+  return std::ranges::any_of(ways_, [&](const Way& way) {
+    if (way.nodes.empty())
+      return nodes.size() == 1 && way.done.contains(nodes.front()) &&
+             slots_of(wanted, nodes.front()) == 1;
+    return std::ranges::is_permutation(way.nodes, nodes) && as_many(way);
+  });
 }
 
 bool WidthJudge::has_several_slots() const {

@@ -38,12 +38,13 @@ struct WidthFacts {
 ///   1. one at a time, wherever the gateway sends them;
 ///   2. the fastest node alone with all its slots, if it has several and there are other nodes;
 ///   3. all nodes with one request each, given up as soon as it cannot come near the best so far;
-///   4. all nodes with all their slots, if they have several and 3 could do better by as much as 2
-///      did better than 1; given up likewise;
+///   4. where 3 was given up, each node of which nothing is known yet, with one request: those that
+///      come one at a time may have met slower ones. If one of them is the fastest, 2 with that;
 ///   5. the fastest k nodes, where that is expected to be better than all of these. Expected by
 ///      this: with k nodes each is 1 + c (k - 1) times as slow as without neighbours, c from what
-///      was measured of one node with all others and without them. One node is among these if it
-///      was not tried in 1 or 2: requests that come one at a time may have met slower ones.
+///      was measured of one node with all others and without them;
+///   6. all nodes with all their slots, if they have several and 3 could do better by as much as 2
+///      did better than 1; given up likewise; after it 5 once more.
 ///
 /// Ways within `close` of the best are tried again, up to `rounds_max` times in all; what was
 /// measured adds up. After that the choice stands. A batch of fewer than `trial_tasks_min` follows
@@ -101,7 +102,7 @@ class WidthJudge {
     double work = 0, seconds = 0;
     double at_most = 0;  // work per second, where nothing had ended when the way was given up
   };
-  enum class Kind : std::uint8_t { alone, fastest, one_each, all, few };
+  enum class Kind : std::uint8_t { alone, fastest, one_each, unknown, few, all };
   /// A way of running.
   struct Way {
     Kind kind = Kind::alone;
@@ -121,12 +122,17 @@ class WidthJudge {
   void end_trial();
   void add(Kind kind, std::vector<std::string> nodes, std::size_t slots_max);
   void add_after(Kind ended);
-  void add_fastest_few();
+  std::vector<std::string> all_nodes() const;
+  bool add_unknown();
+  bool add_faster_one();
+  bool add_fastest_few();
+  bool add_all();
   void settle_by_advice();
   void settle_on(const Way& way);
   bool enough(const Way& way) const;
   bool hopeless(const Way& way, double now_s) const;
   bool has_several_slots() const;
+  bool was_tried(std::span<const std::string> nodes, std::size_t slots_max) const;
   std::size_t slots_of(const Way& way, const std::string& node) const;
   const Way* find(Kind kind) const;
   std::string fastest_of(const Way& way) const;
