@@ -83,7 +83,6 @@ struct ModelsSettings {
 /// Answers that come piece by piece.
 struct StreamSettings {
   Duration heartbeat = 10s;  // 0: none
-  Duration gather = 1ms;
   std::string resume = "on";
   std::uint64_t resume_body_bytes = 1048576;
   std::uint64_t resume_text_bytes = 262144;

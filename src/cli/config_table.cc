@@ -173,10 +173,6 @@ std::vector<Setting> make_table() {
        "A stream that waits for its first token gets an empty record this often, so that nobody "
        "takes it for dead; 0 means never.",
        0, a_day_s},
-      {"stream.gather_s", [](S& s) -> Field { return &s.stream.gather; },
-       "Where many streams run at once, how long a token may wait for others to be relayed with; 0 "
-       "means not at all. With few streams none waits.",
-       0, 0.1},
       {"stream.resume",
        [](S& s) -> Field { return &s.stream.resume; },
        "Whether a stream that its node broke off goes on at another node with the same model.",

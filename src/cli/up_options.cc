@@ -144,7 +144,6 @@ Result<gateway::Options> gateway_options(const Settings& settings) {
     options.context_pins.push_back(*std::move(pin));
   }
   options.stream.heartbeat = settings.stream.heartbeat;
-  options.stream.gather = settings.stream.gather;
   options.resume = {.enabled = settings.stream.resume == "on",
                     .body_max = settings.stream.resume_body_bytes,
                     .text_max = settings.stream.resume_text_bytes};

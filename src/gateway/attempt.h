@@ -113,6 +113,7 @@ class Attempt final : net::PieceSink {
   // relay.cc: back to the client
   net::Task<Verdict> relay_whole();
   net::Task<Verdict> relay_stream(std::string first);
+  void expect_pieces();
   bool take(std::string_view piece) override;
   std::optional<Error> forward(std::string_view piece);
   std::optional<Error> forward_spliced(std::string_view piece);

@@ -105,6 +105,14 @@ class Connection {
   /// Writes now what the client takes and holds the rest; false when something is held: `flush`
   /// before writing more.
   bool write(std::span<const std::string_view> slices);
+  /// Memory that a piece of a stream touches here on its way to the client.
+  std::array<net::Region, 3> touched_by_write() const noexcept {
+    const auto often =
+        reinterpret_cast<std::uintptr_t>(&gone_ + 1) - reinterpret_cast<std::uintptr_t>(this);
+    return {net::Region{this, often},
+            {&request_.outcome.bytes_out, sizeof request_.outcome.bytes_out},
+            stream_->memory()};
+  }
   /// The client has not yet taken all that was written.
   bool holds_output() const noexcept { return !held_.empty(); }
   /// Waits until all that is held is written; false when the client has gone or stalls.
@@ -138,18 +146,20 @@ class Connection {
   void wake_waits();
   void finish_request();
 
+  // First what every piece of a stream touches: see `touched_by_write`.
   Worker& worker_;
   std::unique_ptr<net::Stream> stream_;
+  std::string held_;  // accepted by `write`, not yet by the client
+  std::shared_ptr<const Options> options_;
+  bool gone_ = false;
   net::InputBuffer input_;
   net::InputBuffer decoded_;       // a chunked body that is wanted whole
   std::size_t body_in_input_ = 0;  // bytes at the start of input_ that a handler has been shown
   http::BodyWatcher body_;
   Request request_;
-  std::string held_;  // accepted by `write`, not yet by the client
   std::string head_;  // of the answer, reused
   net::Stream* cancel_target_ = nullptr;
   OnLeave on_leave_;
-  std::shared_ptr<const Options> options_;
   std::optional<Error> ended_;
   RequestMemoryShare memory_;
   Place place_;
@@ -159,7 +169,6 @@ class Connection {
   bool idle_ = true;
   bool awaits_head_ = false;  // not a byte of a request has come
   bool filling_ = false;
-  bool gone_ = false;
   bool close_after_ = false;
   bool continue_sent_ = false;
   bool unread_ = false;  // the client was answered before it had sent all

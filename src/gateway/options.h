@@ -177,7 +177,6 @@ struct AccessOptions {
 
 struct StreamOptions {
   Duration heartbeat = 10s;  // between empty records to a stream that waits; zero: none
-  Duration gather = 1ms;     // a piece may wait so long for others; zero: none does
 };
 
 /// How sockets are served: through epoll, or through io_uring where the kernel has it.

@@ -54,7 +54,6 @@ Result<gateway::Options> to_options(const PoolOptions& wanted) {
   options.queue = {
       .waiting_max = waiting_max, .waiting_per_client_max = waiting_max, .wait_max = wait_max};
   options.stream.heartbeat = {};  // nothing between a caller and its pool gives up on silence
-  options.stream.gather = {};     // its threads have the caller's few streams, and time for them
   options.access_log = gateway::AccessLog::off;
   for (const NewNode& node : wanted.nodes) {
     auto request = gateway::make_node_request({.url = node.url,

@@ -111,7 +111,7 @@ net::Task<Verdict> Attempt::relay_stream(std::string first) {
     answer_.offer(std::move(head_), body.framing(), watcher_.form(),
                   first.empty() ? Answer::Passing::raw : Answer::Passing::payload);
   }
-  stream_->expect_pieces();
+  expect_pieces();
   if (!first.empty()) {
     problem_ = check_start(first);
     if (!problem_) answer_.write(first);
@@ -143,6 +143,19 @@ net::Task<Verdict> Attempt::relay_stream(std::string first) {
   auto flushing = client_.flush();
   co_await std::move(flushing);
   co_return verdict;
+}
+
+/// Tells the node's stream what its pieces will touch on their way to the client.
+void Attempt::expect_pieces() {
+  const api::Transcript* kept = plan_.resume == nullptr ? nullptr : plan_.resume->transcript();
+  const auto [connection, count, socket] = client_.touched_by_write();
+  const net::Region touches[]{{this, sizeof *this},
+                              {&answer_, sizeof answer_},
+                              connection,
+                              count,
+                              socket,
+                              {kept, kept == nullptr ? 0 : sizeof *kept}};
+  stream_->expect_pieces(touches);
 }
 
 /// One piece of a stream. Whatever needs more than passing it on is left to the coroutine.

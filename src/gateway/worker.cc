@@ -91,18 +91,8 @@ void Worker::start() {
     // Here, since a ring is its thread's.
     ring_ = open_ring(options_.current()->io, context_);
     connector_.serve_through(ring_.get());
-    run();
+    context_.run();
   });
-}
-
-/// Until the context is stopped.
-void Worker::run() {
-  while (!context_.stopped()) {
-    if (ring_ && ring_->gather(options_.current()->stream.gather))
-      context_.poll();
-    else
-      context_.run_one();
-  }
 }
 
 void Worker::stop() {

@@ -141,7 +141,6 @@ class Worker {
   void finished(const Request& request);
 
  private:
-  void run();
   net::Task<void> accept_loop(net::TcpListener& listener);
   bool has_room();
   bool displace_one();

@@ -16,16 +16,18 @@ namespace sollol::net {
 
 namespace {
 
-constexpr unsigned entries = 1024;              // of one round; more go out at once
+// The kernel and the program go round in these and in the buffers: small, they stay in the cache.
+constexpr unsigned entries = 256;               // of one round; more go out at once
 constexpr unsigned completions = 16 * entries;  // beyond it the kernel keeps them itself
 constexpr unsigned buffer_count = 512;          // power of two
 constexpr unsigned buffer_size = 4096;
+// Were it a power of two, the beginnings of all would share a few places of the cache.
+constexpr unsigned buffer_distance = buffer_size + 192;
 constexpr int buffer_group = 1;
 constexpr int rounds_max = 32;  // then whatever else the thread has to do has its turn
 
-// Pieces are gathered while so many come in the longest time that one may wait for others.
-constexpr double gathered_min = 8;
-constexpr Duration rate_window = std::chrono::milliseconds(4);
+constexpr unsigned fetched_ahead = 3;  // clients: the work for them takes as long as a fetch
+constexpr std::size_t cache_line = 64;
 
 constexpr std::uint64_t kind_mask = 3;  // clients are aligned to more than that
 
@@ -55,14 +57,12 @@ struct Ring::Impl {
   std::vector<std::shared_ptr<Client>> to_call;
   std::vector<std::shared_ptr<Client>> calling;
   bool running = false;
-  bool gathering = false;
-  unsigned pieces = 0;  // since
-  TimePoint rate_since{};
-  Duration gather_longest{};
   bool scheduled = false;
   bool awaiting = false;
 
-  char* buffer(unsigned index) noexcept { return memory.get() + std::size_t{index} * buffer_size; }
+  char* buffer(unsigned index) noexcept {
+    return memory.get() + std::size_t{index} * buffer_distance;
+  }
   void give_back(unsigned index) noexcept {
     io_uring_buf_ring_add(buffers, buffer(index), buffer_size, static_cast<unsigned short>(index),
                           io_uring_buf_ring_mask(buffer_count), 0);
@@ -97,7 +97,7 @@ Result<void> Ring::Impl::set_up() {
   if (const int failed = io_uring_register_buf_ring(&ring, &registration, 0); failed < 0)
     return std::unexpected(unavailable("shared buffers are refused", -failed));
   io_uring_buf_ring_init(buffers);
-  memory = std::make_unique_for_overwrite<char[]>(std::size_t{buffer_count} * buffer_size);
+  memory = std::make_unique_for_overwrite<char[]>(std::size_t{buffer_count} * buffer_distance);
   for (unsigned i = 0; i < buffer_count; ++i) give_back(i);
   const int descriptor = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (descriptor < 0) return std::unexpected(unavailable("no descriptor left", errno));
@@ -181,8 +181,6 @@ void Ring::cancel(Client& client, Kind kind) {
   begin(client, Kind::cancel, entry);
 }
 
-void Ring::note_piece() noexcept { ++impl_->pieces; }
-
 void Ring::call_soon(std::shared_ptr<Client> client) {
   impl_->to_call.push_back(std::move(client));
   schedule();
@@ -191,7 +189,7 @@ void Ring::call_soon(std::shared_ptr<Client> client) {
 /// Makes sure that the loop runs once whatever is being done now is done.
 void Ring::schedule() {
   Impl& impl = *impl_;
-  if (impl.running || impl.gathering || std::exchange(impl.scheduled, true)) return;
+  if (impl.running || std::exchange(impl.scheduled, true)) return;
   asio::post(impl.executor, [this] {
     if (stopped_) return;
     impl_->scheduled = false;
@@ -211,7 +209,7 @@ void Ring::await_events() {
 
 void Ring::run() {
   Impl& impl = *impl_;
-  if (impl.running || impl.gathering) return;
+  if (impl.running) return;
   impl.running = true;
   io_uring_cq_eventfd_toggle(&impl.ring, false);
   int rounds = 0;
@@ -227,43 +225,8 @@ void Ring::run() {
     std::atomic_thread_fence(std::memory_order_seq_cst);
   } while (rounds < rounds_max && impl.more_to_do());
   impl.running = false;
-  judge_rate();
-  if (impl.gathering) {
-    io_uring_cq_eventfd_toggle(&impl.ring, false);
-    return;
-  }
   if (impl.more_to_do()) schedule();
   await_events();
-}
-
-bool Ring::gather(Duration longest) {
-  Impl& impl = *impl_;
-  impl.gather_longest = longest;
-  if (!impl.gathering || stopped_) return false;
-  impl.running = true;
-  __kernel_timespec limit{.tv_sec = 0, .tv_nsec = longest.count()};
-  io_uring_cqe* first = nullptr;
-  io_uring_submit_and_wait_timeout(&impl.ring, &first, completions, &limit, nullptr);
-  hand_out();
-  for (int round = 1; round < rounds_max && impl.more_to_do(); ++round) {
-    io_uring_submit_and_get_events(&impl.ring);
-    hand_out();
-  }
-  impl.running = false;
-  judge_rate();
-  if (!impl.gathering) run();
-  return true;
-}
-
-void Ring::judge_rate() {
-  Impl& impl = *impl_;
-  const TimePoint now = Clock::now();
-  const Duration passed = now - impl.rate_since;
-  if (passed < rate_window) return;
-  const double expected = impl.pieces * to_seconds(impl.gather_longest) / to_seconds(passed);
-  impl.gathering = expected >= gathered_min;
-  impl.pieces = 0;
-  impl.rate_since = now;
 }
 
 void Ring::hand_out() {
@@ -274,6 +237,26 @@ void Ring::hand_out() {
   impl.calling.clear();
 }
 
+/// Begins to fetch what the clients of the completions after `head` will touch: first of each what
+/// says what that is, some clients later the rest.
+void Ring::fetch_ahead(unsigned head) const noexcept {
+  const io_uring_cq& queue = impl_->ring.cq;
+  const unsigned left = io_uring_smp_load_acquire(queue.ktail) - head;
+  const auto client_at = [&](unsigned ahead) {
+    const io_uring_cqe& entry = queue.cqes[(head + ahead) & *queue.kring_mask];
+    return reinterpret_cast<const Client*>(entry.user_data & ~kind_mask);
+  };
+  if (left > 2 * fetched_ahead) {
+    const auto* first = reinterpret_cast<const char*>(client_at(2 * fetched_ahead));
+    for (std::size_t at = 0; at < sizeof(Client); at += cache_line) __builtin_prefetch(first + at);
+  }
+  if (left <= fetched_ahead) return;
+  for (const Region& region : client_at(fetched_ahead)->touches_) {
+    const auto* first = static_cast<const char*>(region.at);
+    for (std::size_t at = 0; at < region.bytes; at += cache_line) __builtin_prefetch(first + at);
+  }
+}
+
 /// Hands out what has completed.
 void Ring::collect() {
   Impl& impl = *impl_;
@@ -281,9 +264,7 @@ void Ring::collect() {
   unsigned head = 0;
   unsigned seen = 0;
   io_uring_for_each_cqe(&impl.ring, head, entry) {
-    // The clients of a round are spread over memory: the next one's is fetched while this works.
-    const io_uring_cqe& next = impl.ring.cq.cqes[(head + 1) & *impl.ring.cq.kring_mask];
-    __builtin_prefetch(reinterpret_cast<const void*>(next.user_data & ~kind_mask));
+    fetch_ahead(head);
     const std::uint64_t data = entry->user_data;
     const int result = entry->res;
     const bool more = (entry->flags & IORING_CQE_F_MORE) != 0;

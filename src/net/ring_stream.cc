@@ -27,7 +27,9 @@ constexpr std::size_t slices_max = 16;
 class RingCore final : public Ring::Client, public std::enable_shared_from_this<RingCore> {
  public:
   RingCore(int descriptor, Scheduler& scheduler, Ring& ring)
-      : descriptor_(descriptor), scheduler_(scheduler), ring_(ring), waits_(*this, scheduler) {}
+      : descriptor_(descriptor), scheduler_(scheduler), ring_(ring), waits_(*this, scheduler) {
+    fetch_ahead({memory()});
+  }
   ~RingCore() override { close_descriptor(); }
 
   IoResult read(std::span<char> into);
@@ -39,10 +41,14 @@ class RingCore final : public Ring::Client, public std::enable_shared_from_this<
   void close();
   void reset();
   std::string peer_address() const;
-  void expect_pieces() {
+  void expect_pieces(std::span<const Region> touches) {
+    std::array<Region, Ring::Client::regions_max> all{memory()};
+    std::ranges::copy(touches.first(std::min(touches.size(), all.size() - 1)), all.begin() + 1);
+    fetch_ahead(all);
     pieces_ = true;
     delay_acknowledgements(descriptor_);
   }
+  Region memory() const noexcept { return {this, sizeof *this}; }
 
  private:
   void completed(Ring::Kind kind, int result, std::string_view bytes, bool more) override;
@@ -141,7 +147,7 @@ IoResult RingCore::write(std::span<const std::string_view> slices) {
   for (const std::string_view slice : slices) wanted += slice.size();
   if (!sending_now_ && wanted > copied_max) return write_at_once(slices);
   if (!writable()) return {IoResult::Status::would_block, 0};
-  pieces_ = false;  // the next request
+  if (std::exchange(pieces_, false)) fetch_ahead({memory()});  // the next request
   std::string& into = sending_now_ ? next_ : sending_;
   if (!sending_now_) into.clear();
   const std::size_t room = sending_now_ ? unsent_max - next_.size() : wanted;
@@ -227,7 +233,6 @@ void RingCore::received(int result, std::string_view bytes, bool more) {
   if (!more) receiving_ = pausing_ = false;
   if (closed_) return;
   if (result > 0) {
-    if (pieces_) ring_.note_piece();
     if (unread_.empty()) {
       fresh_ = bytes;
       waits_.wake(Direction::read, Wake::ready);
@@ -354,7 +359,8 @@ class RingStream final : public Stream {
   void close() override { core_->close(); }
   void reset() override { core_->reset(); }
   std::string peer_address() const override { return core_->peer_address(); }
-  void expect_pieces() override { core_->expect_pieces(); }
+  void expect_pieces(std::span<const Region> touches) override { core_->expect_pieces(touches); }
+  Region memory() const override { return core_->memory(); }
 
  private:
   std::shared_ptr<RingCore> core_;

@@ -25,6 +25,12 @@ struct IoResult {
   std::size_t bytes = 0;  // may be > 0 with would_block after a partial write
 };
 
+/// Memory that something is about to touch.
+struct Region {
+  const void* at = nullptr;
+  std::size_t bytes = 0;
+};
+
 inline constexpr TimePoint no_deadline = TimePoint::max();
 
 /// One byte stream to a peer, in the readiness style: reads and writes never block, waiting is
@@ -58,8 +64,11 @@ class Stream {
   virtual void reset() = 0;
   virtual std::string peer_address() const = 0;
   /// The peer is about to send many small pieces one by one: what acknowledges them may wait and
-  /// answer for several at once. A hint, which lasts until the peer pauses.
-  virtual void expect_pieces() {}
+  /// answer for several at once, and what is touched by whoever handles one may be fetched ahead. A
+  /// hint, which lasts until the peer pauses; regions that are no more do no harm.
+  virtual void expect_pieces([[maybe_unused]] std::span<const Region> touches) {}
+  /// What a write touches, for such a hint.
+  virtual Region memory() const { return {}; }
 };
 
 /// Waits for the direction of a stream; see Stream::on_ready.

@@ -164,7 +164,9 @@ class TcpStream final : public Stream {
 
   std::string peer_address() const override { return peer_of(core_->socket().native_handle()); }
 
-  void expect_pieces() override { delay_acknowledgements(core_->socket().native_handle()); }
+  void expect_pieces(std::span<const Region>) override {
+    delay_acknowledgements(core_->socket().native_handle());
+  }
 
  private:
   static IoResult finish_write(std::size_t bytes, std::size_t wanted, const error_code& problem) {

@@ -377,7 +377,9 @@ class TlsStream final : public Stream {
     core_->plain().reset();
   }
   std::string peer_address() const override { return core_->plain().peer_address(); }
-  void expect_pieces() override { core_->plain().expect_pieces(); }
+  void expect_pieces(std::span<const Region> touches) override {
+    core_->plain().expect_pieces(touches);
+  }
 
  private:
   void forget_all() {
