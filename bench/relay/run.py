@@ -19,7 +19,7 @@ from pathlib import Path
 from ablate import ablate
 from chart import delay_svg
 from proxies import PEERS, RELAYS, Direct, NoSuchRelay, Relay, ask_once, file_limit, prepare
-from table import ONE_WORKER, brief, quietness, table
+from table import APART, brief, quietness, table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPARE_FILES = 200  # of a relay's limit: what it needs besides two per stream
@@ -31,6 +31,7 @@ TOKENS_SHARE_MIN = 0.97  # of the tokens due; with fewer, CPU per token and dela
 FULL = {
     "requests": {"rounds": 7, "connections": 32, "seconds": 2, "warmup": 0.5},
     "latency": {"rounds": 3, "connections": 64, "rate": 20000, "seconds": 3, "warmup": 0.5},
+    "scaling": {"rounds": 5, "connections": 32, "rate": 10000, "seconds": 3, "warmup": 0.5},
     "tokens": {
         "rounds": 5,
         "streams": 1000,
@@ -52,6 +53,7 @@ FULL = {
 QUICK = {
     "requests": {"rounds": 1, "connections": 4, "seconds": 0.2, "warmup": 0.1},
     "latency": {"rounds": 1, "connections": 4, "rate": 500, "seconds": 0.2, "warmup": 0.1},
+    "scaling": {"rounds": 1, "connections": 4, "rate": 250, "seconds": 0.2, "warmup": 0.1},
     "tokens": {
         "rounds": 1,
         "streams": 10,
@@ -160,7 +162,7 @@ class Bench:
             process.terminate()
             process.wait()
 
-    def load(self, mode, relay, sizes):
+    def load_command(self, mode, relay, sizes):
         command = [self.arguments.tools / "relay_load", mode, "--target", relay.target]
         for option, value in sizes.items():
             if option != "rounds":
@@ -168,18 +170,33 @@ class Bench:
                     command += [f"--{option.replace('_', '-')}", str(word)]
         if relay.process:
             command += ["--watch", str(relay.process.pid)]
-        with Neighbours(
-            [self.origin_process.pid, *([relay.process.pid] if relay.process else [])]
-        ) as neighbours:
-            done = subprocess.run(
-                command,
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
-                timeout=300,
-                preexec_fn=lambda: prepare(self.other_cpu),
-            )
-        return {**json.loads(done.stdout), "neighbours": neighbours.cpus}
+        return command
+
+    def load(self, mode, relay, sizes):
+        return self.loads(mode, [relay], sizes)[0]
+
+    def loads(self, mode, relays, sizes):
+        """One load for each relay named, all at once; a relay may be named twice."""
+        ours = {relay.process.pid for relay in relays if relay.process}
+        with Neighbours([self.origin_process.pid, *ours]) as neighbours:
+            running = [
+                subprocess.Popen(
+                    self.load_command(mode, relay, sizes),
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    preexec_fn=lambda: prepare(self.other_cpu),
+                )
+                for relay in relays
+            ]
+            try:
+                said = [process.communicate(timeout=300)[0] for process in running]
+            finally:
+                for process in running:
+                    process.kill()  # nothing to one that has ended
+                    process.wait()
+            if any(process.returncode for process in running):
+                raise RuntimeError("the load failed")
+        return [{**json.loads(words), "neighbours": neighbours.cpus} for words in said]
 
     def measure(self, row, names, sizes, once, pick=None):
         """Takes each relay in turn, round after round: a change of the machine's mood hits all."""
@@ -216,7 +233,7 @@ class Bench:
         self.measure("requests", self.relays, sizes, once)
 
     def latency(self, sizes):
-        """A pace that all can keep, two workers on whichever CPU; sollol with one beside it."""
+        """A pace that all can keep, two workers on whichever CPU."""
 
         def once(relay):
             with relay:
@@ -229,12 +246,42 @@ class Bench:
             return result
 
         def pick(name):
-            if name == ONE_WORKER:
-                return self.relay("sollol", 1, pinned=False)
             return self.relay(name, 2, pinned=False)
 
-        alone = [ONE_WORKER] if "sollol" in self.relays else []
-        self.measure("latency", ["direct", *self.relays, *alone], sizes, once, pick)
+        self.measure("latency", ["direct", *self.relays], sizes, once, pick)
+
+    def scaling(self, sizes):
+        """What it costs that two workers share a gateway: beside them, under the same two loads,
+        two gateways of one worker each, which share nothing."""
+
+        def once(relays):
+            with contextlib.ExitStack() as running:
+                for relay in dict.fromkeys(relays):
+                    running.enter_context(relay)
+                results = self.loads("requests", relays, sizes)
+            watched = results if relays[0] is not relays[1] else results[:1]
+            total = {
+                "requests": sum(result["requests"] for result in results),
+                "seconds": results[0]["seconds"],
+                "used": {
+                    part: sum(result["used"][part] for result in watched)
+                    for part in results[0]["used"]
+                },
+                "neighbours": results[0]["neighbours"],
+            }
+            failed = sum(result["failed"] for result in results)
+            share = total["requests"] / (2 * sizes["rate"] * total["seconds"])
+            if failed or (share < REQUESTS_SHARE_MIN and not self.arguments.quick):
+                self.problems.append(f"scaling: {failed} failed, {share:.0%} of the pace")
+            return total
+
+        def pick(name):
+            if name == APART:
+                return [self.relay("sollol", 1, pinned=False) for _ in range(2)]
+            return [self.relay("sollol", 2, pinned=False)] * 2
+
+        if "sollol" in self.relays:
+            self.measure("scaling", [APART, "sollol"], sizes, once, pick)
 
     def streams(self, row, sizes):
         def once(relay):
@@ -295,7 +342,7 @@ def parse_arguments():
         "--rows",
         type=rows_named,
         default=",".join(FULL),
-        help="which to measure, of requests,latency,tokens,delay,open,start (default: all); "
+        help="which to measure, of requests,latency,scaling,tokens,delay,open,start (default: all); "
         "delay comes with tokens",
     )
     parser.add_argument(
@@ -362,6 +409,7 @@ def main():
         steps = {
             "requests": bench.requests,
             "latency": bench.latency,
+            "scaling": bench.scaling,
             "start": bench.start,
             "tokens": lambda sizes: bench.streams("tokens", sizes),
             "open": lambda sizes: bench.streams("open", sizes),
