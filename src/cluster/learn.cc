@@ -13,8 +13,20 @@ void learn_decoding(NodeLive& node, ReplicaLive& replica, const Finished& finish
   const double slowed = foreign * (1 + device_sharing_cost * finished.others);
   if (finished.eval.count() <= 0 || finished.output_tokens <= 1) return;
   const double per_token = to_seconds(finished.eval) / finished.output_tokens / slowed;
-  replica.token.observe(per_token, finished.streams, now);
+  const double beside = std::max(finished.streams - 1, 0.0);
+  const double alone_s = per_token / (1 + replica.token.share() * beside);
+  if (replica.token.known() &&
+      replica.decode_setback.is_over(1 / alone_s, 1 / replica.token.alone_s())) {
+    replica.token.restore(replica.token_before);
+    replica.decode_setback.end();
+  }
+  const KeptTokenTime before = replica.token.kept();
+  const bool changed = replica.token.observe(per_token, finished.streams, now);
   const double rate = 1 / replica.token.alone_s();
+  if (changed && rate * Setback::fall_min < 1 / before.alone_s) {
+    if (!replica.decode_setback.pending()) replica.token_before = before;
+    replica.decode_setback.begin(1 / before.alone_s, now);
+  }
   replica.decode_tokens_per_s.store(rate, std::memory_order_relaxed);
   replica.decode_share.store(replica.token.share(), std::memory_order_relaxed);
   if (finished.size_bytes > 0)
@@ -25,7 +37,17 @@ void learn_prefill(NodeLive& node, ReplicaLive& replica, const Finished& finishe
                    TimePoint now) {
   const double slowed = foreign * (1 + device_sharing_cost * finished.others_at_dispatch);
   if (finished.prompt_eval.count() <= 0 || finished.prompt_tokens < prompt_tokens_min) return;
-  replica.prefill.observe(slowed * finished.prompt_tokens / to_seconds(finished.prompt_eval), now);
+  const double measured = slowed * finished.prompt_tokens / to_seconds(finished.prompt_eval);
+  if (replica.prefill_setback.is_over(measured, replica.prefill.value())) {
+    replica.prefill.restore(replica.prefill_before);
+    replica.prefill_setback.end();
+  }
+  const KeptEstimate before = replica.prefill.kept();
+  if (replica.prefill.observe(measured, now) &&
+      replica.prefill.value() * Setback::fall_min < before.value) {
+    if (!replica.prefill_setback.pending()) replica.prefill_before = before;
+    replica.prefill_setback.begin(before.value, now);
+  }
   replica.prefill_tokens_per_s.store(replica.prefill.value(), std::memory_order_relaxed);
   if (finished.weights > 0)
     smooth(node.prefill_weights_per_s, replica.prefill.value() * finished.weights);

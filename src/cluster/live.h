@@ -9,6 +9,7 @@
 
 #include "base/time.h"
 #include "cluster/health.h"
+#include "cluster/setback.h"
 #include "cluster/slot_limit.h"
 #include "cluster/speed.h"
 
@@ -88,8 +89,10 @@ struct ReplicaLive {
   std::mutex learning;
   SlotLimit slots;
   Occupancy occupancy;
-  Estimate prefill;   // tokens a second
-  TokenTime token;    // of decoding
+  Estimate prefill;             // tokens a second
+  TokenTime token;              // of decoding
+  KeptEstimate prefill_before;  // their setbacks
+  KeptTokenTime token_before;
   Estimate load;      // seconds
   Estimate lateness;  // times as long as expected, of whole requests that may be hedged
   std::atomic<std::uint32_t> limit;
@@ -110,6 +113,8 @@ struct ReplicaLive {
   std::atomic<double> prefill_tokens_per_s{0};
   std::atomic<double> decode_tokens_per_s{0};  // of a stream alone
   std::atomic<double> decode_share{TokenTime::share_guess};
+  Setback prefill_setback;
+  Setback decode_setback;
   std::atomic<double> load_s{0};
   std::atomic<double> service_s{0};
   std::atomic<double> peak_service_s{0};    // see note_peak

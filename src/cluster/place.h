@@ -60,6 +60,8 @@ inline std::optional<Entered> enter(const Node& node, ReplicaLive* replica, std:
     const std::scoped_lock lock(replica->learning);
     replica->occupancy.change(1, now);
     entered.area_s = replica->occupancy.area_s(now);
+    replica->prefill_setback.sent(now);
+    replica->decode_setback.sent(now);
   }
   entered.alone = node.live->in_flight.fetch_add(1, std::memory_order_relaxed) == 0;
   entered.requests = node.live->requests.fetch_add(1, std::memory_order_relaxed) + 1;

@@ -14,18 +14,20 @@ double decayed(double weight, Duration age) {
 
 }  // namespace
 
-void Estimate::observe(double value, TimePoint now) {
-  if (!(value > 0) || !std::isfinite(value)) return;
+bool Estimate::observe(double value, TimePoint now) {
+  if (!(value > 0) || !std::isfinite(value)) return false;
   const double seen = std::log(value);
   weight_ = weight(now);
   at_ = now;
   double away = seen - mean_;
+  bool changed = false;
   // A single measurement tells nothing of the spread.
   const double most = outlier_spreads * std::max(spread(), weight_ < 2 ? 0.5 : 0.1);
   if (weight_ > 0 && std::abs(away) > most) {
     const int side = away > 0 ? 1 : -1;
     astray_ = astray_ * side > 0 ? astray_ + side : side;
     if (std::abs(astray_) >= static_cast<int>(agree_to_change)) {
+      changed = true;
       weight_ = 0;
     } else {
       away = side * most;
@@ -38,12 +40,13 @@ void Estimate::observe(double value, TimePoint now) {
     variance_ = 0;
     weight_ = 1;
     astray_ = 0;
-    return;
+    return changed;
   }
   const double part = 1 / (std::min(weight_, samples_kept - 1) + 1);
   mean_ += part * away;
   variance_ = (1 - part) * (variance_ + part * away * away);
   weight_ = std::min(weight_ + 1, samples_kept);
+  return changed;
 }
 
 KeptEstimate Estimate::kept() const noexcept {
@@ -74,8 +77,8 @@ double Estimate::weight(TimePoint now) const noexcept {
   return weight_ > 0 ? decayed(weight_, now - at_) : 0;
 }
 
-void TokenTime::observe(double seconds_per_token, double streams, TimePoint now) {
-  if (!(seconds_per_token > 0) || !std::isfinite(seconds_per_token)) return;
+bool TokenTime::observe(double seconds_per_token, double streams, TimePoint now) {
+  if (!(seconds_per_token > 0) || !std::isfinite(seconds_per_token)) return false;
   const double beside = std::max(streams - 1, 0.0);
   const double longer = known() ? seconds_per_token / (alone_s_ * (1 + share_ * beside)) : 1;
   const double most = std::exp(Estimate::outlier_spreads * std::max(error_.spread(), 0.2));
@@ -86,9 +89,10 @@ void TokenTime::observe(double seconds_per_token, double streams, TimePoint now)
     *this = {};  // it is another machine now
     error_.observe(1, now);
     take(seconds_per_token, beside);
-    return;
+    return true;
   }
   take(seconds_per_token * bounded / longer, beside);
+  return false;
 }
 
 void TokenTime::take(double seconds_per_token, double beside) {

@@ -30,7 +30,8 @@ class Estimate {
   static constexpr unsigned agree_to_change = 3;
   static constexpr Duration half_life = std::chrono::hours(24);  // of what was measured
 
-  void observe(double value, TimePoint now);
+  /// True: the quantity has changed, and what is known begins anew with this.
+  bool observe(double value, TimePoint now);
   KeptEstimate kept() const noexcept;
   /// Takes up what was kept; what makes no sense is left out.
   void restore(const KeptEstimate& kept);
@@ -77,8 +78,8 @@ class TokenTime {
   static constexpr double guess_weight = 1;
   static constexpr double samples_kept = 48;  // two quantities need more than one
 
-  /// `streams`: on average, itself included.
-  void observe(double seconds_per_token, double streams, TimePoint now);
+  /// `streams`: on average, itself included. True: it has changed, and what is known begins anew.
+  bool observe(double seconds_per_token, double streams, TimePoint now);
   KeptTokenTime kept() const noexcept;
   /// Takes up what was kept; what makes no sense is left out.
   void restore(const KeptTokenTime& kept);

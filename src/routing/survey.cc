@@ -66,8 +66,10 @@ void add_replica(Candidate& candidate, const cluster::Node& node, const cluster:
     candidate.unused_s = std::max(to_seconds(now.time_since_epoch() - used_at), 0.0);
   }
   candidate.size_bytes = replica.size_bytes;
-  candidate.prefill_tokens_per_s = live.prefill_tokens_per_s.load(std::memory_order_relaxed);
-  candidate.decode_tokens_per_s = live.decode_tokens_per_s.load(std::memory_order_relaxed);
+  candidate.prefill_tokens_per_s =
+      live.prefill_setback.rate(live.prefill_tokens_per_s.load(std::memory_order_relaxed), now);
+  candidate.decode_tokens_per_s =
+      live.decode_setback.rate(live.decode_tokens_per_s.load(std::memory_order_relaxed), now);
   candidate.weights = replica.weights;
   const auto bytes = static_cast<double>(replica.size_bytes);
   candidate.prefill_prior = rate_by_size(node.live->prefill_weights_per_s, replica.weights);
