@@ -86,7 +86,7 @@ bool lists_fields(const http::Fields& fields) {
 void Request::clear() {
   for (std::string* text :
        {&id, &method, &target, &pass_fields, &content_encoding, &content_type, &origin, &credential,
-        &credential_fields, &fetch_site, &wanted_node, &via, &forwarded_for})
+        &credential_fields, &fetch_site, &wanted_node, &session, &via, &forwarded_for})
     text->clear();
   path_length = 0;
   route = {};

@@ -1,7 +1,10 @@
 // HTTP as clients speak it: framing, keep-alive, pipelining, expectations, bad heads, uploads.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "gateway/request.h"
 #include "harness.h"
+#include "http/head.h"
 
 namespace sollol::test {
 namespace {
@@ -45,7 +48,8 @@ TEST_F(Relay, ARequestMayComeInAnyPieces) {
 
 TEST_F(Relay, ChunkedRequestsAreUnderstood) {
   RawClient client(fleet().port());
-  client.send("POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+  client.send(
+      "POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
   client.send("5\r\n{\"mod\r\n");
   const std::string rest = whole.substr(5);
   client.send("2f\r\n" + rest + "\r\n0\r\n\r\n");
@@ -57,8 +61,9 @@ TEST_F(Relay, ChunkedRequestsAreUnderstood) {
 
 TEST_F(Relay, ContinueIsSentBeforeTheBodyIsRead) {
   RawClient client(fleet().port());
-  client.send("POST /api/generate HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " +
-              std::to_string(whole.size()) + "\r\n\r\n");
+  client.send(
+      "POST /api/generate HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: " +
+      std::to_string(whole.size()) + "\r\n\r\n");
   ASSERT_TRUE(client.receive_until("HTTP/1.1 100 Continue\r\n\r\n"));
   client.send(whole);
   EXPECT_EQ(client.receive().status, 200);
@@ -173,6 +178,27 @@ TEST_F(Relay, ABlobReachesEveryNode) {
   for (const std::string& name : fleet().nodes().names()) {
     EXPECT_EQ(ask(fleet().node_port(name), "HEAD", "/api/blobs/" + right).status, 200) << name;
   }
+}
+
+/// The next request of a kept connection may be another client's, behind a proxy.
+TEST(Request, KeepsNothingThatTheLastOneSaidOfItself) {
+  gateway::Request request;
+  const auto take = [&](std::string_view fields) {
+    const std::string text = fmt::format("GET / HTTP/1.1\r\nHost: here\r\n{}\r\n", fields);
+    http::RequestHead head;
+    ASSERT_EQ(http::parse_request_head(text, {}, head).state, http::HeadParse::State::complete);
+    request.clear();
+    gateway::take_head(head, request);
+  };
+  take(
+      "X-Sollol-Session: mine\r\nX-Sollol-Node: a\r\nX-Sollol-Via: g\r\nX-Forwarded-For: "
+      "10.0.0.1\r\n");
+  EXPECT_EQ(request.session, "mine");
+  take("");
+  EXPECT_EQ(request.session, "");
+  EXPECT_EQ(request.wanted_node, "");
+  EXPECT_EQ(request.via, "");
+  EXPECT_EQ(request.forwarded_for, "");
 }
 
 TEST_F(Relay, MetricsAndDecisionsTellOfTheRequests) {
