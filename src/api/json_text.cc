@@ -65,12 +65,26 @@ void append_ascii(std::string& out, char c, JsonEscape escape) {
   }
 }
 
+/// How many characters at the front stay as they are, whatever the escape.
+std::size_t plain_length(std::string_view text) noexcept {
+  std::size_t length = 0;
+  const auto plain = [](unsigned char c) {
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+  };
+  while (length < text.size() && plain(static_cast<unsigned char>(text[length]))) ++length;
+  return length;
+}
+
 }  // namespace
 
 void append_json_string(std::string& out, std::string_view text, JsonEscape escape) {
   out.reserve(out.size() + text.size() + 2);
   out += '"';
-  while (!text.empty()) {
+  while (true) {
+    const std::size_t plain = plain_length(text);
+    out += text.substr(0, plain);
+    text.remove_prefix(plain);
+    if (text.empty()) break;
     const auto length = sequence_length(text);
     const auto sequence = text.substr(0, length);
     if (length == 0) {

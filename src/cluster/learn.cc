@@ -20,7 +20,7 @@ void learn_decoding(NodeLive& node, ReplicaLive& replica, const Finished& finish
     replica.token.restore(replica.token_before);
     replica.decode_setback.end();
   }
-  const KeptTokenTime before = replica.token.kept();
+  const KeptTokenTime before = replica.token.wavers() ? replica.token.kept() : KeptTokenTime{};
   const bool changed = replica.token.observe(per_token, finished.streams, now);
   const double rate = 1 / replica.token.alone_s();
   if (changed && rate * Setback::fall_min < 1 / before.alone_s) {
@@ -42,7 +42,7 @@ void learn_prefill(NodeLive& node, ReplicaLive& replica, const Finished& finishe
     replica.prefill.restore(replica.prefill_before);
     replica.prefill_setback.end();
   }
-  const KeptEstimate before = replica.prefill.kept();
+  const KeptEstimate before = replica.prefill.wavers() ? replica.prefill.kept() : KeptEstimate{};
   if (replica.prefill.observe(measured, now) &&
       replica.prefill.value() * Setback::fall_min < before.value) {
     if (!replica.prefill_setback.pending()) replica.prefill_before = before;

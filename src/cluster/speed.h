@@ -36,6 +36,8 @@ class Estimate {
   /// Takes up what was kept; what makes no sense is left out.
   void restore(const KeptEstimate& kept);
 
+  /// The last measurements lie too far from the rest: the next may say that it has changed.
+  bool wavers() const noexcept { return astray_ != 0; }
   bool known() const noexcept { return weight_ > 0; }
   /// 0 while nothing is known.
   double value() const noexcept;
@@ -84,6 +86,7 @@ class TokenTime {
   /// Takes up what was kept; what makes no sense is left out.
   void restore(const KeptTokenTime& kept);
 
+  bool wavers() const noexcept { return astray_ != 0; }
   bool known() const noexcept { return alone_s_ > 0; }
   double alone_s() const noexcept { return alone_s_; }
   double share() const noexcept { return share_; }

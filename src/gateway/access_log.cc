@@ -5,12 +5,15 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "api/json_text.h"
 #include "api/timestamp.h"
 #include "gateway/metrics.h"
 #include "gateway/request.h"
+#include "http/append.h"
 
 namespace sollol::gateway {
 
@@ -75,15 +78,45 @@ void AccessLogBuffer::flush() {
   lines_.clear();
 }
 
+namespace {
+
+/// With so many digits after the point.
+void append_fixed(std::string& out, double value, unsigned digits) {
+  std::uint64_t unit = 1;
+  for (unsigned i = 0; i < digits; ++i) unit *= 10;
+  const auto whole =
+      static_cast<std::uint64_t>(std::llround(std::max(value, 0.0) * static_cast<double>(unit)));
+  http::append(out, whole / unit, ".");
+  const std::uint64_t part = whole % unit;
+  for (std::uint64_t digit = unit / 10; digit > 0; digit /= 10)
+    out += static_cast<char>('0' + part / digit % 10);
+}
+
+}  // namespace
+
+// Without format strings: they cost a relayed request a quarter of its instructions.
 void append_access_line(std::string& out, const Request& request, TimePoint now) {
+  constexpr unsigned microseconds = 6;
   const Outcome& outcome = request.outcome;
-  const auto to = std::back_inserter(out);
+  const auto field = [&out](std::string_view key) { http::append(out, ",\"", key, "\":"); };
   const auto text = [&](std::string_view key, std::string_view value) {
     if (value.empty()) return;
-    fmt::format_to(to, ",\"{}\":", key);
+    field(key);
     api::append_json_string(out, value);
   };
-  fmt::format_to(to, "{{\"time\":\"{}\"", api::format_timestamp(request.arrived_wall));
+  const auto number = [&](std::string_view key, std::uint64_t value) {
+    if (value == 0) return;
+    field(key);
+    http::append(out, value);
+  };
+  const auto seconds = [&](std::string_view key, Duration value) {
+    field(key);
+    append_fixed(out, to_seconds(value), microseconds);
+  };
+  const auto seconds_if_any = [&](std::string_view key, Duration value) {
+    if (value.count() > 0) seconds(key, value);
+  };
+  http::append(out, "{\"time\":\"", api::format_timestamp(request.arrived_wall), "\"");
   text("id", request.id);
   text("client", request.client);
   text("key", outcome.key);
@@ -92,29 +125,30 @@ void append_access_line(std::string& out, const Request& request, TimePoint now)
   text("model", outcome.model);
   text("node", outcome.node);
   text("reason", outcome.reason);
-  fmt::format_to(to, ",\"status\":{},\"duration_s\":{:.6f},\"queued_s\":{:.6f}", outcome.status,
-                 to_seconds(now - request.arrived), to_seconds(outcome.queued));
-  if (outcome.first_byte.count() > 0)
-    fmt::format_to(to, ",\"ttft_s\":{:.6f}", to_seconds(outcome.first_byte));
-  if (outcome.prompt_tokens > 0) fmt::format_to(to, ",\"prompt_tokens\":{}", outcome.prompt_tokens);
-  if (outcome.output_tokens > 0) fmt::format_to(to, ",\"output_tokens\":{}", outcome.output_tokens);
-  if (outcome.load.count() > 0) fmt::format_to(to, ",\"load_s\":{:.6f}", to_seconds(outcome.load));
-  if (outcome.prefill.count() > 0)
-    fmt::format_to(to, ",\"prefill_s\":{:.6f}", to_seconds(outcome.prefill));
-  if (outcome.num_ctx > 0) fmt::format_to(to, ",\"num_ctx\":{}", outcome.num_ctx);
-  if (outcome.num_predict > 0) fmt::format_to(to, ",\"num_predict\":{}", outcome.num_predict);
-  if (outcome.stream) fmt::format_to(to, ",\"stream\":{}", *outcome.stream);
+  field("status");
+  http::append(out, outcome.status);
+  seconds("duration_s", now - request.arrived);
+  seconds("queued_s", outcome.queued);
+  seconds_if_any("ttft_s", outcome.first_byte);
+  number("prompt_tokens", outcome.prompt_tokens);
+  number("output_tokens", outcome.output_tokens);
+  seconds_if_any("load_s", outcome.load);
+  seconds_if_any("prefill_s", outcome.prefill);
+  number("num_ctx", outcome.num_ctx);
+  number("num_predict", outcome.num_predict);
+  if (outcome.stream) http::append(out, ",\"stream\":", *outcome.stream ? "true" : "false");
   if (request.urgency != cluster::Urgency::normal)
     text("urgency", cluster::urgency_names[static_cast<std::size_t>(request.urgency)]);
-  if (outcome.session != 0) fmt::format_to(to, ",\"session\":\"{:016x}\"", outcome.session);
+  if (outcome.session != 0) text("session", fmt::format("{:016x}", outcome.session));
   if (outcome.output_tokens > 0 && outcome.decode.count() > 0) {
-    fmt::format_to(to, ",\"tokens_per_s\":{:.2f}",
-                   static_cast<double>(outcome.output_tokens) / to_seconds(outcome.decode));
+    field("tokens_per_s");
+    append_fixed(out, static_cast<double>(outcome.output_tokens) / to_seconds(outcome.decode), 2);
   }
-  if (outcome.resumed > 0) fmt::format_to(to, ",\"resumed\":{}", outcome.resumed);
-  if (outcome.attempts > 1) fmt::format_to(to, ",\"attempts\":{}", outcome.attempts);
+  number("resumed", outcome.resumed);
+  if (outcome.attempts > 1) number("attempts", outcome.attempts);
   text("hedge", outcome.hedge);
-  fmt::format_to(to, ",\"bytes_out\":{}", outcome.bytes_out);
+  field("bytes_out");
+  http::append(out, outcome.bytes_out);
   text("problem", outcome.problem);
   out += "}\n";
 }
