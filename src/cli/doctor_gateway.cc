@@ -17,11 +17,6 @@ namespace {
 
 using State = doctor::GatewayFact::State;
 
-bool is_set(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  return value != nullptr && value->is_bool() && value->as_bool();
-}
-
 /// The objects of a list; none where there is no such list.
 std::vector<const json::object*> objects_of(const json::object& object, std::string_view key) {
   std::vector<const json::object*> found;
@@ -61,7 +56,7 @@ doctor::NodeFact node_of(const json::object& node) {
                            .digest = text_of(*model, "digest"),
                            .service_s = number_of(*model, "service_s"),
                            .decode_tokens_per_s = number_of(*model, "decode_tokens_per_s")});
-    if (!is_set(*model, "loaded")) continue;
+    if (!flag_of(*model, "loaded")) continue;
     fact.loaded.push_back(
         {.key = key_of(text_of(*model, "name")),
          .context_length = static_cast<std::uint32_t>(number_of(*model, "context_length"))});
@@ -83,7 +78,7 @@ void take_locality(const json::object& answer, doctor::LocalityFact& into) {
                              .joins = standing == "joins" || standing == "agrees",
                              .text = text_of(*piece, "text")});
   }
-  into.parallel = is_set(answer, "parallel");
+  into.parallel = flag_of(answer, "parallel");
   into.reason = text_of(answer, "reason");
 }
 

@@ -18,6 +18,12 @@ inline double number_of(const boost::json::object& object, std::string_view key)
   return value == nullptr || !value->is_number() ? 0 : value->to_number<double>();
 }
 
+/// A field that is true; false where there is none.
+inline bool flag_of(const boost::json::object& object, std::string_view key) {
+  const auto* value = object.if_contains(key);
+  return value != nullptr && value->is_bool() && value->as_bool();
+}
+
 /// The text of an answer's `{"error":…}`, else all of it.
 inline std::string error_of(const std::string& body) {
   boost::system::error_code bad;

@@ -69,8 +69,7 @@ class Printer {
       if (!raw_) print_probe(record);
       return;
     }
-    const auto* done = record.if_contains("done");
-    done_ = done != nullptr && done->is_bool() && done->as_bool();
+    done_ = flag_of(record, "done");
     if (done_) finish(record);
   }
 

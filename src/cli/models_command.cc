@@ -22,11 +22,6 @@ constexpr double gigabyte = 1e9;
 constexpr auto look_every = std::chrono::milliseconds(250);
 constexpr const char* path = "/sollol/v1/models";
 
-bool flag_of(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  return value != nullptr && value->is_bool() && value->as_bool();
-}
-
 /// "a*, b, c (loading)"
 std::string places_text(const json::object& model) {
   std::string out;

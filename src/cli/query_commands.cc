@@ -30,9 +30,7 @@ std::string capabilities_text(const json::object& told) {
 
 std::string state_text(const json::object& node) {
   if (text_of(node, "admin") != "enabled") return text_of(node, "admin");
-  const json::value* paused = node.if_contains("paused");
-  const bool rests = paused != nullptr && paused->is_bool() && paused->as_bool();
-  return rests ? "paused" : text_of(node, "state");
+  return flag_of(node, "paused") ? "paused" : text_of(node, "state");
 }
 
 /// "agent on box: RTX 4090, 3.1 of 24.0 GB free; other programs make it 2.0 times as slow"
@@ -186,8 +184,7 @@ class AnswerPrinter {
     const json::object& record = parsed.as_object();
     if (!raw_) fmt::print("{}", text_of(record, "response"));
     if (const auto problem = text_of(record, "error"); !problem.empty()) error_ = problem;
-    const auto* done = record.if_contains("done");
-    done_ = done_ || (done != nullptr && done->is_bool() && done->as_bool());
+    done_ = done_ || flag_of(record, "done");
   }
   bool raw_;
   Lines lines_;

@@ -9,6 +9,7 @@
 #include "api/routes.h"
 #include "api/timestamp.h"
 #include "gateway/access.h"
+#include "gateway/admin_answer.h"
 #include "gateway/admin_choices.h"
 #include "gateway/admin_measure.h"
 #include "gateway/admin_models.h"
@@ -31,7 +32,6 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::string_view base = "/sollol/v1/";
-constexpr std::size_t body_max = 64 * 1024;
 
 json::object model_json(const cluster::Model& model, const cluster::Replica& replica) {
   const cluster::ReplicaLive& live = *replica.live;
@@ -137,14 +137,6 @@ json::object node_json(const FleetView& view, std::size_t index,
     out["back_off_s"] = report.back_off_s;
   }
   return out;
-}
-
-net::Task<void> answer_json(Connection& client, json::value value, int status = 200) {
-  return client.answer(status, api::json_content_type, json::serialize(value) + "\n");
-}
-
-net::Task<void> answer_error(Connection& client, int status, std::string message) {
-  return client.answer(api::error_reply(api::Dialect::native, status, message));
 }
 
 net::Task<void> list_nodes(Connection& client) {
@@ -285,13 +277,9 @@ std::optional<std::string> refuse_node(const Connection& client, const Request& 
 }
 
 net::Task<void> add_node(Connection& client) {
-  auto reading = client.read_body(body_max);
-  const Result<std::string_view> body = co_await std::move(reading);
-  if (!body) {
-    auto refusing = answer_body_error(client, body.error());
-    co_await std::move(refusing);
-    co_return;
-  }
+  auto reading = read_or_refuse(client);
+  const std::optional<std::string_view> body = co_await std::move(reading);
+  if (!body) co_return;
   const Result<NodeRequest> asked = parse_node_request(*body);
   if (!asked) {
     auto answering = answer_error(client, 400, asked.error().detail);

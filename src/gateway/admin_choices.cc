@@ -9,6 +9,7 @@
 #include "api/errors.h"
 #include "api/model_name.h"
 #include "api/timestamp.h"
+#include "gateway/admin_answer.h"
 #include "gateway/admission.h"
 #include "gateway/worker.h"
 #include "routing/consider.h"
@@ -72,10 +73,6 @@ json::object decision_json(const cluster::Snapshot& snapshot, const DecisionReco
     out["output_tokens"] = record.answer.output_tokens;
   }
   return out;
-}
-
-net::Task<void> answer_json(Connection& client, json::value value) {
-  return client.answer(200, api::json_content_type, json::serialize(value) + "\n");
 }
 
 /// A number of tokens from the query; nullopt: it is none.
@@ -159,7 +156,7 @@ net::Task<void> explain_choice(Connection& client) {
   const Result<Work> work = work_of(client);
   if (work) return answer_json(client, explained(client, *work));
   const int status = work.error().kind == ErrorKind::not_found ? 404 : 400;
-  return client.answer(api::error_reply(api::Dialect::native, status, work.error().detail));
+  return answer_error(client, status, work.error().detail);
 }
 
 }  // namespace sollol::gateway

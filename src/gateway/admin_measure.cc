@@ -5,8 +5,8 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/json.hpp>
 
+#include "gateway/admin_answer.h"
 #include "gateway/control.h"
-#include "gateway/inference.h"
 #include "gateway/worker.h"
 #include "http/framing.h"
 
@@ -17,7 +17,6 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::size_t body_max = 64 * 1024;
 constexpr Duration report_interval = 50ms;
 
 json::object probe_json(const MeasuredProbe& probe) {
@@ -94,10 +93,6 @@ net::Task<MeasureReport> ask_control(Connection& client, std::size_t probes_seen
   co_return co_await std::move(asking);
 }
 
-net::Task<void> answer_error(Connection& client, int status, std::string message) {
-  return client.answer(api::error_reply(api::Dialect::native, status, message));
-}
-
 net::Task<void> write_chunk(Connection& client, std::string text) {
   const std::string chunk = http::chunk_of(text);
   const std::string_view bytes = chunk;
@@ -152,13 +147,9 @@ net::Task<void> stream_progress(Connection& client) {
 }  // namespace
 
 net::Task<void> serve_measurement(Connection& client) {
-  auto reading = client.read_body(body_max);
-  const Result<std::string_view> body = co_await std::move(reading);
-  if (!body) {
-    auto refusing = answer_body_error(client, body.error());
-    co_await std::move(refusing);
-    co_return;
-  }
+  auto reading = read_or_refuse(client);
+  const std::optional<std::string_view> body = co_await std::move(reading);
+  if (!body) co_return;
   Result<MeasureWish> wish = parse_wish(*body);
   if (!wish) {
     auto answering = answer_error(client, 400, wish.error().detail);

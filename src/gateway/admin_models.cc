@@ -10,6 +10,8 @@
 
 #include "api/errors.h"
 #include "api/model_name.h"
+#include "cluster/takes_work.h"
+#include "gateway/admin_answer.h"
 #include "gateway/control.h"
 #include "gateway/inference.h"
 #include "gateway/residency.h"
@@ -24,7 +26,6 @@ using routing::ResidencyStep;
 
 namespace {
 
-constexpr std::size_t body_max = 64 * 1024;
 constexpr std::int64_t replicas_max = 10'000;
 
 json::object replica_json(const cluster::Snapshot& snapshot, const cluster::Replica& replica) {
@@ -35,8 +36,7 @@ json::object replica_json(const cluster::Snapshot& snapshot, const cluster::Repl
                     : replica.live->loaded ? "loaded"
                                            : "on disk"},
           {"in_flight", replica.live->in_flight.load()},
-          {"available", node.live->availability == cluster::Availability::healthy &&
-                            node.live->admin == cluster::Admin::enabled && !node.live->paused}};
+          {"available", cluster::takes_work(*node.live)}};
 }
 
 json::object model_json(const cluster::Snapshot& snapshot, const cluster::Model* model,
@@ -109,15 +109,11 @@ json::object report_json(const cluster::Snapshot& snapshot, const ResidencyRepor
           {"steps", steps_json(snapshot, report)}};
 }
 
-net::Task<void> answer_json(Connection& client, const json::object& value) {
-  return client.answer(200, api::json_content_type, json::serialize(value) + "\n");
-}
-
 net::Task<void> answer_error(Connection& client, const Error& error) {
   const int status = error.kind == ErrorKind::not_found    ? 404
                      : error.kind == ErrorKind::overloaded ? 409
                                                            : 400;
-  return client.answer(api::error_reply(api::Dialect::native, status, error.detail));
+  return answer_error(client, status, error.detail);
 }
 
 struct Wish {
@@ -188,13 +184,9 @@ net::Task<void> list_models(Connection& client) {
 }
 
 net::Task<void> warm_model(Connection& client) {
-  auto reading = client.read_body(body_max);
-  const Result<std::string_view> body = co_await std::move(reading);
-  if (!body) {
-    auto refusing = answer_body_error(client, body.error());
-    co_await std::move(refusing);
-    co_return;
-  }
+  auto reading = read_or_refuse(client);
+  const std::optional<std::string_view> body = co_await std::move(reading);
+  if (!body) co_return;
   const Result<Wish> wish = parse_wish(*body);
   if (!wish) {
     auto refusing = answer_error(client, wish.error());

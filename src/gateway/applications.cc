@@ -7,7 +7,7 @@
 
 #include "api/errors.h"
 #include "api/timestamp.h"
-#include "gateway/inference.h"
+#include "gateway/admin_answer.h"
 #include "gateway/worker.h"
 
 namespace sollol::gateway {
@@ -30,18 +30,10 @@ Result<std::string> text_of(const json::object& fields, std::string_view key) {
   return std::string(value->as_string());
 }
 
-net::Task<void> answer_json(Connection& client, int status, const json::value& value) {
-  return client.answer(status, api::json_content_type, json::serialize(value) + "\n");
-}
-
 net::Task<void> note_application(Connection& client) {
-  auto reading = client.read_body(body_max);
-  const Result<std::string_view> body = co_await std::move(reading);
-  if (!body) {
-    auto refusing = answer_body_error(client, body.error());
-    co_await std::move(refusing);
-    co_return;
-  }
+  auto reading = read_or_refuse(client, body_max);
+  const std::optional<std::string_view> body = co_await std::move(reading);
+  if (!body) co_return;
   Result<Application> told = parse_application(*body);
   if (!told) {
     auto refusing = client.answer(
@@ -53,7 +45,7 @@ net::Task<void> note_application(Connection& client) {
   told->since = client.worker().scheduler().wall_now();
   json::object noted{{"name", told->name}};
   client.worker().shared().applications.note(*std::move(told));
-  auto answering = answer_json(client, 201, noted);
+  auto answering = answer_json(client, noted, 201);
   co_await std::move(answering);
 }
 
@@ -66,7 +58,7 @@ net::Task<void> list_applications(Connection& client) {
                                {"address", one.address},
                                {"since", api::format_timestamp(one.since)}});
   }
-  return answer_json(client, 200, json::object{{"applications", std::move(all)}});
+  return answer_json(client, json::object{{"applications", std::move(all)}});
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cluster/takes_work.h"
 #include "gateway/keys.h"
 #include "gateway/placement.h"
 #include "gateway/request.h"
@@ -36,9 +37,7 @@ std::size_t places(const cluster::Snapshot& snapshot, const std::string& key) {
   if (model == nullptr) return 0;
   return static_cast<std::size_t>(
       std::ranges::count_if(model->replicas, [&](const cluster::Replica& replica) {
-        const cluster::NodeLive& live = *snapshot.nodes[replica.node].live;
-        return live.admin == cluster::Admin::enabled && !live.paused &&
-               live.availability == cluster::Availability::healthy;
+        return cluster::takes_work(*snapshot.nodes[replica.node].live);
       }));
 }
 

@@ -34,6 +34,12 @@ std::string_view name(Mode mode) noexcept {
   return "off";
 }
 
+/// How far a pull is; bytes of what the node has told of so far.
+struct PullProgress {
+  std::atomic<std::uint64_t> total{0};
+  std::atomic<std::uint64_t> completed{0};
+};
+
 /// A step under way.
 struct ResidencyKeeper::Running {
   ResidencyStep step;
@@ -178,13 +184,13 @@ void ResidencyKeeper::turn() {
       return running->step.node == step.node && running->step.key == step.key;
     });
     if (under_way || (step.kind != Kind::keep && !residency_.may_begin(step))) continue;
-    auto running = std::make_shared<Running>(
-        Running{.step = step,
-                .at = {.view = view,
-                       .node = step.node_index,
-                       .model = view->cluster->find_model(step.key),
-                       .replica = step.replica},
-                .since = scheduler_.now()});
+    auto running =
+        std::make_shared<Running>(Running{.step = step,
+                                          .at = {.view = view,
+                                                 .node = step.node_index,
+                                                 .model = view->cluster->find_model(step.key),
+                                                 .replica = step.replica},
+                                          .since = scheduler_.now()});
     carry_out(std::move(running));
   }
   if (options->residency.mode == Mode::advised) tell_advice();

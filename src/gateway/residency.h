@@ -23,12 +23,6 @@ class Admission;
 class Control;
 class Worker;
 
-/// How far a pull is; bytes of what the node has told of so far.
-struct PullProgress {
-  std::atomic<std::uint64_t> total{0};
-  std::atomic<std::uint64_t> completed{0};
-};
-
 /// What is planned, and what of it is under way.
 struct ResidencyReport {
   struct UnderWay {

@@ -6,9 +6,13 @@
 #include <cmath>
 #include <tuple>
 
+#include "cluster/takes_work.h"
+#include "routing/nearness.h"
+
 namespace sollol::routing {
 
 using cluster::Availability;
+using cluster::takes_work;
 using Kind = ResidencyStep::Kind;
 using Cause = ResidencyStep::Cause;
 
@@ -23,6 +27,7 @@ struct Seat {
   bool loading;
   double speed;  // tokens a second; 0: unknown
   std::uint32_t limit;
+  bool claimed = false;  // the model needs it there
   bool held() const { return loaded || loading; }
 };
 
@@ -31,17 +36,10 @@ struct Need {
   std::vector<Seat> seats{};              // those that hold it first, then the fastest
   ModelStanding standing{};
   std::uint32_t hold = 0;  // nodes that stay claimed while its demand falls
-  bool asked = false;
   std::uint32_t claimed = 0;
 
   Cause cause() const { return claimed < standing.wish ? Cause::wish : Cause::demand; }
 };
-
-/// Takes new models: healthy, and nobody has taken it out.
-bool usable(const cluster::Node& node) {
-  return node.live->admin == cluster::Admin::enabled && !node.live->paused &&
-         node.live->availability == Availability::healthy;
-}
 
 /// Serves what it has loaded: a moment's silence does not count.
 bool open(const cluster::Node& node) {
@@ -78,11 +76,6 @@ std::uint32_t nodes_for(const std::vector<Seat>& seats, double busy, double util
     ++count;
   }
   return count;
-}
-
-bool share_something(const cluster::Node& a, const cluster::Node& b) {
-  return (a.device_load != nullptr && a.device_load == b.device_load) ||
-         (a.machine_load != nullptr && a.machine_load == b.machine_load);
 }
 
 std::string nodes_text(std::size_t count) {
@@ -234,7 +227,7 @@ void Residency::Draft::look_at(const cluster::Model& model) {
     standing.wish = wished->second.replicas;
     standing.problem = wished->second.failure;
     standing.need = std::max(standing.need, standing.wish);
-    need.asked = wished->second.asked;
+    standing.asked = wished->second.asked;
   }
   needs.push_back(std::move(need));
 }
@@ -245,16 +238,17 @@ void Residency::Draft::look_at_unknown(const std::string& key, const Wish& wish)
                                 .model = wish.model,
                                 .wish = wish.replicas,
                                 .need = wish.replicas,
-                                .problem = wish.failure},
-                   .asked = wish.asked});
+                                .asked = wish.asked,
+                                .problem = wish.failure}});
 }
 
 /// Takes the nodes that hold it, as many as it needs.
 void Residency::Draft::claim(Need& need) {
   const std::uint32_t most = std::max(need.standing.need, need.hold);
-  for (const Seat& seat : need.seats) {
+  for (Seat& seat : need.seats) {
     if (need.claimed == most) return;
-    if (!seat.held() || !(seat.open || seat.loading)) continue;
+    if (!seat.loading && !(seat.loaded && seat.open)) continue;
+    seat.claimed = true;
     ++claims[seat.node];
     ++need.claimed;
   }
@@ -262,13 +256,10 @@ void Residency::Draft::claim(Need& need) {
 
 /// Those that it has stay, where their time is nearly over.
 void Residency::Draft::keep(const Need& need) {
-  std::uint32_t left = need.claimed;
   for (const Seat& seat : need.seats) {
-    if (left == 0) return;
-    if (!seat.held() || !(seat.open || seat.loading)) continue;
-    --left;
+    if (!seat.claimed || !seat.loaded) continue;
     const cluster::ReplicaLive& live = *need.model->replicas[seat.replica].live;
-    if (!seat.loaded || live.in_flight > 0 || !usable(snapshot.nodes[seat.node])) continue;
+    if (live.in_flight > 0 || !takes_work(*snapshot.nodes[seat.node].live)) continue;
     const auto expires = sight.expires_in_s(seat.node, need.standing.key);
     if (!expires || *expires > to_seconds(keep_within)) continue;
     steps.push_back({.kind = Kind::keep,
@@ -302,18 +293,19 @@ std::optional<Residency::Draft::Found> Residency::Draft::best_seat(const Need& n
     const Seat& seat = need.seats[i];
     const cluster::Node& node = snapshot.nodes[seat.node];
     const cluster::ReplicaLive& live = *need.model->replicas[seat.replica].live;
-    if (seat.held() || !usable(node) || taken[seat.node] || paused(node.id, need.standing.key))
+    if (seat.held() || !takes_work(*node.live) || taken[seat.node] ||
+        paused(node.id, need.standing.key))
       continue;
-    if (live.failures > 0 && !need.asked) continue;
+    if (live.failures > 0 && !need.standing.asked) continue;
     const bool wished = need.cause() == Cause::wish;
     if (!wished && seat.speed > 0 && seat.speed * slower_most < fastest) continue;
     const std::uint32_t models = node.live->models_loaded;
     const bool room = models == 0 || models < node.live->models_loaded_max;
     const bool idle = claims[seat.node] == 0 && node.live->in_flight == 0;
-    const bool asked = wished && need.asked;
+    const bool asked = wished && need.standing.asked;
     if (!room && !asked && (!idle || paused(node.id, {}))) continue;
     const bool near = std::ranges::any_of(need.seats, [&](const Seat& other) {
-      return other.held() && share_something(snapshot.nodes[other.node], node);
+      return other.held() && nearness(snapshot.nodes[other.node], node) != Nearness::apart;
     });
     const Rank rank{node.info.tier,
                     room   ? 0
@@ -340,7 +332,7 @@ void Residency::Draft::fill(Need& need) {
                      .replica = seat.replica,
                      .cause = need.cause(),
                      .pushes_out = found->pushes_out,
-                     .asked = need.asked && need.cause() == Cause::wish,
+                     .asked = need.standing.asked && need.cause() == Cause::wish,
                      .why = why(need)});
     seat.loading = true;
     taken[node] = true;
@@ -362,7 +354,7 @@ bool Residency::Draft::pull(const Need& need) {
                    .key = need.standing.key,
                    .model = need.standing.model,
                    .cause = need.cause(),
-                   .asked = need.asked && need.cause() == Cause::wish,
+                   .asked = need.standing.asked && need.cause() == Cause::wish,
                    .why = why(need)});
   taken[*node] = true;
   return true;
@@ -387,7 +379,8 @@ std::optional<std::size_t> Residency::Draft::node_to_pull_at(const Need& need) c
   std::optional<std::pair<Rank, std::size_t>> best;
   for (std::size_t i = 0; i < snapshot.nodes.size(); ++i) {
     const cluster::Node& node = snapshot.nodes[i];
-    if (has[i] || taken[i] || !usable(node) || paused(node.id, need.standing.key)) continue;
+    if (has[i] || taken[i] || !takes_work(*node.live) || paused(node.id, need.standing.key))
+      continue;
     if (need.cause() == Cause::demand && !holds_such[i]) continue;
     const Rank rank{node.info.tier, claims[i], node.live->in_flight};
     if (!best || rank < best->first) best = {rank, i};
@@ -399,7 +392,7 @@ std::string Residency::Draft::why_not(const Need& need) const {
   if (need.model == nullptr)
     return sight.may_pull ? "no node can pull it now" : "no node has it, and auto_pull is off";
   const auto could = static_cast<std::size_t>(std::ranges::count_if(
-      need.seats, [&](const Seat& seat) { return usable(snapshot.nodes[seat.node]); }));
+      need.seats, [&](const Seat& seat) { return takes_work(*snapshot.nodes[seat.node].live); }));
   if (could < need.standing.need) {
     return fmt::format("{} that can be used {} it{}", nodes_text(could),
                        could == 1 ? "has" : "have", sight.may_pull ? "" : ", and auto_pull is off");

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/random.h"
+#include "routing/nearness.h"
 
 namespace sollol::routing {
 
@@ -127,12 +128,6 @@ void fetch_ahead(const cluster::Snapshot& snapshot, const cluster::Model& model,
     const cluster::NodeLive* live = snapshot.nodes[model.replicas[index].node].live.get();
     fetch(live, live + 1);
   }
-}
-
-Nearness nearness(const cluster::Node& a, const cluster::Node& b) {
-  if (a.device_load != nullptr && a.device_load == b.device_load) return Nearness::same_device;
-  if (a.machine_load != nullptr && a.machine_load == b.machine_load) return Nearness::same_machine;
-  return Nearness::apart;
 }
 
 }  // namespace

@@ -17,16 +17,6 @@ std::string prompt(int i, std::string_view more = {}) {
          R"(","stream":false,"options":{"num_predict":4)" + std::string(more) + "}}";
 }
 
-/// Nodes that take `load` of real time to load a model.
-sim::FleetConfig slow_loaders(unsigned count, Duration load = 400ms) {
-  sim::FleetConfig config = equal_nodes(count, {chat_model(), embedding_model()});
-  config.time_scale = 1;
-  for (sim::NodeSpec& node : config.nodes) {
-    for (sim::ModelSpec& model : node.models) model.load_time = load;
-  }
-  return config;
-}
-
 std::unique_ptr<RawClient> begin(TestFleet& fleet, std::string_view target, std::string_view body) {
   auto client = std::make_unique<RawClient>(fleet.port());
   client->send(request_text("POST", target, body));

@@ -113,6 +113,15 @@ bool TestFleet::eventually(const std::function<bool()>& condition) {
   return condition();
 }
 
+sim::FleetConfig slow_loaders(unsigned count, Duration load) {
+  sim::FleetConfig config = equal_nodes(count, {chat_model(), embedding_model()});
+  config.time_scale = 1;
+  for (sim::NodeSpec& node : config.nodes) {
+    for (sim::ModelSpec& model : node.models) model.load_time = load;
+  }
+  return config;
+}
+
 std::string joined_text(const std::string& ndjson) {
   std::istringstream lines(ndjson);
   std::string text;

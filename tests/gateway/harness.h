@@ -52,6 +52,9 @@ class TestFleet {
 /// Nodes "a", "b", "c" … with the same models.
 sim::FleetConfig equal_nodes(unsigned count, std::vector<sim::ModelSpec> models);
 
+/// The same with a chat and an embedding model, which take so long of real time to load.
+sim::FleetConfig slow_loaders(unsigned count, Duration load = 400ms);
+
 /// The text of the records of an NDJSON answer, joined; `field` is "response" or "content".
 std::string joined_text(const std::string& ndjson);
 /// The last line of an NDJSON body.

@@ -29,15 +29,6 @@ TestFleet::Change placing(Placing how) {
   };
 }
 
-sim::FleetConfig loaders(unsigned count, Duration load = 300ms) {
-  sim::FleetConfig config = equal_nodes(count, {chat_model(), embedding_model()});
-  config.time_scale = 1;
-  for (sim::NodeSpec& node : config.nodes) {
-    for (sim::ModelSpec& model : node.models) model.load_time = load;
-  }
-  return config;
-}
-
 json::object models(TestFleet& fleet) {
   return json::parse(fleet.ask("GET", "/sollol/v1/models").body).as_object();
 }
@@ -70,7 +61,7 @@ std::string generate(std::string_view more = {}) {
 class Warm : public testing::TestWithParam<Mode> {};
 
 TEST_P(Warm, LoadsOnAsManyNodesAsWished) {
-  TestFleet fleet(loaders(3), placing({GetParam()}));
+  TestFleet fleet(slow_loaders(3, 300ms), placing({GetParam()}));
   const Answer answer = warm(fleet, "llama3.2", 2);
   ASSERT_EQ(answer.status, 200) << answer.body;
   EXPECT_TRUE(json::parse(answer.body).as_object().at("model").as_string().starts_with("llama3.2"));
@@ -91,14 +82,14 @@ INSTANTIATE_TEST_SUITE_P(Modes, Warm, testing::Values(Mode::off, Mode::advised, 
                          [](const auto& row) { return std::string(gateway::name(row.param)); });
 
 TEST(Residency, EmbeddingModelsAreWarmedAsSuch) {
-  TestFleet fleet(loaders(1), placing({}));
+  TestFleet fleet(slow_loaders(1, 300ms), placing({}));
   ASSERT_EQ(warm(fleet, "nomic-embed-text", 1).status, 200);
   EXPECT_TRUE(
       fleet.eventually([&] { return count(model(fleet, "nomic-embed-text"), "resident") == 1; }));
 }
 
 TEST(Residency, RefusesWhatCannotBe) {
-  TestFleet fleet(loaders(2), placing({}));
+  TestFleet fleet(slow_loaders(2, 300ms), placing({}));
   const Answer unknown = warm(fleet, "nowhere", 1);
   EXPECT_EQ(unknown.status, 404);
   EXPECT_TRUE(unknown.body.contains("auto_pull")) << unknown.body;
@@ -115,7 +106,7 @@ TEST(Residency, RefusesWhatCannotBe) {
 
 TEST(Residency, WishIsKeptOnlyWhereThatIsAutomatic) {
   for (const Mode mode : {Mode::advised, Mode::automatic}) {
-    TestFleet fleet(loaders(2, 20ms), placing({mode, false, 50ms}));
+    TestFleet fleet(slow_loaders(2, 20ms), placing({mode, false, 50ms}));
     ASSERT_EQ(warm(fleet, "llama3.2", 1).status, 200);
     ASSERT_TRUE(fleet.eventually([&] { return count(model(fleet, "llama3.2"), "resident") == 1; }));
     ASSERT_TRUE(fleet.eventually([&] { return !model(fleet, "llama3.2").at("asked").as_bool(); }));
@@ -137,7 +128,7 @@ TEST(Residency, WishIsKeptOnlyWhereThatIsAutomatic) {
 }
 
 TEST(Residency, WithdrawnWishIsForgotten) {
-  TestFleet fleet(loaders(1, 20ms), placing({}));
+  TestFleet fleet(slow_loaders(1, 20ms), placing({}));
   ASSERT_EQ(warm(fleet, "llama3.2", 1).status, 200);
   ASSERT_TRUE(fleet.eventually([&] { return count(model(fleet, "llama3.2"), "resident") == 1; }));
   ASSERT_EQ(warm(fleet, "llama3.2", 0).status, 200);
@@ -145,7 +136,7 @@ TEST(Residency, WithdrawnWishIsForgotten) {
 }
 
 TEST(Residency, RequestsJoinThePlannedLoad) {
-  TestFleet fleet(loaders(1, 500ms), placing({}));
+  TestFleet fleet(slow_loaders(1, 500ms), placing({}));
   ASSERT_EQ(warm(fleet, "llama3.2", 1).status, 200);
   ASSERT_TRUE(fleet.eventually([&] { return count(model(fleet, "llama3.2"), "loading") == 1; }));
   EXPECT_EQ(fleet.ask("POST", "/api/generate", generate(R"(,"keep_alive":"1h")")).status, 200);
@@ -153,7 +144,7 @@ TEST(Residency, RequestsJoinThePlannedLoad) {
 }
 
 TEST(Residency, LoadsWithTheOptionsThatWereLastAskedFor) {
-  TestFleet fleet(loaders(2, 20ms), placing({}));
+  TestFleet fleet(slow_loaders(2, 20ms), placing({}));
   const std::string body =
       R"({"model":"llama3.2","prompt":"hello","stream":false,"options":{"num_ctx":8192,"num_predict":4}})";
   const Answer first = fleet.ask("POST", "/api/generate", body);
@@ -169,7 +160,7 @@ TEST(Residency, LoadsWithTheOptionsThatWereLastAskedFor) {
 }
 
 TEST(Residency, AnotherNodeTakesOverWhenALoadFails) {
-  sim::FleetConfig config = loaders(2, 300ms);
+  sim::FleetConfig config = slow_loaders(2, 300ms);
   TestFleet fleet(std::move(config), placing({}));
   ASSERT_EQ(warm(fleet, "llama3.2", 1).status, 200);
   std::string at;
@@ -186,7 +177,7 @@ TEST(Residency, AnotherNodeTakesOverWhenALoadFails) {
 }
 
 TEST(Residency, HotModelIsLoadedWhereItsNodeDied) {
-  TestFleet fleet(loaders(2, 20ms), [](gateway::Options& options) {
+  TestFleet fleet(slow_loaders(2, 20ms), [](gateway::Options& options) {
     placing({Mode::automatic})(options);
     options.residency.limits.hot_per_hour = 1;
   });
@@ -202,7 +193,7 @@ TEST(Residency, HotModelIsLoadedWhereItsNodeDied) {
 
 TEST(Residency, GrowingDemandLoadsItAtOneMoreNodeOrSaysSo) {
   for (const Mode mode : {Mode::automatic, Mode::advised, Mode::off}) {
-    sim::FleetConfig config = loaders(2, 20ms);
+    sim::FleetConfig config = slow_loaders(2, 20ms);
     TestFleet fleet(std::move(config), [mode](gateway::Options& options) {
       placing({mode})(options);
       options.residency.limits.utilisation = 0.0001;  // any request is too much for one node
@@ -222,7 +213,7 @@ TEST(Residency, GrowingDemandLoadsItAtOneMoreNodeOrSaysSo) {
 }
 
 TEST(Residency, HotModelIsKeptBeyondItsTime) {
-  sim::FleetConfig config = loaders(1, 20ms);
+  sim::FleetConfig config = slow_loaders(1, 20ms);
   for (sim::NodeSpec& node : config.nodes) node.keep_alive = 1s;
   TestFleet fleet(std::move(config), [](gateway::Options& options) {
     placing({Mode::automatic})(options);
@@ -240,7 +231,7 @@ TEST(Residency, HotModelIsKeptBeyondItsTime) {
 }
 
 TEST(Residency, PullsWhereThatIsAllowed) {
-  sim::FleetConfig config = loaders(2, 20ms);
+  sim::FleetConfig config = slow_loaders(2, 20ms);
   config.nodes[1].pull_bytes_per_s = 1e12;
   std::erase_if(config.nodes[1].models,
                 [](const sim::ModelSpec& spec) { return spec.name == "llama3.2"; });
