@@ -231,19 +231,20 @@ void Cluster::set_loaded(NodeId id, const std::vector<LoadedRecord>& loaded, Tim
   const auto it = entries_.find(id);
   if (it == entries_.end()) return;
   NodeLive& node = *it->second.live;
+  const std::int64_t asked_ns = asked.time_since_epoch().count();
   const auto count = static_cast<std::uint32_t>(loaded.size());
   node.models_loaded = count;
   node.models_loaded_max = std::max(node.models_loaded_max.load(), count);
   std::map<std::string_view, const LoadedRecord*> listed;
   for (const LoadedRecord& record : loaded) listed.emplace(record.key, &record);
   for (auto& [key, live] : it->second.replicas) {
-    // Until a load of ours ends, the list shows the runner that it replaces, or nothing.
-    if (live->loading_since_ns != 0) continue;
+    // A list asked before a load of ours ended shows the runner that it replaces, or nothing.
+    if (live->loading_since_ns != 0 || asked_ns < live->load_ended_ns) continue;
     const auto found = listed.find(key);
     if (found != listed.end()) {
       live->loaded_context = found->second->context_length;
       live->loaded = true;
-    } else if (live->in_flight == 0 && live->used_at_ns < asked.time_since_epoch().count()) {
+    } else if (live->in_flight == 0 && live->used_at_ns < asked_ns) {
       live->loaded_context = 0;
       live->loaded = false;
     }

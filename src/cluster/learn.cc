@@ -147,6 +147,7 @@ void grow_older(ReplicaLive& replica, TimePoint now) {
 
 void load_begins(ReplicaLive& replica, std::uint64_t runner_key, TimePoint now) noexcept {
   replica.loaded.store(false, std::memory_order_relaxed);
+  replica.loaded_context.store(0, std::memory_order_relaxed);
   replica.runner_key.store(runner_key, std::memory_order_relaxed);
   replica.loading_since_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
 }
@@ -160,7 +161,8 @@ void load_ended(NodeLive& node, ReplicaLive& replica, std::uint64_t size_bytes, 
   }
   replica.used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   replica.loaded.store(end == LoadEnd::loaded, std::memory_order_relaxed);
-  replica.loading_since_ns.store(0, std::memory_order_relaxed);
+  replica.load_ended_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  replica.loading_since_ns.store(0, std::memory_order_release);
 }
 
 void want_more(const Model& model, TimePoint now) {

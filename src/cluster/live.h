@@ -102,8 +102,10 @@ struct ReplicaLive {
   std::atomic<std::int64_t> used_at_ns{0};       // of Clock's epoch: last sent to or answered
   std::atomic<std::uint32_t> loaded_context{0};  // context_length of /api/ps; 0 unknown
   std::atomic<std::uint64_t> runner_key{0};      // runner options of the last request sent; 0 none
-  std::atomic<std::int64_t> loading_since_ns{
-      0};  // of Clock's epoch: the gateway has it loaded; 0 no
+  // Loads by the gateway, of Clock's epoch: since when one runs (0: none does), and when the last
+  // ended.
+  std::atomic<std::int64_t> loading_since_ns{0};
+  std::atomic<std::int64_t> load_ended_ns{0};
   // A model that fails to load here, or that the node lists and does not have, is avoided here for
   // a while; the node itself may be fine.
   std::atomic<std::int64_t> avoid_until_ns{0};  // of Clock's epoch

@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "cluster/learn.h"
+
 namespace sollol::cluster {
 namespace {
 
@@ -195,6 +197,21 @@ TEST_F(TwoNodes, LoadedFollowsTheNodeUnlessOurWorkIsInFlight) {
   cluster.set_loaded(a, {}, TimePoint{} + std::chrono::hours(1));
   EXPECT_FALSE(m->loaded);
   EXPECT_EQ(m->loaded_context, 0u);
+}
+
+TEST_F(TwoNodes, AListAskedBeforeALoadEndedTellsNothingOfIt) {
+  cluster.set_models(a, {model("m")});
+  const auto m = replica("m");
+  cluster.set_loaded(a, {{"m", 8192}}, t0 + 1s);
+  load_begins(*m, 4096, t0 + 2s);
+  EXPECT_EQ(m->loaded_context, 0u);
+  cluster.set_loaded(a, {{"m", 8192}}, t0 + 2s);
+  load_ended(*live(a), *m, 1, LoadEnd::loaded, 1s, t0 + 3s);
+  cluster.set_loaded(a, {{"m", 8192}}, t0 + 2s);
+  EXPECT_TRUE(m->loaded);
+  EXPECT_EQ(m->loaded_context, 0u);
+  cluster.set_loaded(a, {{"m", 4096}}, t0 + 4s);
+  EXPECT_EQ(m->loaded_context, 4096u);
 }
 
 TEST_F(TwoNodes, EveryTransitionIsToldOnce) {
