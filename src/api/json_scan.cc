@@ -1,5 +1,6 @@
 #include "api/json_scan.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -9,6 +10,8 @@ namespace sollol::api {
 namespace {
 
 bool is_space(char c) noexcept { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
 bool ends_scalar(char c) noexcept { return is_space(c) || c == ',' || c == '}' || c == ']'; }
 
@@ -105,7 +108,16 @@ std::string_view first_json_field(std::string_view object, std::string_view key)
 }
 
 std::optional<std::uint64_t> json_unsigned(std::string_view value) noexcept {
+  // Without a look at overflow, which so few digits cannot reach: durations have nine to twelve.
+  constexpr std::size_t safe_digits = 19;
   std::uint64_t number = 0;
+  std::size_t digits = 0;
+  const std::size_t most = std::min(value.size(), safe_digits);
+  for (; digits < most && is_digit(value[digits]); ++digits)
+    number = number * 10 + static_cast<std::uint64_t>(value[digits] - '0');
+  if (digits < most || digits == value.size())
+    return digits == 0 ? std::nullopt : std::optional(number);
+  number = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
   if (error != std::errc{}) return std::nullopt;
   return number;

@@ -194,8 +194,11 @@ net::Task<void> warm_model(Connection& client) {
     co_return;
   }
   Work work;
-  auto finding = find_model(client, work, wish->key);  // looks again where it is not known
-  const cluster::Model* model = co_await std::move(finding);
+  if (!take_model(client, work, wish->key)) {
+    auto looking = look_for_model(client, work, wish->key);
+    co_await std::move(looking);
+  }
+  const cluster::Model* model = work.model;
   const bool may_pull = client.options().residency.auto_pull;
   if (const auto possible = check(*work.view->cluster, model, *wish, may_pull); !possible) {
     auto refusing = answer_error(client, possible.error());

@@ -55,24 +55,19 @@ void Admission::give_up_all(const Error& why) {
   }
 }
 
-Result<Slot> Admission::place_now(Worker& worker, const Work& work) {
-  Placement::Awaited nobody;
-  return placement_.place(work, worker.candidates(), nobody, worker.scheduler().now(),
-                          worker.random().bits());
-}
-
-net::Task<Result<Slot>> Admission::admit(Connection& client, Work& work) {
-  Worker& worker = client.worker();
-  if (client.ended()) co_return std::unexpected(*client.ended());
+std::optional<Result<Slot>> Admission::place_now(Connection& client, Work& work) {
+  if (client.ended()) return std::unexpected(*client.ended());
   work.wait_expected_s = 0;
   // Whoever waits for a model goes first; requests for any node need no place of a model.
-  if (work.model == nullptr || waiting() == 0) {
-    Result<Slot> placed = place_now(worker, work);
-    const bool full = !placed && placed.error().kind == ErrorKind::overloaded;
-    if (!full || work.model == nullptr) co_return placed;
-  }
-  auto waiting = wait_for_place(client, work);
-  co_return co_await std::move(waiting);
+  if (work.model != nullptr && waiting() > 0) return std::nullopt;
+  Worker& worker = client.worker();
+  Placement::Awaited nobody;
+  std::optional<Result<Slot>> placed(
+      std::in_place, placement_.place(work, worker.candidates(), nobody, worker.scheduler().now(),
+                                      worker.random().bits()));
+  const bool full = !*placed && placed->error().kind == ErrorKind::overloaded;
+  if (full && work.model != nullptr) placed.reset();
+  return placed;
 }
 
 net::Task<Result<Slot>> Admission::wait_for_place(Connection& client, Work& work) {

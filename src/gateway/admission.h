@@ -28,9 +28,12 @@ class Admission {
   /// Any thread: everybody who waits gets `why` instead of a place.
   void give_up_all(const Error& why);
 
-  /// A place for `work`, waiting in the queue if need be. Errors: overloaded (queue full), timeout
-  /// (waited too long), no_candidate, cancelled (the client left).
-  net::Task<Result<Slot>> admit(Connection& client, Work& work);
+  /// A place for `work`; nullopt: it has to wait for one. Errors: overloaded (of work for any
+  /// node), no_candidate, cancelled (the client left).
+  std::optional<Result<Slot>> place_now(Connection& client, Work& work);
+  /// Waits for a place. Errors: overloaded (the queue is full), timeout (waited too long),
+  /// no_candidate, cancelled.
+  net::Task<Result<Slot>> wait_for_place(Connection& client, Work& work);
 
   /// Any thread: something changed that may let waiters go.
   void kick();
@@ -48,8 +51,6 @@ class Admission {
 
   void released(std::optional<ModelId> model);
   void serve_waiting(ModelId model);
-  net::Task<Result<Slot>> wait_for_place(Connection& client, Work& work);
-  Result<Slot> place_now(Worker& worker, const Work& work);
   void wake(cluster::Ticket ticket, Result<Slot> result);
   void give_up(cluster::Ticket ticket, Error error);
 

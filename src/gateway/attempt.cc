@@ -110,9 +110,10 @@ std::string Attempt::upstream_head(std::size_t body_size) const {
   if (body_size > 0 || request.method == "POST")
     http::append(head, "Content-Length: ", body_size, "\r\n");
   http::append(head, "X-Forwarded-For: ", request.forwarded_for,
-               request.forwarded_for.empty() ? "" : ", ", request.client);
+               http::separator_after(request.forwarded_for), request.client);
   if (!request.authority.empty()) http::append(head, "\r\nX-Forwarded-Host: ", request.authority);
-  http::append(head, "\r\nX-Forwarded-Proto: ", request.secured ? "https" : "http",
+  http::append(head,
+               "\r\nX-Forwarded-Proto: ", request.secured ? std::string_view("https") : "http",
                "\r\nX-Request-Id: ", request.id, "\r\n\r\n");
   return head;
 }
@@ -149,9 +150,15 @@ net::Task<Result<void>> Attempt::exchange_heads(std::string_view head, std::stri
     cancel_on_leave(stream_.get());
     call_.emplace(*stream_, worker_.scratch(), client_.options().upstream.head);
     call_->limit_head_time(worker_.scheduler(), client_.options().upstream.head_timeout);
-    auto sending =
-        call_->send(head, body, worker_.scheduler().now() + client_.options().client.stall_timeout);
-    Result<void> done = co_await std::move(sending);
+    const Result<std::size_t> sent = call_->send_now(head, body);
+    Result<void> done;
+    if (!sent) {
+      done = std::unexpected(sent.error());
+    } else if (*sent < head.size() + body.size()) {
+      auto sending = call_->send(
+          head, body, worker_.scheduler().now() + client_.options().client.stall_timeout, *sent);
+      done = co_await std::move(sending);
+    }
     if (done) {
       auto receiving = call_->receive_head(client_.request().method, response_deadline());
       const Result<const http::ResponseHead*> received = co_await std::move(receiving);

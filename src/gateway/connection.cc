@@ -55,14 +55,17 @@ net::Task<void> Connection::run() {
     co_await std::move(handling);
     on_leave_ = nullptr;
     cancel_target_ = nullptr;
-    auto flushing = flush();
-    co_await std::move(flushing);
+    if (holds_output()) {
+      auto flushing = flush();
+      co_await std::move(flushing);
+    }
     finish_request();
     if (!request_.keep_alive) close_after_ = true;
     if (close_after_) {  // what it has not sent yet is not waited for
       unread_ = !body_.done();
       break;
     }
+    if (body_.done()) continue;
     auto draining = drain_body();
     const bool drained = co_await std::move(draining);
     if (!drained) {
@@ -221,7 +224,7 @@ net::Task<void> Connection::refuse(int status, std::string_view problem, std::st
 }
 
 net::Task<bool> Connection::send_continue() {
-  if (!request_.expects_continue || continue_sent_ || !input_.empty()) co_return true;
+  if (continue_sent_ || !input_.empty()) co_return true;
   continue_sent_ = true;
   constexpr std::string_view interim = "HTTP/1.1 100 Continue\r\n\r\n";
   write({&interim, 1});
@@ -264,24 +267,42 @@ net::Task<Result<std::string_view>> Connection::read_body(std::size_t bytes_max)
     co_return body_failure(415, unknown_coding(request_.content_encoding));
   if (request_.framing.kind == Framing::Kind::sized && request_.framing.length > bytes_max)
     co_return body_failure(413, too_large(bytes_max));
-  auto continuing = send_continue();
-  const bool going_on = co_await std::move(continuing);
-  if (!going_on) co_return std::unexpected(left_early());
-  auto receiving = receive_body(bytes_max);
-  const Result<std::string_view> body = co_await std::move(receiving);
-  if (!body || coding == api::BodyCoding::plain) co_return body;
+  std::optional<std::string_view> body = body_at_hand();
+  if (!body) {
+    if (request_.expects_continue) {
+      auto continuing = send_continue();
+      const bool going_on = co_await std::move(continuing);
+      if (!going_on) co_return std::unexpected(left_early());
+    }
+    auto receiving = receive_body(bytes_max);
+    const Result<std::string_view> received = co_await std::move(receiving);
+    if (!received) co_return received;
+    body = *received;
+  }
+  if (coding == api::BodyCoding::plain) co_return *body;
   co_return unpack(*body);
 }
+
+/// A body of known size once all of it has come, as that of nearly every request has with its head.
+std::optional<std::string_view> Connection::body_at_hand() {
+  if (request_.framing.kind != Framing::Kind::sized || input_.size() < request_.framing.length)
+    return std::nullopt;
+  body_.feed(input_.view(), [](std::string_view) {});
+  body_in_input_ = request_.framing.length;
+  keep_room();
+  return input_.view().substr(0, body_in_input_);
+}
+
+/// For what a client pipelines while its request is served: what views of the body show must not
+/// move.
+void Connection::keep_room() { input_.prepare(spare_for_watch); }
 
 net::Task<Result<std::string_view>> Connection::receive_body(std::size_t bytes_max) {
   const bool sized = request_.framing.kind == Framing::Kind::sized;
   const TimePoint last = worker_.scheduler().now() + options_->client.body_timeout;
   while (body_.state() == http::BodyWatcher::State::reading) {
     if (sized) {
-      if (input_.size() >= request_.framing.length) {
-        body_.feed(input_.view(), [](std::string_view) {});
-        break;
-      }
+      if (const auto whole = body_at_hand()) co_return *whole;
     } else {
       const std::size_t used = body_.feed(input_.view(), [&](std::string_view payload) {
         std::ranges::copy(payload, decoded_.prepare(payload.size()).data());
@@ -308,14 +329,9 @@ net::Task<Result<std::string_view>> Connection::receive_body(std::size_t bytes_m
     if (wake != Wake::ready) co_return std::unexpected(left_early());
   }
   if (!body_.done()) co_return body_failure(400, bad_input("the request body is badly framed"));
-  // Room for what a client pipelines meanwhile: what the view shows must not move.
-  input_.prepare(spare_for_watch);
-  if (!sized) {
-    decoded_.prepare(1);
-    co_return decoded_.view();
-  }
-  body_in_input_ = request_.framing.length;
-  co_return input_.view().substr(0, body_in_input_);
+  keep_room();
+  decoded_.prepare(1);
+  co_return decoded_.view();
 }
 
 /// The plain text of a packed body, which is let go.
@@ -352,16 +368,18 @@ Result<std::string_view> Connection::hold_body(net::InputBuffer plain) {
     return body_failure(
         503, {ErrorKind::overloaded, Origin::gateway, Retry::later, std::string(too_much_held)});
   }
-  input_.prepare(spare_for_watch);
+  keep_room();
   return decoded_.view();
 }
 
 net::Task<Result<std::string_view>> Connection::read_body_piece() {
   input_.consume(std::exchange(body_in_input_, 0));
   decoded_.consume(decoded_.size());
-  auto continuing = send_continue();
-  const bool going_on = co_await std::move(continuing);
-  if (!going_on) co_return std::unexpected(left_early());
+  if (request_.expects_continue) {
+    auto continuing = send_continue();
+    const bool going_on = co_await std::move(continuing);
+    if (!going_on) co_return std::unexpected(left_early());
+  }
   while (body_.state() == http::BodyWatcher::State::reading) {
     if (!input_.empty() && body_.framing().kind == Framing::Kind::sized) {
       body_in_input_ = body_.feed(input_.view(), [](std::string_view) {});

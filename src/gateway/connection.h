@@ -138,6 +138,8 @@ class Connection {
   Result<std::string_view> unpack(std::string_view packed);
   Result<std::string_view> hold_body(net::InputBuffer plain);
   net::Task<Result<std::string_view>> receive_body(std::size_t bytes_max);
+  std::optional<std::string_view> body_at_hand();
+  void keep_room();
   net::Task<bool> send_continue();
   net::Task<bool> drain_body();
   net::Task<void> linger();

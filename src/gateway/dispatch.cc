@@ -22,7 +22,6 @@ namespace {
 /// Cross-origin rules are the gateway's: nodes see no Origin (reference §1). True: go on.
 net::Task<bool> pass_origin(Connection& client) {
   Request& request = client.request();
-  if (request.origin.empty()) co_return true;
   if (api::is_same_origin(request.origin, request.authority)) {
     request.origin.clear();
     co_return request.method != "OPTIONS";
@@ -110,9 +109,11 @@ net::Task<void> dispatch(Connection& client) {
     co_await std::move(refusing);
     co_return;
   }
-  auto checking = pass_origin(client);
-  const bool passed = co_await std::move(checking);
-  if (!passed) co_return;
+  if (!request.origin.empty()) {
+    auto checking = pass_origin(client);
+    const bool passed = co_await std::move(checking);
+    if (!passed) co_return;
+  }
   if (auto refused = check_key(client.worker(), request)) {
     auto refusing = client.answer(std::move(refused->reply), std::move(refused->fields));
     co_await std::move(refusing);

@@ -135,7 +135,7 @@ Prepared prepare(Connection& client, std::string_view& body) {
     prepared.answer = api::missing_model(operation, request.id);
     return prepared;
   }
-  const std::optional<api::ModelKey> key = api::ModelKey::from(prepared.model);
+  const std::optional<api::ModelKey>& key = client.worker().model_keys().find(prepared.model);
   if (!key) {
     prepared.answer = api::invalid_model(operation, prepared.model, request.id);
     return prepared;
@@ -272,20 +272,20 @@ std::optional<api::Reply> apply_wishes(Connection& client, Work& work) {
       request.id);
 }
 
-net::Task<const cluster::Model*> find_model(Connection& client, Work& work, std::string key) {
+bool take_model(Connection& client, Work& work, std::string_view key) {
+  work.view = client.worker().view();
+  work.model = work.view->cluster->find_model(key);
+  return work.model != nullptr;
+}
+
+net::Task<bool> look_for_model(Connection& client, Work& work, std::string key) {
   Worker& worker = client.worker();
-  work.view = worker.view();
-  const cluster::Model* model = work.view->cluster->find_model(key);
-  if (model == nullptr && !work.view->cluster->nodes.empty()) {
-    Control& control = worker.shared().control;
-    auto refreshing =
-        asio::co_spawn(control.context(), control.refresh_models(refresh_limit), net::use_task);
-    co_await std::move(refreshing);
-    work.view = worker.view();
-    model = work.view->cluster->find_model(key);
-  }
-  work.model = model;
-  co_return model;
+  if (worker.view()->cluster->nodes.empty()) co_return false;
+  Control& control = worker.shared().control;
+  auto refreshing =
+      asio::co_spawn(control.context(), control.refresh_models(refresh_limit), net::use_task);
+  co_await std::move(refreshing);
+  co_return take_model(client, work, key);
 }
 
 net::Task<void> serve_inference(Connection& client) {
@@ -300,9 +300,12 @@ net::Task<void> serve_inference(Connection& client) {
   Prepared prepared = prepare(client, *body);
   if (!prepared.answer) prepared.answer = refuse_model(request, prepared.key);
   if (!prepared.answer && !prepared.key.empty()) {
-    auto finding = find_model(client, prepared.work, prepared.key);
-    const cluster::Model* model = co_await std::move(finding);
-    if (model == nullptr && !prepared.cloud) {
+    bool known = take_model(client, prepared.work, prepared.key);
+    if (!known) {
+      auto looking = look_for_model(client, prepared.work, prepared.key);
+      known = co_await std::move(looking);
+    }
+    if (!known && !prepared.cloud) {
       const bool hopeless = !any_usable(*prepared.work.view);
       if (hopeless) {
         Answer answer(client, api::StreamForm::opaque);
@@ -385,8 +388,13 @@ net::Task<void> serve_work(Connection& client, Work work, Attempt::Plan plan) {
   plan.resume = &resume;
   std::optional<Verdict> last;
   while (true) {
-    auto admitting = worker.shared().admission.admit(client, work);
-    Result<Slot> slot = co_await std::move(admitting);
+    Admission& admission = worker.shared().admission;
+    std::optional<Result<Slot>> placed = admission.place_now(client, work);
+    if (!placed) {
+      auto waiting = admission.wait_for_place(client, work);
+      placed.emplace(co_await std::move(waiting));
+    }
+    Result<Slot>& slot = *placed;
     if (!slot) {
       // Nowhere left to try: the last node's own words say more than ours.
       if (answer.committed() && client.client_gone()) co_return;
@@ -461,9 +469,12 @@ net::Task<void> serve_lookup(Connection& client) {
   if (!prepared.answer) prepared.answer = refuse_model(request, prepared.key);
   prepared.work.view = client.worker().view();
   if (!prepared.answer && !prepared.key.empty()) {
-    auto finding = find_model(client, prepared.work, prepared.key);
-    const cluster::Model* model = co_await std::move(finding);
-    if (model == nullptr && any_usable(*prepared.work.view)) {
+    bool known = take_model(client, prepared.work, prepared.key);
+    if (!known) {
+      auto looking = look_for_model(client, prepared.work, prepared.key);
+      known = co_await std::move(looking);
+    }
+    if (!known && any_usable(*prepared.work.view)) {
       prepared.answer = api::model_not_found(operation, prepared.model, request.id);
     }
   }

@@ -27,9 +27,11 @@ void note_decision(Connection& client, Slot& slot);
 /// node of ours.
 std::optional<api::Reply> apply_wishes(Connection& client, Work& work);
 
-/// The model of that name in the newest view; asks the nodes again before it says that there is
+/// Makes `work` one for the model of that name as the newest view knows it; false when it knows
 /// none.
-net::Task<const cluster::Model*> find_model(Connection& client, Work& work, std::string key);
+bool take_model(Connection& client, Work& work, std::string_view key);
+/// The same of a model that is not known: the nodes are asked again before it says so.
+net::Task<bool> look_for_model(Connection& client, Work& work, std::string key);
 
 /// The refusal for a body that could not be read.
 net::Task<void> answer_body_error(Connection& client, Error error);

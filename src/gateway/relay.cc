@@ -72,13 +72,17 @@ net::Task<Verdict> Attempt::relay_whole() {
   std::string collected;
   bool surplus = false;
   while (call_->body().state() == BodyWatcher::State::reading) {
-    auto receiving = call_->receive(body_deadline());
-    const Result<std::string_view> piece = co_await std::move(receiving);
-    if (!piece) co_return failure(piece.error());
-    last_byte_ = worker_.scheduler().now();
+    std::string_view piece = call_->take_rest();
+    if (piece.empty()) {
+      auto receiving = call_->receive(body_deadline());
+      const Result<std::string_view> received = co_await std::move(receiving);
+      if (!received) co_return failure(received.error());
+      piece = *received;
+      last_byte_ = worker_.scheduler().now();
+    }
     const std::size_t used =
-        call_->body().feed(*piece, [&](std::string_view payload) { collected.append(payload); });
-    surplus = used < piece->size();
+        call_->body().feed(piece, [&](std::string_view payload) { collected.append(payload); });
+    surplus = used < piece.size();
     if (surplus) call_->mark_unusable();
     if (collected.size() > whole_max) {
       auto streaming = relay_stream(std::move(collected));
@@ -98,9 +102,11 @@ net::Task<Verdict> Attempt::relay_whole() {
       std::string_view(collected).substr(collected.size() - std::min(collected.size(), usage_tail)),
       client_.request().route.operation);
   answer_.write_whole(std::move(head_), collected);
-  auto flushing = client_.flush();
-  const bool flushed = co_await std::move(flushing);
-  if (!flushed) verdict.kind = Verdict::Kind::client_left;
+  if (client_.holds_output()) {
+    auto flushing = client_.flush();
+    co_await std::move(flushing);
+  }
+  if (client_.client_gone()) verdict.kind = Verdict::Kind::client_left;
   co_return verdict;
 }
 

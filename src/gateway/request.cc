@@ -34,7 +34,7 @@ void take_own_field(const http::Field& field, Request& out) {
                  !http::equals_ignoring_case(field.value, "false");
   }
   if (http::equals_ignoring_case(name, "via"))
-    (out.via += out.via.empty() ? "" : ", ") += field.value;
+    http::append(out.via, http::separator_after(out.via), field.value);
   if (http::equals_ignoring_case(name, "explain")) out.wants_reason = field.value != "0";
 }
 
@@ -123,10 +123,11 @@ void take_head(const http::RequestHead& head, Request& out) {
         out.origin = field.value;
         break;
       case FieldId::x_forwarded_for:
-        (out.forwarded_for += out.forwarded_for.empty() ? "" : ", ") += field.value;
+        http::append(out.forwarded_for, http::separator_after(out.forwarded_for), field.value);
         break;
       case FieldId::content_encoding:  // a body that goes on is plain
-        (out.content_encoding += out.content_encoding.empty() ? "" : ", ") += field.value;
+        http::append(out.content_encoding, http::separator_after(out.content_encoding),
+                     field.value);
         break;
       case FieldId::content_type:
         out.content_type = field.value;

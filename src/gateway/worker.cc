@@ -37,9 +37,10 @@ class Counted {
   std::size_t& count_;
 };
 
-std::unique_ptr<net::Ring> open_ring(Io io, asio::io_context& context) {
+std::unique_ptr<net::Ring> open_ring(Io io, asio::io_context& context,
+                                     net::AsioScheduler& scheduler) {
   if (io == Io::epoll) return nullptr;
-  auto ring = net::Ring::open(context);
+  auto ring = net::Ring::open(context, scheduler);
   if (ring) return std::move(*ring);
   spdlog::info("sockets are served through epoll, which costs more: {}", ring.error().detail);
   return nullptr;
@@ -89,9 +90,9 @@ void Worker::start() {
   spawn(context_, "access log", flush_access_log());
   thread_ = std::thread([this] {
     // Here, since a ring is its thread's.
-    ring_ = open_ring(options_.current()->io, context_);
+    ring_ = open_ring(options_.current()->io, context_, scheduler_);
     connector_.serve_through(ring_.get());
-    context_.run();
+    scheduler_.run();
   });
 }
 
@@ -278,8 +279,8 @@ const std::string& Worker::http_date() {
 void Worker::name_request(Request& request) {
   request.arrived_wall = scheduler_.wall_now();
   if (request.id.empty()) append_id(request.id, id_prefix_ << 32 | next_id_++);
-  http::append(request.pass_fields, "X-Sollol-Via: ", request.via, request.via.empty() ? "" : ", ",
-               shared_.id, "\r\n");
+  http::append(request.pass_fields, "X-Sollol-Via: ", request.via,
+               http::separator_after(request.via), shared_.id, "\r\n");
 }
 
 /// Whether another connection may be served; at the limit, the one that has waited longest for its

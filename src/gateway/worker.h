@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "api/intent.h"
+#include "api/model_key_cache.h"
 #include "base/random.h"
 #include "cluster/history.h"
 #include "cluster/retry_budget.h"
@@ -109,6 +110,7 @@ class Worker {
   net::HttpScratch& scratch() noexcept { return scratch_; }
   http::RequestHead& request_head() noexcept { return request_head_; }
   api::IntentScanner& intents() noexcept { return intents_; }
+  api::ModelKeyCache& model_keys() noexcept { return model_keys_; }
   /// The API keys in force; null: none is asked for.
   const std::shared_ptr<const KeyRing>& keys() { return keys_.current(); }
   KeyCache& key_cache() noexcept { return key_cache_; }
@@ -162,6 +164,7 @@ class Worker {
   net::HttpScratch scratch_;
   http::RequestHead request_head_;
   api::IntentScanner intents_;
+  api::ModelKeyCache model_keys_;
   ViewReader views_;
   OptionsReader options_;
   PublishedReader<KeyRing> keys_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 namespace sollol::http {
@@ -88,21 +89,46 @@ bool folds_to(std::string_view name, std::string_view known) noexcept {
   return differs == 0;
 }
 
-/// The end of the run of value characters that begins at `at`.
-std::size_t end_of_value(std::string_view bytes, std::size_t at) noexcept {
-  const char* const begin = bytes.data() + at;
-  const void* const found = std::memchr(begin, '\r', bytes.size() - at);
-  const std::size_t length =
-      found == nullptr ? bytes.size() - at
-                       : static_cast<std::size_t>(static_cast<const char*>(found) - begin);
-  bool odd = false;  // without a way out of the loop, which the compiler makes wide
-  for (std::size_t i = 0; i < length; ++i) {
-    const auto c = static_cast<unsigned char>(begin[i]);
-    odd |= (c < 0x20 && c != '\t') || c == 0x7f;
+// Runs of usual characters are passed eight at a time, as the bytes of a word; what stops there is
+// looked at by the table. In each byte of such a mask only the highest bit counts.
+constexpr std::uint64_t every_byte = 0x0101010101010101;
+constexpr std::uint64_t high_bits = 0x80 * every_byte;
+
+/// The bytes from `first` to `last` among bytes below 0x80.
+constexpr std::uint64_t in_range(std::uint64_t ascii, unsigned first, unsigned last) noexcept {
+  return (ascii + (0x80 - first) * every_byte) & ~(ascii + (0x7f - last) * every_byte);
+}
+constexpr std::uint64_t letters_and_dashes(std::uint64_t word) noexcept {
+  const std::uint64_t ascii = word & ~high_bits;
+  return (in_range(ascii | 0x20 * every_byte, 'a', 'z') | in_range(ascii, '-', '-')) & ~word;
+}
+constexpr std::uint64_t visible_or_blank(std::uint64_t word) noexcept {
+  return in_range(word & ~high_bits, ' ', '~') & ~word;
+}
+
+/// The end of the run of characters of that class that begins at `at`; `usual` finds most of them.
+template <class Usual>
+std::size_t end_of_run(std::string_view bytes, std::size_t at, CharClass wanted,
+                       Usual usual) noexcept {
+  static_assert(std::endian::native == std::endian::little);
+  for (std::uint64_t word = 0; at + sizeof word <= bytes.size();) {
+    std::memcpy(&word, bytes.data() + at, sizeof word);
+    const std::uint64_t others = ~usual(word) & high_bits;
+    if (others != 0) {
+      at += static_cast<std::size_t>(std::countr_zero(others)) / 8;
+      break;
+    }
+    at += sizeof word;
   }
-  if (!odd) return at + length;
-  while (is(bytes[at], value_char)) ++at;
+  while (at < bytes.size() && is(bytes[at], wanted)) ++at;
   return at;
+}
+
+std::size_t end_of_name(std::string_view bytes, std::size_t at) noexcept {
+  return end_of_run(bytes, at, token_char, letters_and_dashes);
+}
+std::size_t end_of_value(std::string_view bytes, std::size_t at) noexcept {
+  return end_of_run(bytes, at, value_char, visible_or_blank);
 }
 
 constexpr std::size_t known_size_max = std::ranges::rbegin(known_fields)->name.size();
@@ -233,7 +259,7 @@ FieldParse parse_fields(std::string_view bytes, std::size_t at, const HeadLimits
       return parse;
     }
     const std::size_t name_at = at;
-    while (at < size && is(data[at], token_char)) ++at;
+    at = end_of_name(bytes, at);
     if (at == size) break;
     if (data[at] != ':' || at == name_at) {
       const bool folded = data[name_at] == ' ' || data[name_at] == '\t';

@@ -23,26 +23,31 @@ Error closed_error(std::string_view what) {
 
 }  // namespace
 
-Task<Result<void>> HttpCall::send(std::string_view head, std::string_view body,
-                                  TimePoint deadline) {
-  std::array<std::string_view, 2> slices{head, body};
-  std::size_t left = head.size() + body.size();
-  while (true) {
-    const std::size_t first = slices[0].empty() ? 1 : 0;
-    const std::size_t count = slices[1].empty() && first == 0 ? 1 : 2 - first;
-    const IoResult written = stream_.write(std::span(slices).subspan(first, count));
-    if (written.status == IoResult::Status::error)
-      co_return std::unexpected(closed_error("while it was sent a request"));
-    left -= written.bytes;
-    if (left == 0) co_return Result<void>{};
-    const std::size_t of_head = std::min(written.bytes, slices[0].size());
-    slices[0].remove_prefix(of_head);
-    slices[1].remove_prefix(written.bytes - of_head);
-    auto waiting = wait(stream_, Direction::write, deadline);
-    const Wake wake = co_await std::move(waiting);
-    if (wake != Wake::ready)
-      co_return std::unexpected(wait_error(wake, "room to send the request"));
+Result<std::size_t> HttpCall::send_now(std::string_view head, std::string_view body) {
+  const std::array<std::string_view, 2> slices{head, body};
+  const std::size_t first = head.empty() ? 1 : 0;
+  const std::size_t count = body.empty() && first == 0 ? 1 : 2 - first;
+  const IoResult written = stream_.write(std::span(slices).subspan(first, count));
+  if (written.status == IoResult::Status::error)
+    return std::unexpected(closed_error("while it was sent a request"));
+  return written.bytes;
+}
+
+Task<Result<void>> HttpCall::send(std::string_view head, std::string_view body, TimePoint deadline,
+                                  std::size_t sent) {
+  for (bool waits = sent > 0; sent < head.size() + body.size(); waits = true) {
+    if (waits) {
+      auto waiting = wait(stream_, Direction::write, deadline);
+      const Wake wake = co_await std::move(waiting);
+      if (wake != Wake::ready)
+        co_return std::unexpected(wait_error(wake, "room to send the request"));
+    }
+    const std::size_t of_head = std::min(sent, head.size());
+    const Result<std::size_t> more = send_now(head.substr(of_head), body.substr(sent - of_head));
+    if (!more) co_return std::unexpected(more.error());
+    sent += *more;
   }
+  co_return Result<void>{};
 }
 
 std::optional<Result<std::size_t>> HttpCall::take(Wake wake, std::size_t offset) {
@@ -120,7 +125,7 @@ Task<Result<const http::ResponseHead*>> HttpCall::receive_head(std::string_view 
 }
 
 Task<Result<std::string_view>> HttpCall::receive(TimePoint deadline) {
-  if (!rest_.empty()) co_return std::exchange(rest_, {});
+  if (!rest_.empty()) co_return take_rest();
   auto reading = read_some(0, deadline);
   const Result<std::size_t> got = co_await std::move(reading);
   if (!got) co_return std::unexpected(got.error());
@@ -156,7 +161,7 @@ struct HttpCall::Handing {
 
 Task<Result<void>> HttpCall::receive_each(PieceSink& sink, TimePoint deadline) {
   if (!rest_.empty()) {
-    if (!sink.take(std::exchange(rest_, {}))) co_return Result<void>{};
+    if (!sink.take(take_rest())) co_return Result<void>{};
     deadline = no_deadline;
   }
   auto start = [this, &sink, deadline](auto handler) {

@@ -52,17 +52,24 @@ class HttpCall {
     head_time_ = limit;
   }
 
-  /// Writes the slices in order. The views must stay valid until it returns.
-  /// Error: reset (the peer closed), timeout, cancelled.
-  Task<Result<void>> send(std::string_view head, std::string_view body, TimePoint deadline);
+  /// Writes of head and body, in this order, what the socket takes at once; how many bytes that
+  /// was. Error: reset (the peer closed).
+  Result<std::size_t> send_now(std::string_view head, std::string_view body);
+  /// Writes all of them but the first `sent` bytes. The views must stay valid until it returns.
+  /// Error: reset, timeout, cancelled.
+  Task<Result<void>> send(std::string_view head, std::string_view body, TimePoint deadline,
+                          std::size_t sent = 0);
 
   /// Receives the head, past at most `interim_max` 1xx; the result is valid until the next
   /// suspension. `method` decides the framing. Error: reset (closed before a whole head), bad_reply
   /// (no HTTP, a change of protocol, too many 1xx), timeout, cancelled.
   Task<Result<const http::ResponseHead*>> receive_head(std::string_view method, TimePoint deadline);
 
-  /// More bytes as they are on the wire, first those that came with the head; valid until the next
-  /// suspension. Empty: the peer closed. The caller feeds `body()` with them.
+  /// Bytes of the body as they are on the wire that came with the head; the caller feeds `body()`
+  /// with them.
+  std::string_view take_rest() noexcept { return std::exchange(rest_, {}); }
+  /// More of them, those with the head first; valid until the next suspension. Empty: the peer
+  /// closed.
   Task<Result<std::string_view>> receive(TimePoint deadline);
 
   /// The same for many small pieces: hands them to `sink` as they come, from the thread's loop, and
@@ -70,9 +77,6 @@ class HttpCall {
   /// time. The coroutine sleeps on meanwhile: waking it for each would be half of the work (two
   /// frames made, and the memory of five touched). `sink` must outlive the call.
   Task<Result<void>> receive_each(PieceSink& sink, TimePoint deadline);
-
-  /// Whether `receive` can answer without suspending.
-  bool has_rest() const noexcept { return !rest_.empty(); }
 
   /// Receives the rest of the body, decoded; `next_deadline` is asked before each piece. Error: as
   /// above, and overloaded when it is larger than `bytes_max`.

@@ -14,6 +14,8 @@
 
 namespace sollol::net {
 
+class AsioScheduler;
+
 /// One thread's io_uring: what all its streams want of the kernel goes out with one call a round,
 /// and what the kernel has to say comes back with the same call.
 ///
@@ -58,7 +60,7 @@ class Ring {
 
   /// Error: refused, when the kernel has no io_uring with what is needed here (6.1 or newer) or
   /// does not allow it: then sockets are served through epoll.
-  static Result<std::unique_ptr<Ring>> open(asio::io_context& context);
+  static Result<std::unique_ptr<Ring>> open(asio::io_context& context, AsioScheduler& scheduler);
   /// Ends all operations. Their clients are released, not called.
   ~Ring();
 

@@ -198,6 +198,14 @@ Error connect_error(const Address& to, const error_code& problem) {
 AsioScheduler::AsioScheduler(asio::io_context& context)
     : context_(context), wheel_(Clock::now()), wheel_timer_(context) {}
 
+void AsioScheduler::run() {
+  in_turns_ = true;
+  do {
+    next_turn();
+  } while (context_.run_one() > 0);
+  in_turns_ = false;
+}
+
 Task<> AsioScheduler::sleep_until(TimePoint when) {
   asio::steady_timer timer(context_, when);
   co_await timer.async_wait(asio::as_tuple(use_task));

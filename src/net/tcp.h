@@ -14,15 +14,33 @@ namespace sollol::net {
 class AsioScheduler final : public Scheduler {
  public:
   explicit AsioScheduler(asio::io_context& context);
-  TimePoint now() const override { return Clock::now(); }
-  WallTime wall_now() const override { return std::chrono::system_clock::now(); }
+  /// Runs the context on this thread until it is stopped, and looks at the clock only once in each
+  /// turn: one handler, or a few completions of a ring (well under a millisecond). Reading it takes
+  /// some 40 ns, and a request asks a dozen times. Meanwhile the times are this thread's alone.
+  void run();
+  void next_turn() noexcept {
+    now_ = {};
+    wall_now_ = {};
+  }
+
+  TimePoint now() const override { return of_this_turn<Clock>(now_); }
+  WallTime wall_now() const override { return of_this_turn<std::chrono::system_clock>(wall_now_); }
   Task<> sleep_until(TimePoint when) override;
   void arm(TimerWheel::Entry& entry, TimePoint when) override;
 
  private:
   void run_wheel();
+  template <class From>
+  From::time_point of_this_turn(From::time_point& known) const {
+    if (!in_turns_) return From::now();
+    if (known == typename From::time_point{}) known = From::now();
+    return known;
+  }
 
   asio::io_context& context_;
+  bool in_turns_ = false;
+  mutable TimePoint now_{};  // zero: not looked at yet in this turn
+  mutable WallTime wall_now_{};
   TimerWheel wheel_;
   asio::steady_timer wheel_timer_;
   bool wheel_running_ = false;

@@ -94,6 +94,10 @@ TEST(JsonUnsigned, ReadsWholeNumbers) {
   EXPECT_EQ(json_unsigned("-1"), std::nullopt);
   EXPECT_EQ(json_unsigned("\"1\""), std::nullopt);
   EXPECT_EQ(json_unsigned(""), std::nullopt);
+  EXPECT_EQ(json_unsigned("9999999999999999999"), 9999999999999999999u);
+  EXPECT_EQ(json_unsigned("9999999999999999999,"), 9999999999999999999u);
+  EXPECT_EQ(json_unsigned("18446744073709551615}"), 18446744073709551615u);
+  EXPECT_EQ(json_unsigned("18446744073709551616}"), std::nullopt);
   EXPECT_EQ(json_unsigned("99999999999999999999"), std::nullopt);
 }
 

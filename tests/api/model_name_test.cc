@@ -4,6 +4,9 @@
 #include <rapidcheck/gtest.h>
 
 #include <string>
+#include <vector>
+
+#include "api/model_key_cache.h"
 
 namespace sollol::api {
 namespace {
@@ -134,6 +137,18 @@ RC_GTEST_PROP(ModelNameProperty, KeysAreTheirOwnKeys, ()) {
   const auto again = ModelKey::from(key->view());
   RC_ASSERT(again.has_value());
   RC_ASSERT(*again == *key);
+}
+
+TEST(ModelKeyCache, GivesWhatEveryNameGivesByItself) {
+  ModelKeyCache cache;
+  std::vector<std::string> names{"",          "llama3.2",       "LLAMA3.2:latest",
+                                 "a/b/c/d/e", "qwen3:8b-cloud", std::string(2000, 'x')};
+  for (int i = 0; i < 100; ++i) names.push_back("model" + std::to_string(i));
+  for (int round = 0; round < 2; ++round) {
+    for (const std::string& name : names) {
+      for (int again = 0; again < 2; ++again) EXPECT_EQ(cache.find(name), ModelKey::from(name));
+    }
+  }
 }
 
 }  // namespace

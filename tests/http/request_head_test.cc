@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <cctype>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -275,6 +277,45 @@ TEST(RequestFields, KeepTheirOrderAndTellWhatTheyAre) {
   EXPECT_TRUE(is_hop_by_hop(FieldId::upgrade));
   EXPECT_FALSE(is_hop_by_hop(FieldId::content_length));
   EXPECT_FALSE(is_hop_by_hop(FieldId::other));
+}
+
+/// A name or value with one byte in it that is not like the others, at every place in runs of every
+/// length.
+template <class Each>
+void for_odd_bytes(std::string_view like, Each each) {
+  for (std::size_t length = 1; length <= 20; ++length) {
+    for (std::size_t at = 0; at < length; ++at) {
+      for (int byte = 0; byte < 256; ++byte) {
+        std::string run;
+        while (run.size() < length) run += like[run.size() % like.size()];
+        run[at] = static_cast<char>(byte);
+        each(run, static_cast<unsigned char>(byte), at);
+      }
+    }
+  }
+}
+
+TEST(RequestFields, EveryByteOfANameIsAToken) {
+  for_odd_bytes("Name-of", [](const std::string& name, unsigned char byte, std::size_t at) {
+    if (byte == ':' && at > 0) return;  // where the name ends
+    RequestHead head;
+    const std::string bytes = with_fields("X" + name + ": v\r\n");
+    const bool token =
+        std::isalnum(byte) != 0 || (byte != 0 && std::strchr("!#$%&'*+-.^_`|~", byte) != nullptr);
+    const bool ends = byte == ':';
+    ASSERT_EQ(parse(bytes, head).state == State::complete, token || ends) << name;
+    if (token) EXPECT_EQ(head.fields.all()[1].name, "X" + name);
+  });
+}
+
+TEST(RequestFields, NoByteOfAValueIsAControlCharacter) {
+  for_odd_bytes("some value", [](const std::string& value, unsigned char byte, std::size_t) {
+    RequestHead head;
+    const std::string bytes = with_fields("X-Y: <" + value + ">\r\n");
+    const bool allowed = byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+    ASSERT_EQ(parse(bytes, head).state == State::complete, allowed) << value;
+    if (allowed) EXPECT_EQ(head.fields.all()[1].value, "<" + value + ">");
+  });
 }
 
 TEST(RequestTarget, FallsIntoPathAndQuery) {

@@ -24,7 +24,7 @@ struct Loop {
   enum class Sockets : std::uint8_t { epoll, ring };
   explicit Loop(Sockets sockets = Sockets::epoll) {
     if (sockets == Sockets::epoll) return;
-    auto opened = Ring::open(context);
+    auto opened = Ring::open(context, scheduler);
     if (!opened) throw std::runtime_error(opened.error().detail);
     ring = std::move(*opened);
     connector.serve_through(ring.get());

@@ -310,7 +310,8 @@ TEST_P(TcpPair, TellsItsPeersAddress) {
 
 bool ring_here() {
   asio::io_context context;
-  return Ring::open(context).has_value();
+  AsioScheduler scheduler(context);
+  return Ring::open(context, scheduler).has_value();
 }
 
 INSTANTIATE_TEST_SUITE_P(Epoll, TcpPair, testing::Values(Loop::Sockets::epoll));
