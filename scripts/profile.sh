@@ -12,7 +12,7 @@ cmake -S . -B $folder -G Ninja -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYP
   -DSOLLOL_BUILD_TESTS=OFF -DSOLLOL_BUILD_BENCH=ON -DSOLLOL_BUILD_PYTHON=OFF
 cmake --build $folder --target sollol relay_origin relay_load
 rm -rf $folder/raw
-LLVM_PROFILE_FILE=$PWD/$folder/raw/%p.profraw python3 bench/relay/run.py --ablate --rounds 1 \
+LLVM_PROFILE_FILE=$PWD/$folder/raw/%p.profraw python3 bench/relay/run.py --ablate --rounds 1 --relays sollol \
   --sollol $folder/src/cli/sollol --tools $folder/bench/relay
 $tools/llvm-profdata merge --text --sparse -o $folder/all.txt $folder/raw/*.profraw
 python3 scripts/hot_functions.py $folder/all.txt >$folder/hot.txt

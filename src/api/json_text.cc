@@ -1,5 +1,8 @@
 #include "api/json_text.h"
 
+#include <algorithm>
+#include <array>
+
 namespace sollol::api {
 namespace {
 
@@ -65,14 +68,18 @@ void append_ascii(std::string& out, char c, JsonEscape escape) {
   }
 }
 
-/// How many characters at the front stay as they are, whatever the escape.
+/// Characters that stay as they are, whatever the escape.
+constexpr auto plain_characters = [] {
+  std::array<bool, 256> plain{};
+  for (std::size_t c = 0x20; c < 0x80; ++c)
+    plain[c] = !std::string_view("\"\\<>&").contains(static_cast<char>(c));
+  return plain;
+}();
+
 std::size_t plain_length(std::string_view text) noexcept {
-  std::size_t length = 0;
-  const auto plain = [](unsigned char c) {
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
-  };
-  while (length < text.size() && plain(static_cast<unsigned char>(text[length]))) ++length;
-  return length;
+  const auto* odd = std::ranges::find_if_not(
+      text, [](char c) { return plain_characters[static_cast<unsigned char>(c)]; });
+  return static_cast<std::size_t>(odd - text.begin());
 }
 
 }  // namespace

@@ -80,23 +80,18 @@ void AccessLogBuffer::flush() {
 
 namespace {
 
-/// With so many digits after the point.
-void append_fixed(std::string& out, double value, unsigned digits) {
-  std::uint64_t unit = 1;
-  for (unsigned i = 0; i < digits; ++i) unit *= 10;
-  const auto whole =
-      static_cast<std::uint64_t>(std::llround(std::max(value, 0.0) * static_cast<double>(unit)));
-  http::append(out, whole / unit, ".");
-  const std::uint64_t part = whole % unit;
-  for (std::uint64_t digit = unit / 10; digit > 0; digit /= 10)
-    out += static_cast<char>('0' + part / digit % 10);
+/// So many units of the last of `digits` digits after the point.
+template <unsigned digits>
+void append_fixed(std::string& out, std::uint64_t units) {
+  char part[digits];
+  for (unsigned i = digits; i-- > 0; units /= 10) part[i] = static_cast<char>('0' + units % 10);
+  http::append(out, units, ".", std::string_view(part, digits));
 }
 
 }  // namespace
 
 // Without format strings: they cost a relayed request a quarter of its instructions.
 void append_access_line(std::string& out, const Request& request, TimePoint now) {
-  constexpr unsigned microseconds = 6;
   const Outcome& outcome = request.outcome;
   const auto field = [&out](std::string_view key) { http::append(out, ",\"", key, "\":"); };
   const auto text = [&](std::string_view key, std::string_view value) {
@@ -111,7 +106,8 @@ void append_access_line(std::string& out, const Request& request, TimePoint now)
   };
   const auto seconds = [&](std::string_view key, Duration value) {
     field(key);
-    append_fixed(out, to_seconds(value), microseconds);
+    const auto rounded = std::chrono::round<std::chrono::microseconds>(value).count();
+    append_fixed<6>(out, static_cast<std::uint64_t>(std::max<std::int64_t>(rounded, 0)));
   };
   const auto seconds_if_any = [&](std::string_view key, Duration value) {
     if (value.count() > 0) seconds(key, value);
@@ -142,7 +138,8 @@ void append_access_line(std::string& out, const Request& request, TimePoint now)
   if (outcome.session != 0) text("session", fmt::format("{:016x}", outcome.session));
   if (outcome.output_tokens > 0 && outcome.decode.count() > 0) {
     field("tokens_per_s");
-    append_fixed(out, static_cast<double>(outcome.output_tokens) / to_seconds(outcome.decode), 2);
+    const double rate = static_cast<double>(outcome.output_tokens) / to_seconds(outcome.decode);
+    append_fixed<2>(out, static_cast<std::uint64_t>(std::llround(rate * 100)));
   }
   number("resumed", outcome.resumed);
   if (outcome.attempts > 1) number("attempts", outcome.attempts);
