@@ -217,6 +217,8 @@ TEST(Control, ShowsCountersAndDrivesNodes) {
     return post(fleet.url("a"), "/api/generate", {{"model", "llama3.2"}, {"prompt", "Hi"}}).status;
   };
   EXPECT_EQ(generate(), 200);
+  // The client has its answer a moment before the node counts it.
+  EXPECT_TRUE(fleet.wait_until([&] { return fleet.counters("a").completed == 1; }));
   const auto node = get(control.url(), "/nodes").json().at("nodes").at(0);
   EXPECT_EQ(node.at("name"), "a");
   EXPECT_EQ(node.at("requests").at("POST /api/generate"), 1);
