@@ -1,6 +1,6 @@
 # Release builds by clang know from a recorded profile which code is hot: a fifth less time in the program for each
-# request that is relayed (docs/architecture.md, "The build"). A function that changed since the profile was made is built as without one, which is why the warnings
-# about it are off. Other compilers cannot read it.
+# request that is relayed (docs/architecture.md, "The build"). A function that changed since the profile was made is
+# built as without one, which is why the warnings about it are off. Other compilers cannot read it.
 if(SOLLOL_PROFILE AND CMAKE_BUILD_TYPE STREQUAL "Release" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang"
    AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 19)
   if(SOLLOL_PROFILE STREQUAL "generate")

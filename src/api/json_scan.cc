@@ -117,7 +117,6 @@ std::optional<std::uint64_t> json_unsigned(std::string_view value) noexcept {
     number = number * 10 + static_cast<std::uint64_t>(value[digits] - '0');
   if (digits < most || digits == value.size())
     return digits == 0 ? std::nullopt : std::optional(number);
-  number = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
   if (error != std::errc{}) return std::nullopt;
   return number;

@@ -194,10 +194,8 @@ net::Task<void> warm_model(Connection& client) {
     co_return;
   }
   Work work;
-  if (!take_model(client, work, wish->key)) {
-    auto looking = look_for_model(client, work, wish->key);
-    co_await std::move(looking);
-  }
+  auto looking = look_for_model(client, work, wish->key);
+  co_await std::move(looking);
   const cluster::Model* model = work.model;
   const bool may_pull = client.options().residency.auto_pull;
   if (const auto possible = check(*work.view->cluster, model, *wish, may_pull); !possible) {

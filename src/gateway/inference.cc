@@ -280,7 +280,8 @@ bool take_model(Connection& client, Work& work, std::string_view key) {
 
 net::Task<bool> look_for_model(Connection& client, Work& work, std::string key) {
   Worker& worker = client.worker();
-  if (worker.view()->cluster->nodes.empty()) co_return false;
+  if (take_model(client, work, key)) co_return true;
+  if (work.view->cluster->nodes.empty()) co_return false;
   Control& control = worker.shared().control;
   auto refreshing =
       asio::co_spawn(control.context(), control.refresh_models(refresh_limit), net::use_task);
@@ -469,11 +470,8 @@ net::Task<void> serve_lookup(Connection& client) {
   if (!prepared.answer) prepared.answer = refuse_model(request, prepared.key);
   prepared.work.view = client.worker().view();
   if (!prepared.answer && !prepared.key.empty()) {
-    bool known = take_model(client, prepared.work, prepared.key);
-    if (!known) {
-      auto looking = look_for_model(client, prepared.work, prepared.key);
-      known = co_await std::move(looking);
-    }
+    auto looking = look_for_model(client, prepared.work, prepared.key);
+    const bool known = co_await std::move(looking);
     if (!known && any_usable(*prepared.work.view)) {
       prepared.answer = api::model_not_found(operation, prepared.model, request.id);
     }

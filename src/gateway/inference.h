@@ -30,7 +30,7 @@ std::optional<api::Reply> apply_wishes(Connection& client, Work& work);
 /// Makes `work` one for the model of that name as the newest view knows it; false when it knows
 /// none.
 bool take_model(Connection& client, Work& work, std::string_view key);
-/// The same of a model that is not known: the nodes are asked again before it says so.
+/// The same; asks the nodes again before it says that there is none.
 net::Task<bool> look_for_model(Connection& client, Work& work, std::string key);
 
 /// The refusal for a body that could not be read.
