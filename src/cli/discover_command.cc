@@ -163,9 +163,7 @@ int run_discover(Asked asked) {
   if (asked.options.sources.has(discovery::Source::mdns)) {
     mdns = net::Mdns::open({.browse = true}, deaf);
     if (mdns != nullptr) {
-      asked.options.announced = [&mdns] {
-        return discovery::Announced{.addresses = mdns->found(), .settled = mdns->settled()};
-      };
+      asked.options.announced = [&mdns] { return mdns->heard(); };
     }
   }
   const TimePoint began = Clock::now();

@@ -153,7 +153,7 @@ bool Look::may_try(const std::string& ip) const {
 
 net::Task<void> Look::try_announced() {
   if (!options.announced || !options.sources.has(Source::mdns)) co_return;
-  Announced heard = options.announced();
+  net::Announced heard = options.announced();
   while (!heard.settled && !enough() && scheduler.now() < began + options.timeout) {
     auto pause = scheduler.sleep_until(scheduler.now() + announced_asked_every);
     co_await std::move(pause);

@@ -14,25 +14,20 @@
 #include "discovery/node_spec.h"
 #include "discovery/source.h"
 #include "net/links.h"
+#include "net/mdns.h"
 
 namespace sollol::discovery {
-
-/// Who has announced himself.
-struct Announced {
-  std::vector<Address> addresses;  // port 0: the ports that are looked at
-  bool settled = true;             // nobody else is expected in a moment
-};
 
 /// Where nodes are looked for and how, in the same words wherever discovery can be asked for.
 struct ScanOptions {
   Duration timeout = std::chrono::milliseconds(500);  // for a connection, and again for an answer
   std::vector<std::uint16_t> ports = {default_port};
-  std::vector<std::string> subnets;      // these alone; empty: those of this machine's interfaces
-  bool exclude_localhost = false;        // leave out 127.0.0.0/8 and ::1
-  bool discover_all_nodes = true;        // false: the first is enough
-  bool auto_resolve_docker = true;       // ask container engines where their containers are reached
-  Sources sources;                       // who may name addresses; engines only with the line above
-  std::function<Announced()> announced;  // asked when the scan is through; none: nobody is
+  std::vector<std::string> subnets;  // these alone; empty: those of this machine's interfaces
+  bool exclude_localhost = false;    // leave out 127.0.0.0/8 and ::1
+  bool discover_all_nodes = true;    // false: the first is enough
+  bool auto_resolve_docker = true;   // ask container engines where their containers are reached
+  Sources sources;                   // who may name addresses; engines only with the line above
+  std::function<net::Announced()> announced;  // asked when the scan is through; none: nobody is
   std::vector<std::string> engine_sockets;  // empty: those of `engine_sockets` (container_engine.h)
   std::size_t addresses_max = 1000;         // tried at once
   unsigned connects_per_s = 4000;           // beyond a first burst

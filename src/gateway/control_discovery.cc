@@ -98,11 +98,7 @@ net::Task<Result<std::size_t>> Control::find_nodes(discovery::ScanOptions how) {
   const std::size_t before = probes_.size();
   look_began_ = scheduler_.now();
   if (heard_ != nullptr) {
-    how.announced = [this] {
-      return heard_ == nullptr
-                 ? discovery::Announced{}
-                 : discovery::Announced{.addresses = heard_->found(), .settled = heard_->settled()};
-    };
+    how.announced = [this] { return heard_ == nullptr ? net::Announced{} : heard_->heard(); };
   }
   strangers_.clear();
   auto looking = discovery::look(

@@ -79,7 +79,11 @@ struct Mdns::Impl {
   void run();
   void serve();
   void tell_absence();
-  void judge_settled() { settled = browsers_under_way == 0 && resolving == 0; }
+  void judge_settled() { set_settled(browsers_under_way == 0 && resolving == 0); }
+  void set_settled(bool is) {
+    const std::scoped_lock lock(mutex);
+    settled = is;
+  }
   void running(avahi::Client* client);
   void announce(avahi::Client* client);
   void browse(avahi::Client* client);
@@ -110,10 +114,10 @@ struct Mdns::Impl {
   std::size_t resolving = 0;
   // Of all.
   std::atomic<bool> stopping{false};
-  std::atomic<bool> settled{false};
   std::condition_variable stop_told;
   mutable std::mutex mutex;  // guards what follows
   std::map<std::string, Address> services;
+  bool settled = false;
   std::thread thread;
 };
 
@@ -146,14 +150,12 @@ Mdns::~Mdns() {
   impl_->lib.simple_poll_free(impl_->poll);
 }
 
-std::vector<Address> Mdns::found() const {
+Announced Mdns::heard() const {
   const std::scoped_lock lock(impl_->mutex);
-  std::vector<Address> all;
-  for (const auto& [key, address] : impl_->services) all.push_back(address);
-  return all;
+  Announced heard{.addresses = {}, .settled = impl_->settled};
+  for (const auto& [key, address] : impl_->services) heard.addresses.push_back(address);
+  return heard;
 }
-
-bool Mdns::settled() const { return impl_->settled; }
 
 void Mdns::Impl::run() {
   while (!stopping) {
@@ -166,7 +168,7 @@ void Mdns::Impl::run() {
 }
 
 void Mdns::Impl::tell_absence() {
-  settled = true;
+  set_settled(true);
   if (!std::exchange(absence_told, true) && options.told)
     options.told(
         fmt::format("mDNS: no Avahi answers; it is tried again every {} s", mdns_retry.count()));

@@ -26,6 +26,12 @@ struct Announcement {
   std::vector<std::string> texts = {};  // "version=0.1.0", "path=/"
 };
 
+/// Who is heard of at one moment.
+struct Announced {
+  std::vector<Address> addresses;  // port 0: the ports that are looked at
+  bool settled = true;             // nobody else is expected to be heard of in a moment
+};
+
 struct MdnsOptions {
   std::optional<Announcement> announce = {};
   bool browse = false;
@@ -48,9 +54,7 @@ class Mdns {
   /// Gateways and agents of other machines that are announced at present: an agent's with port 0,
   /// since what is of interest is its machine. At most `services_max`. Untrusted: whoever is on the
   /// link can announce anything. Any thread.
-  std::vector<Address> found() const;
-  /// Whether nobody else is expected to be found in a moment. Any thread.
-  bool settled() const;
+  Announced heard() const;
 
   struct Impl;
 

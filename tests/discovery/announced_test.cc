@@ -10,7 +10,7 @@ ScanOptions heard_of(std::vector<Address> addresses) {
   ScanOptions options;
   options.sources = Sources::none();
   options.sources.add(Source::mdns);
-  options.announced = [addresses] { return Announced{.addresses = addresses}; };
+  options.announced = [addresses] { return net::Announced{.addresses = addresses}; };
   return options;
 }
 
@@ -28,7 +28,7 @@ TEST(Announced, IsWaitedForNoLongerThanTheTimeOut) {
   unsigned asked = 0;
   options.announced = [&asked] {
     ++asked;
-    return Announced{.addresses = {}, .settled = false};
+    return net::Announced{.addresses = {}, .settled = false};
   };
   ASSERT_TRUE(discover(options).has_value());
   EXPECT_GT(asked, 1u);
@@ -40,7 +40,7 @@ TEST(Announced, IsNotHeardWhenItsSourceIsTurnedOff) {
   bool asked = false;
   options.announced = [&asked] {
     asked = true;
-    return Announced{};
+    return net::Announced{};
   };
   ASSERT_TRUE(discover(options).has_value());
   EXPECT_FALSE(asked);
