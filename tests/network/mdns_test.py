@@ -122,9 +122,14 @@ class Mdns(unittest.TestCase):
             "curl", "-s", "-m", "5", "http://127.0.0.1:11500/sollol/v1/nodes", check=False).stdout or '{"nodes":[]}')["nodes"]]
         self.eventually(lambda: nodes() == ["http://10.79.2.1:11434"], "the node of the agent's machine")
 
-        shown = lambda: desk.ask("discover", "--verbose", "--timeout", "1")
-        self.eventually(lambda: "10.79.2.1" in shown().stdout and "10.79.3.1:11600" in shown().stdout, "both announced")
-        told = shown().stdout
+        told = ""
+
+        def both_are_told():
+            nonlocal told
+            told = desk.ask("discover", "--verbose", "--timeout", "5").stdout
+            return "10.79.2.1" in told and "10.79.3.1:11600" in told
+
+        self.eventually(both_are_told, "both announced")
         print(told, flush=True)
         gateway = next(line for line in told.splitlines() if "10.79.3.1:11600" in line)
         self.assertIn("gateway", gateway)
