@@ -110,6 +110,13 @@ void append_json_string(std::string& out, std::string_view text, JsonEscape esca
   out += '"';
 }
 
+bool is_plain_json(std::string_view text) noexcept {
+  // To the end whatever is found: without a branch for each byte it is the sooner there.
+  bool plain = true;
+  for (const char c : text) plain &= plain_characters[static_cast<unsigned char>(c)];
+  return plain;
+}
+
 std::string json_string(std::string_view text, JsonEscape escape) {
   std::string out;
   append_json_string(out, text, escape);

@@ -18,6 +18,9 @@ enum class JsonEscape : std::uint8_t {
 void append_json_string(std::string& out, std::string_view text,
                         JsonEscape escape = JsonEscape::lines);
 
+/// Whether the text stands between the quotes of a JSON string as it is.
+bool is_plain_json(std::string_view text) noexcept;
+
 /// The same as a value.
 std::string json_string(std::string_view text, JsonEscape escape = JsonEscape::lines);
 

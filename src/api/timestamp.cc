@@ -1,6 +1,10 @@
 #include "api/timestamp.h"
 
+#include <fmt/compile.h>
+
 #include <limits>
+
+#include "base/decimal.h"
 
 namespace sollol::api {
 namespace {
@@ -77,26 +81,23 @@ std::optional<seconds> take_offset(std::string_view& text) noexcept {
 
 }  // namespace
 
-std::string format_timestamp(WallTime time) {
+std::string format_timestamp(WallTime time) { return std::string(TimestampFormatter()(time)); }
+
+std::string_view TimestampFormatter::operator()(WallTime time) {
   const auto whole = floor<seconds>(time);
-  const auto date = floor<days>(whole);
-  const year_month_day ymd{date};
-  const hh_mm_ss clock{whole - date};
-  // Without a format string, which would be half of what a line of the access log costs. What 64
-  // bits of nanoseconds hold are years of four digits.
-  std::string text = "0000-00-00T00:00:00.000000000Z";
-  const auto put = [&text](std::size_t at, std::size_t digits, auto number) {
-    for (std::size_t i = at + digits; i-- > at; number /= 10)
-      text[i] = static_cast<char>('0' + number % 10);
-  };
-  put(0, 4, static_cast<unsigned>(static_cast<int>(ymd.year())));
-  put(5, 2, static_cast<unsigned>(ymd.month()));
-  put(8, 2, static_cast<unsigned>(ymd.day()));
-  put(11, 2, static_cast<unsigned>(clock.hours().count()));
-  put(14, 2, static_cast<unsigned>(clock.minutes().count()));
-  put(17, 2, static_cast<unsigned>(clock.seconds().count()));
-  put(20, 9, static_cast<unsigned>(nanoseconds(time - whole).count()));
-  return text;
+  if (second_ != whole) {
+    second_ = whole;
+    const auto date = floor<days>(whole);
+    const year_month_day ymd{date};
+    const hh_mm_ss clock{whole - date};
+    // What 64 bits of nanoseconds hold are years of four digits.
+    fmt::format_to(text_.data(), FMT_COMPILE("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}"),
+                   static_cast<int>(ymd.year()), static_cast<unsigned>(ymd.month()),
+                   static_cast<unsigned>(ymd.day()), clock.hours().count(), clock.minutes().count(),
+                   clock.seconds().count());
+  }
+  *put_fraction<9>(&text_[19], static_cast<std::uint64_t>(nanoseconds(time - whole).count())) = 'Z';
+  return {text_.data(), text_.size()};
 }
 
 std::optional<std::int64_t> parse_timestamp(std::string_view text) noexcept {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -11,6 +12,17 @@ namespace sollol::api {
 
 /// RFC 3339 in UTC with nine fractional digits: "2026-08-21T10:00:00.123456789Z".
 std::string format_timestamp(WallTime time);
+
+/// The same for many times in a row: those of one second share the work.
+class TimestampFormatter {
+ public:
+  /// Valid until the next.
+  std::string_view operator()(WallTime time);
+
+ private:
+  std::optional<std::chrono::sys_seconds> second_;  // that the text tells
+  std::array<char, 30> text_{};
+};
 
 /// Nanoseconds since 1970 of an RFC 3339 time with any offset and up to nine fractional digits
 /// (more are cut), so that times of nodes in different zones compare. Beyond what 64 bits hold

@@ -11,6 +11,7 @@
 
 #include "base/address.h"
 #include "base/ids.h"
+#include "base/string_hash.h"
 #include "cluster/live.h"
 
 namespace sollol::cluster {
@@ -89,16 +90,9 @@ struct Model {
 /// second (health, in-flight, rates) lives behind the `live` pointers and is read at the moment of
 /// choosing.
 struct Snapshot {
-  struct KeyHash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view key) const noexcept {
-      return std::hash<std::string_view>{}(key);
-    }
-  };
-
   std::uint64_t version = 0;
   std::vector<Node> nodes;
-  std::unordered_map<std::string, Model, KeyHash, std::equal_to<>> models;
+  std::unordered_map<std::string, Model, StringHash, std::equal_to<>> models;
 
   const Model* find_model(std::string_view key) const {
     const auto it = models.find(key);

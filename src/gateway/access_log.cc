@@ -6,14 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 
 #include "api/json_text.h"
-#include "api/timestamp.h"
-#include "gateway/metrics.h"
+#include "base/decimal.h"
 #include "gateway/request.h"
-#include "http/append.h"
 
 namespace sollol::gateway {
 
@@ -67,8 +66,128 @@ void AccessLogFile::append(std::string_view lines) {
   failed_ = false;
 }
 
+namespace {
+
+/// Writes where there is room for all that comes: with a look at it for each part, and with format
+/// strings, a line costs a relayed request a quarter of its instructions.
+class LineWriter {
+ public:
+  explicit LineWriter(char* at) : at_(at) {}
+  char* end() const { return at_; }
+
+  template <std::size_t size>
+  void literal(const char (&text)[size]) {
+    at_ = std::copy_n(text, size - 1, at_);
+  }
+  void bytes(std::string_view text) { at_ = std::ranges::copy(text, at_).out; }
+  template <std::size_t size>
+  void key(const char (&name)[size]) {
+    literal(",\"");
+    literal(name);
+    literal("\":");
+  }
+  template <std::size_t size>
+  void text(const char (&name)[size], std::string_view value) {
+    if (value.empty()) return;
+    key(name);
+    if (!api::is_plain_json(value)) return bytes(api::json_string(value));
+    literal("\"");
+    bytes(value);
+    literal("\"");
+  }
+  template <std::size_t size>
+  void number(const char (&name)[size], std::uint64_t value) {
+    key(name);
+    at_ = std::to_chars(at_, at_ + 20, value).ptr;
+  }
+  template <std::size_t size>
+  void number_if_any(const char (&name)[size], std::uint64_t value) {
+    if (value != 0) number(name, value);
+  }
+  template <unsigned digits, std::size_t size>
+  void fixed(const char (&name)[size], std::uint64_t units) {
+    key(name);
+    at_ = put_fixed<digits>(at_, units);
+  }
+  template <std::size_t size>
+  void seconds(const char (&name)[size], Duration value) {
+    const auto rounded = std::chrono::round<std::chrono::microseconds>(value).count();
+    fixed<6>(name, static_cast<std::uint64_t>(std::max<std::int64_t>(rounded, 0)));
+  }
+  template <std::size_t size>
+  void seconds_if_any(const char (&name)[size], Duration value) {
+    if (value.count() > 0) seconds(name, value);
+  }
+
+ private:
+  char* at_;
+};
+
+void write_line(LineWriter& line, const Request& request, std::string_view time, TimePoint now) {
+  const Outcome& outcome = request.outcome;
+  line.literal("{\"time\":\"");
+  line.bytes(time);
+  line.literal("\"");
+  line.text("id", request.id);
+  line.text("client", request.client);
+  line.text("key", outcome.key);
+  line.text("method", request.method);
+  line.text("path", request.path());
+  line.text("model", outcome.model);
+  line.text("node", outcome.node);
+  line.text("reason", outcome.reason);
+  line.number("status", static_cast<std::uint64_t>(outcome.status));
+  line.seconds("duration_s", now - request.arrived);
+  line.seconds("queued_s", outcome.queued);
+  line.seconds_if_any("ttft_s", outcome.first_byte);
+  line.number_if_any("prompt_tokens", outcome.prompt_tokens);
+  line.number_if_any("output_tokens", outcome.output_tokens);
+  line.seconds_if_any("load_s", outcome.load);
+  line.seconds_if_any("prefill_s", outcome.prefill);
+  line.number_if_any("num_ctx", outcome.num_ctx);
+  line.number_if_any("num_predict", outcome.num_predict);
+  if (outcome.stream) {
+    line.key("stream");
+    line.bytes(*outcome.stream ? "true" : "false");
+  }
+  if (request.urgency != cluster::Urgency::normal)
+    line.text("urgency", cluster::urgency_names[static_cast<std::size_t>(request.urgency)]);
+  if (outcome.session != 0) line.text("session", fmt::format("{:016x}", outcome.session));
+  if (outcome.output_tokens > 0 && outcome.decode.count() > 0) {
+    const double rate = static_cast<double>(outcome.output_tokens) / to_seconds(outcome.decode);
+    line.fixed<2>("tokens_per_s", static_cast<std::uint64_t>(std::llround(rate * 100)));
+  }
+  line.number_if_any("resumed", outcome.resumed);
+  if (outcome.attempts > 1) line.number("attempts", outcome.attempts);
+  line.text("hedge", outcome.hedge);
+  line.number("bytes_out", outcome.bytes_out);
+  line.text("problem", outcome.problem);
+  line.literal("}\n");
+}
+
+/// Of all but the texts that vary in length; some 750 bytes of names, times and numbers at most.
+constexpr std::size_t fixed_part_max = 1024;
+constexpr std::size_t json_growth_max = 6;  // a byte as \u0000
+
+std::size_t line_max(const Request& request) {
+  const Outcome& outcome = request.outcome;
+  const std::size_t texts = request.id.size() + request.client.size() + outcome.key.size() +
+                            request.method.size() + request.target.size() + outcome.model.size() +
+                            outcome.node.size() + outcome.reason.size() + outcome.hedge.size() +
+                            outcome.problem.size();
+  return fixed_part_max + json_growth_max * texts;
+}
+
+}  // namespace
+
 void AccessLogBuffer::add(const Request& request, TimePoint now) {
-  append_access_line(lines_, request, now);
+  const std::string_view time = timestamps_(request.arrived_wall);
+  const std::size_t before = lines_.size();
+  lines_.resize_and_overwrite(before + line_max(request), [&](char* data, std::size_t) noexcept {
+    LineWriter line(data + before);
+    write_line(line, request, time, now);
+    return static_cast<std::size_t>(line.end() - data);
+  });
   if (lines_.size() >= flush_at) flush();
 }
 
@@ -76,78 +195,6 @@ void AccessLogBuffer::flush() {
   if (lines_.empty()) return;
   file_.append(lines_);
   lines_.clear();
-}
-
-namespace {
-
-/// So many units of the last of `digits` digits after the point.
-template <unsigned digits>
-void append_fixed(std::string& out, std::uint64_t units) {
-  char part[digits];
-  for (unsigned i = digits; i-- > 0; units /= 10) part[i] = static_cast<char>('0' + units % 10);
-  http::append(out, units, ".", std::string_view(part, digits));
-}
-
-}  // namespace
-
-// Without format strings: they cost a relayed request a quarter of its instructions.
-void append_access_line(std::string& out, const Request& request, TimePoint now) {
-  const Outcome& outcome = request.outcome;
-  const auto field = [&out](std::string_view key) { http::append(out, ",\"", key, "\":"); };
-  const auto text = [&](std::string_view key, std::string_view value) {
-    if (value.empty()) return;
-    field(key);
-    api::append_json_string(out, value);
-  };
-  const auto number = [&](std::string_view key, std::uint64_t value) {
-    if (value == 0) return;
-    field(key);
-    http::append(out, value);
-  };
-  const auto seconds = [&](std::string_view key, Duration value) {
-    field(key);
-    const auto rounded = std::chrono::round<std::chrono::microseconds>(value).count();
-    append_fixed<6>(out, static_cast<std::uint64_t>(std::max<std::int64_t>(rounded, 0)));
-  };
-  const auto seconds_if_any = [&](std::string_view key, Duration value) {
-    if (value.count() > 0) seconds(key, value);
-  };
-  http::append(out, "{\"time\":\"", api::format_timestamp(request.arrived_wall), "\"");
-  text("id", request.id);
-  text("client", request.client);
-  text("key", outcome.key);
-  text("method", request.method);
-  text("path", request.path());
-  text("model", outcome.model);
-  text("node", outcome.node);
-  text("reason", outcome.reason);
-  field("status");
-  http::append(out, outcome.status);
-  seconds("duration_s", now - request.arrived);
-  seconds("queued_s", outcome.queued);
-  seconds_if_any("ttft_s", outcome.first_byte);
-  number("prompt_tokens", outcome.prompt_tokens);
-  number("output_tokens", outcome.output_tokens);
-  seconds_if_any("load_s", outcome.load);
-  seconds_if_any("prefill_s", outcome.prefill);
-  number("num_ctx", outcome.num_ctx);
-  number("num_predict", outcome.num_predict);
-  if (outcome.stream) http::append(out, ",\"stream\":", *outcome.stream ? "true" : "false");
-  if (request.urgency != cluster::Urgency::normal)
-    text("urgency", cluster::urgency_names[static_cast<std::size_t>(request.urgency)]);
-  if (outcome.session != 0) text("session", fmt::format("{:016x}", outcome.session));
-  if (outcome.output_tokens > 0 && outcome.decode.count() > 0) {
-    field("tokens_per_s");
-    const double rate = static_cast<double>(outcome.output_tokens) / to_seconds(outcome.decode);
-    append_fixed<2>(out, static_cast<std::uint64_t>(std::llround(rate * 100)));
-  }
-  number("resumed", outcome.resumed);
-  if (outcome.attempts > 1) number("attempts", outcome.attempts);
-  text("hedge", outcome.hedge);
-  field("bytes_out");
-  http::append(out, outcome.bytes_out);
-  text("problem", outcome.problem);
-  out += "}\n";
 }
 
 }  // namespace sollol::gateway

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "api/timestamp.h"
 #include "base/result.h"
 #include "gateway/options.h"
 
@@ -44,16 +45,15 @@ class AccessLogBuffer {
 
   explicit AccessLogBuffer(AccessLogFile& file) : file_(file) {}
   bool enabled() const noexcept { return file_.enabled(); }
+  /// One request as a JSON line: id, client, method, path, model, node, reason, status, times in
+  /// seconds, tokens, rate.
   void add(const Request& request, TimePoint now);
   void flush();
 
  private:
   AccessLogFile& file_;
   std::string lines_;
+  api::TimestampFormatter timestamps_;
 };
-
-/// One request as a JSON line: id, client, method, path, model, node, reason, status, times in
-/// seconds, tokens, rate.
-void append_access_line(std::string& out, const Request& request, TimePoint now);
 
 }  // namespace sollol::gateway

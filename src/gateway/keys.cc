@@ -147,12 +147,12 @@ std::shared_ptr<Key> KeyCache::find(const std::shared_ptr<const KeyRing>& ring,
     verified_.clear();
     ring_ = ring;
   }
-  const std::string id(id_of(token));
+  const std::string_view id = id_of(token);
   if (const auto it = verified_.find(id);
       it != verified_.end() && same_token(it->second.token, token))
     return it->second.key;
   std::shared_ptr<Key> key = ring->find(token);
-  if (key) verified_[id] = {std::string(token), key};
+  if (key) verified_.insert_or_assign(std::string(id), Verified{std::string(token), key});
   return key;
 }
 

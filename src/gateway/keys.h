@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/string_hash.h"
 #include "base/time.h"
 #include "cluster/wait_queue.h"
 
@@ -115,13 +116,7 @@ class KeyRing {
   std::size_t size() const noexcept { return keys_.size(); }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view id) const noexcept {
-      return std::hash<std::string_view>{}(id);
-    }
-  };
-  std::unordered_map<std::string, std::shared_ptr<Key>, Hash, std::equal_to<>> keys_;
+  std::unordered_map<std::string, std::shared_ptr<Key>, StringHash, std::equal_to<>> keys_;
 };
 
 /// One worker's memory of tokens that were verified, one for each key at most: the next request
@@ -136,7 +131,7 @@ class KeyCache {
     std::shared_ptr<Key> key;
   };
   std::shared_ptr<const KeyRing> ring_;  // that all of it is of
-  std::unordered_map<std::string, Verified> verified_;
+  std::unordered_map<std::string, Verified, StringHash, std::equal_to<>> verified_;
 };
 
 }  // namespace sollol::gateway

@@ -16,6 +16,17 @@ TEST(Timestamp, WritesNanosecondsInUtc) {
             "1969-12-31T23:59:59.999999999Z");
 }
 
+TEST(Timestamp, FormatsManyAsEachAlone) {
+  TimestampFormatter format;
+  const std::int64_t noon = 1'787'306'400'000'000'000;
+  for (const std::int64_t after :
+       {0L, 1L, 999'999'999L, 1'000'000'000L, 60'000'000'000L, -1L, 5L}) {
+    const WallTime time{std::chrono::nanoseconds{noon + after}};
+    EXPECT_EQ(format(time), format_timestamp(time));
+    EXPECT_EQ(parse_timestamp(format(time)), noon + after);
+  }
+}
+
 TEST(Timestamp, ReadsAnyOffsetAndFraction) {
   const auto utc = parse_timestamp("2026-08-21T10:00:00Z");
   ASSERT_TRUE(utc);

@@ -56,6 +56,102 @@ void ask_everything(TestFleet& fleet, const std::string& fields) {
     fleet.ask("GET", std::string(path) + "?key=" + mark, {}, fields);
 }
 
+/// The line that the request makes, so many times, as a file has it.
+std::string lines_of(const gateway::Request& request, unsigned times, TimePoint now) {
+  const TemporaryFolder folder;
+  gateway::Options options;
+  options.access_log = gateway::AccessLog::to_file;
+  options.access_log_file = folder / "access.log";
+  const auto file = gateway::AccessLogFile::open(options);
+  if (!file) return {};
+  gateway::AccessLogBuffer buffer(**file);
+  for (unsigned i = 0; i < times; ++i) buffer.add(request, now);
+  buffer.flush();
+  return discovery::read_file(folder / "access.log").value_or("");
+}
+
+TEST(AccessLog, WritesEveryFieldOfALine) {
+  gateway::Request request;
+  request.id = "7";
+  request.client = "127.0.0.1";
+  request.method = "POST";
+  request.target = "/api/chat?secret";
+  request.path_length = 9;
+  request.arrived_wall = WallTime{std::chrono::nanoseconds{1'787'306'400'000'456'789}};
+  request.arrived = TimePoint(5s);
+  request.urgency = cluster::Urgency::batch;
+  request.outcome = {.status = 200,
+                     .key = "me",
+                     .node = "box:11434",
+                     .reason = "warm",
+                     .model = "a\"b",
+                     .problem = "line\nend",
+                     .queued = 1ms,
+                     .first_byte = 20ms,
+                     .bytes_out = 99,
+                     .prompt_tokens = 3,
+                     .output_tokens = 7,
+                     .load = 2s,
+                     .prefill = 5us,
+                     .decode = 2s,
+                     .num_ctx = 4096,
+                     .num_predict = 12,
+                     .stream = true,
+                     .session = 255,
+                     .attempts = 2,
+                     .hedge = "won",
+                     .resumed = 1};
+  EXPECT_EQ(
+      lines_of(request, 1, TimePoint(6500ms)),
+      R"({"time":"2026-08-21T10:00:00.000456789Z","id":"7","client":"127.0.0.1","key":"me",)"
+      R"("method":"POST","path":"/api/chat","model":"a\"b","node":"box:11434","reason":"warm",)"
+      R"("status":200,"duration_s":1.500000,"queued_s":0.001000,"ttft_s":0.020000,)"
+      R"("prompt_tokens":3,"output_tokens":7,"load_s":2.000000,"prefill_s":0.000005,)"
+      R"("num_ctx":4096,"num_predict":12,"stream":true,"urgency":"batch",)"
+      R"("session":"00000000000000ff","tokens_per_s":3.50,"resumed":1,"attempts":2,)"
+      R"("hedge":"won","bytes_out":99,"problem":"line\nend"})"
+      "\n");
+}
+
+TEST(AccessLog, HasRoomForTheLongestLine) {
+  constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+  const std::string odd(300, '\1');
+  gateway::Request request;
+  request.id = request.client = request.method = request.target = odd;
+  request.path_length = odd.size();
+  request.arrived_wall = WallTime::max();
+  request.urgency = cluster::Urgency::batch;
+  request.outcome = {.status = std::numeric_limits<int>::max(),
+                     .key = odd,
+                     .node = odd,
+                     .reason = odd,
+                     .model = odd,
+                     .problem = odd,
+                     .queued = Duration::max(),
+                     .first_byte = Duration::max(),
+                     .bytes_out = most,
+                     .prompt_tokens = most,
+                     .output_tokens = most,
+                     .load = Duration::max(),
+                     .prefill = Duration::max(),
+                     .decode = Duration::max(),
+                     .num_ctx = std::numeric_limits<std::uint32_t>::max(),
+                     .num_predict = most,
+                     .stream = false,
+                     .session = most,
+                     .attempts = std::numeric_limits<std::uint32_t>::max(),
+                     .hedge = odd,
+                     .resumed = std::numeric_limits<std::uint32_t>::max()};
+  const std::string lines = lines_of(request, 50, TimePoint::max());
+  EXPECT_EQ(std::ranges::count(lines, '\n'), 50);
+  std::istringstream all(lines);
+  for (std::string line; std::getline(all, line);) {
+    const auto fields = boost::json::parse(line).as_object();
+    EXPECT_EQ(fields.at("problem").as_string(), odd);
+    EXPECT_EQ(fields.at("bytes_out").as_uint64(), most);
+  }
+}
+
 TEST(Logs, HoldNeitherPromptsNorKeys) {
   TemporaryFolder folder;
   gateway::KeyRecord record;
