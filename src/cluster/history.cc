@@ -16,23 +16,44 @@ std::uint64_t length_key(std::uint64_t model, std::uint64_t client) {
   return key ^ key >> 29;
 }
 
+/// Of how much of its limit an answer takes.
+std::uint64_t part_key(std::uint64_t model, std::uint64_t client) {
+  return length_key(~model, client);
+}
+
 }  // namespace
 
-double History::expected_tokens(std::uint64_t model, std::uint64_t client) const {
+ExpectedLength History::expected_length(std::uint64_t model, std::uint64_t client,
+                                        std::uint64_t limit) const {
+  // Of what is spread evenly in its logarithm, the mean lies above the middle.
+  const auto by = [](const Estimate& known, double unit) {
+    const double spread = std::min(known.spread(), 1.0);
+    return ExpectedLength{known.value() * unit * std::exp(spread * spread / 2), spread};
+  };
+  ExpectedLength expected{.tokens = tokens_when_unknown};
   for (const std::uint64_t who : {client, anybody}) {
     const auto known = lengths_.find(length_key(model, who));
     if (!known || (who != anybody && known->samples() < samples_enough)) continue;
-    // The mean of what is spread evenly in its logarithm lies above its middle.
-    const double spread = std::min(known->spread(), 1.0);
-    return known->value() * std::exp(spread * spread / 2);
+    expected = by(*known, 1);
+    break;
   }
-  return tokens_when_unknown;
+  if (limit == 0) return expected;
+  const auto most = static_cast<double>(limit);
+  if (const auto part = lengths_.find(part_key(model, client));
+      part && part->samples() >= samples_enough && part->spread() < expected.spread)
+    expected = by(*part, most);
+  return {std::min(expected.tokens, most), expected.spread};
 }
 
-void History::note_length(std::uint64_t model, std::uint64_t client, double tokens, TimePoint now) {
-  const auto note = [&](Estimate& length) { length.observe(std::max(tokens, 1.0), now); };
+void History::note_length(std::uint64_t model, std::uint64_t client, std::uint64_t limit,
+                          double tokens, TimePoint now) {
+  const double length = std::max(tokens, 1.0);
+  const auto note = [&](Estimate& known) { known.observe(length, now); };
   if (client != anybody) lengths_.update(length_key(model, client), note);
   lengths_.update(length_key(model, anybody), note);
+  if (limit == 0) return;
+  lengths_.update(part_key(model, client),
+                  [&](Estimate& part) { part.observe(length / static_cast<double>(limit), now); });
 }
 
 std::map<std::uint64_t, KeptEstimate> History::lengths() const {

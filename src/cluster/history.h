@@ -17,6 +17,12 @@ struct SessionTrace {
   std::uint32_t tokens = 0;   // of prompt and answer, which lie in the node's prompt cache
 };
 
+/// How long an answer will be.
+struct ExpectedLength {
+  double tokens = 0;
+  double spread = 1;  // standard deviation of its logarithm: how far off that may be
+};
+
 /// What the gateway remembers of conversations and of how long answers are. Any thread.
 class History {
  public:
@@ -29,12 +35,16 @@ class History {
     sessions_.update(key, [&](SessionTrace& kept) { kept = trace; });
   }
 
-  /// How many tokens an answer has: by what the model gave this client, else anybody, before.
-  /// `model`: its key_hash.
-  double expected_tokens(std::uint64_t model, std::uint64_t client) const;
-  void note_length(std::uint64_t model, std::uint64_t client, double tokens, TimePoint now);
+  /// How many tokens an answer has that may have no more than `limit` (0: any number): by what the
+  /// model gave this client, else anybody, before; or by how much of their limits this client's
+  /// answers took, where that told more. `model`: its key_hash.
+  ExpectedLength expected_length(std::uint64_t model, std::uint64_t client,
+                                 std::uint64_t limit) const;
+  void note_length(std::uint64_t model, std::uint64_t client, std::uint64_t limit, double tokens,
+                   TimePoint now);
 
-  /// The lengths of answers, by keys that tell neither model nor client.
+  /// The lengths of answers, and the parts of their limits, by keys that tell neither model nor
+  /// client.
   std::map<std::uint64_t, KeptEstimate> lengths() const;
   void restore_lengths(const std::map<std::uint64_t, KeptEstimate>& lengths);
 

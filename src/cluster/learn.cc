@@ -7,6 +7,8 @@ namespace {
 
 /// Fewer evaluated tokens tell the overhead of a request, not a rate.
 constexpr double prompt_tokens_min = 8;
+/// Of none, 0 would say that nothing is known.
+constexpr double room_wait_min_s = 0.001;
 
 void learn_decoding(NodeLive& node, ReplicaLive& replica, const Finished& finished, double foreign,
                     TimePoint now) {
@@ -61,10 +63,11 @@ double doubt_of(const ReplicaLive& replica, TimePoint now) {
   return weight > 0 ? std::min(spread / std::sqrt(weight), 1.0) : 1;
 }
 
-/// The lock is held.
+/// What may have `waited` for room tells the most that a load takes. The lock is held.
 void take_load(NodeLive& node, ReplicaLive& replica, std::uint64_t size_bytes, Duration took,
-               TimePoint now) {
+               bool waited, TimePoint now) {
   if (took <= load_min) return;
+  if (waited && replica.load.known() && to_seconds(took) > replica.load.value()) return;
   replica.load.observe(to_seconds(took), now);
   replica.load_s.store(replica.load.value(), std::memory_order_relaxed);
   if (size_bytes > 0)
@@ -91,7 +94,8 @@ void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimeP
   const std::scoped_lock lock(replica.learning);
   learn_decoding(node, replica, finished, foreign, now);
   learn_prefill(node, replica, finished, foreign, now);
-  take_load(node, replica, finished.size_bytes, finished.load, now);
+  take_load(node, replica, finished.size_bytes, finished.load, finished.others_at_dispatch > 0,
+            now);
   replica.doubt.store(doubt_of(replica, now), std::memory_order_relaxed);
   if (finished.total.count() == 0) return;
   replica.slots.observe({.in_flight_at_dispatch = finished.in_flight_at_dispatch,
@@ -145,7 +149,11 @@ void grow_older(ReplicaLive& replica, TimePoint now) {
   replica.doubt.store(doubt_of(replica, now), std::memory_order_relaxed);
 }
 
-void load_begins(ReplicaLive& replica, std::uint64_t runner_key, TimePoint now) noexcept {
+void load_begins(NodeLive& node, ReplicaLive& replica, std::uint64_t runner_key,
+                 TimePoint now) noexcept {
+  const std::uint32_t own = replica.in_flight.load(std::memory_order_relaxed) > 0 ? 1 : 0;
+  replica.load_waits.store(waits_for_room(node, own), std::memory_order_relaxed);
+  node.loads.fetch_add(1, std::memory_order_relaxed);
   replica.loaded.store(false, std::memory_order_relaxed);
   replica.loaded_context.store(0, std::memory_order_relaxed);
   replica.runner_key.store(runner_key, std::memory_order_relaxed);
@@ -154,10 +162,14 @@ void load_begins(ReplicaLive& replica, std::uint64_t runner_key, TimePoint now) 
 
 void load_ended(NodeLive& node, ReplicaLive& replica, std::uint64_t size_bytes, LoadEnd end,
                 Duration took, TimePoint now) noexcept {
+  node.loads.fetch_sub(1, std::memory_order_relaxed);
   if (end == LoadEnd::model_failed) note_replica_failure(replica, now);
   if (end == LoadEnd::loaded) {
     const std::scoped_lock lock(replica.learning);
-    take_load(node, replica, size_bytes, took, now);
+    const bool waited = replica.load_waits.load(std::memory_order_relaxed);
+    if (waited && replica.load.known())
+      smooth(node.room_wait_s, std::max(to_seconds(took) - replica.load.value(), room_wait_min_s));
+    take_load(node, replica, size_bytes, took, waited, now);
   }
   replica.used_at_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   replica.loaded.store(end == LoadEnd::loaded, std::memory_order_relaxed);

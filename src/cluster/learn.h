@@ -84,7 +84,8 @@ void restore(ReplicaLive& replica, const LearntModel& learnt);
 void grow_older(ReplicaLive& replica, TimePoint now);
 
 /// A load that the gateway has a node do begins.
-void load_begins(ReplicaLive& replica, std::uint64_t runner_key, TimePoint now) noexcept;
+void load_begins(NodeLive& node, ReplicaLive& replica, std::uint64_t runner_key,
+                 TimePoint now) noexcept;
 
 enum class LoadEnd : std::uint8_t {
   loaded,

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "base/time.h"
+#include "cluster/departures.h"
 #include "cluster/health.h"
 #include "cluster/setback.h"
 #include "cluster/slot_limit.h"
@@ -44,6 +45,10 @@ struct NodeLive {
   // Models in its memory, and the most that it was ever seen to hold: then another pushes one out.
   std::atomic<std::uint32_t> models_loaded{0};
   std::atomic<std::uint32_t> models_loaded_max{0};
+  std::atomic<std::uint32_t> models_busy{0};  // that have requests of ours
+  std::atomic<std::uint32_t> loads{0};        // by the gateway, under way
+  // Smoothed: how long a load waits that `waits_for_room`; 0 unknown.
+  std::atomic<double> room_wait_s{0};
   // Since the gateway started.
   std::atomic<std::uint64_t> wakes{0};  // magic packets sent
   std::atomic<std::uint64_t> requests{0};
@@ -58,6 +63,20 @@ struct NodeLive {
 struct SharedLoad {
   std::atomic<std::uint32_t> in_flight{0};
 };
+
+/// Whether one more load waits before it begins: a node loads one model at a time, and what has
+/// requests is not pushed out. `own`: of the models that are busy, itself.
+inline bool waits_for_room(const NodeLive& node, std::uint32_t own) noexcept {
+  const std::uint32_t most = node.models_loaded_max.load(std::memory_order_relaxed);
+  const std::uint32_t busy = node.models_busy.load(std::memory_order_relaxed);
+  return node.loads.load(std::memory_order_relaxed) > 0 || (most > 0 && busy >= most + own);
+}
+
+/// Loading another model pushes one out.
+inline bool is_full(const NodeLive& node) noexcept {
+  const std::uint32_t loaded = node.models_loaded.load(std::memory_order_relaxed);
+  return loaded > 0 && loaded >= node.models_loaded_max.load(std::memory_order_relaxed);
+}
 
 /// How many requests ran at once, on average over a time. Told the time; no lock.
 class Occupancy {
@@ -97,6 +116,7 @@ struct ReplicaLive {
   Estimate lateness;  // times as long as expected, of whole requests that may be hedged
   std::atomic<std::uint32_t> limit;
   std::atomic<std::uint32_t> in_flight{0};
+  Departures departures;  // told under `learning`
 
   std::atomic<bool> loaded{false};               // /api/ps lists it, or we sent it work since
   std::atomic<std::int64_t> used_at_ns{0};       // of Clock's epoch: last sent to or answered
@@ -106,6 +126,7 @@ struct ReplicaLive {
   // ended.
   std::atomic<std::int64_t> loading_since_ns{0};
   std::atomic<std::int64_t> load_ended_ns{0};
+  std::atomic<bool> load_waits{false};  // the one that runs: all that could make room was busy
   // A model that fails to load here, or that the node lists and does not have, is avoided here for
   // a while; the node itself may be fine.
   std::atomic<std::int64_t> avoid_until_ns{0};  // of Clock's epoch

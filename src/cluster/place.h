@@ -20,6 +20,8 @@ struct Entered {
   std::uint64_t turn = 0;       // of its model there
   double area_s = 0;            // of its model's occupancy
   TimePoint at{};
+  TimePoint end{};  // half of what is in doubt before it is expected
+  float doubt = 1;
 };
 
 /// What ran beside a request, on average between its dispatch and its end.
@@ -39,8 +41,10 @@ inline std::uint32_t others_at(const Node& node, const ReplicaLive* replica) noe
 /// Takes a place at a node, unless another has just taken the last below `limit`, or the trial. Any
 /// thread.
 inline std::optional<Entered> enter(const Node& node, ReplicaLive* replica, std::uint32_t limit,
-                                    TimePoint now) {
-  Entered entered{.at = now};
+                                    const Stay& stay, TimePoint now) {
+  Entered entered{.at = now,
+                  .end = now + from_seconds(stay.seconds * (1 - part_left * stay.doubt)),
+                  .doubt = stay.doubt};
   entered.trial = node.live->availability.load(std::memory_order_relaxed) == Availability::trial;
   if (entered.trial && !node.live->trial_free.exchange(false)) return std::nullopt;
   std::uint32_t in_flight = 0;
@@ -53,6 +57,7 @@ inline std::optional<Entered> enter(const Node& node, ReplicaLive* replica, std:
       }
     } while (!replica->in_flight.compare_exchange_weak(in_flight, in_flight + 1,
                                                        std::memory_order_relaxed));
+    if (in_flight == 0) node.live->models_busy.fetch_add(1, std::memory_order_relaxed);
   }
   entered.in_flight = in_flight + 1;
   if (replica != nullptr) {
@@ -60,6 +65,7 @@ inline std::optional<Entered> enter(const Node& node, ReplicaLive* replica, std:
     const std::scoped_lock lock(replica->learning);
     replica->occupancy.change(1, now);
     entered.area_s = replica->occupancy.area_s(now);
+    replica->departures.add(entered.end, entered.doubt);
     replica->prefill_setback.sent(now);
     replica->decode_setback.sent(now);
   }
@@ -81,11 +87,13 @@ inline Company leave(const Node& node, ReplicaLive* replica, const Entered& ente
     if (shared != nullptr) shared->in_flight.fetch_sub(1, std::memory_order_relaxed);
   }
   if (replica == nullptr) return {.others = others};
-  replica->in_flight.fetch_sub(1, std::memory_order_relaxed);
+  if (replica->in_flight.fetch_sub(1, std::memory_order_relaxed) == 1)
+    node.live->models_busy.fetch_sub(1, std::memory_order_relaxed);
   const std::scoped_lock lock(replica->learning);
   const double area_s = replica->occupancy.area_s(now) - entered.area_s;
   const double time_s = to_seconds(now - entered.at);
   replica->occupancy.change(-1, now);
+  replica->departures.remove(entered.end, entered.doubt);
   return {.streams = time_s > 0 ? std::max(area_s / time_s, 1.0) : entered.in_flight,
           .others = others};
 }

@@ -99,9 +99,9 @@ Result<Work> work_of(Connection& client) {
               fmt::format("model '{}' is on no node; `sollol nodes` lists what they have", name)});
   }
   const auto prompt = tokens_of(query, "prompt_tokens", prompt_tokens_assumed);
-  const auto answer =
-      tokens_of(query, "answer_tokens",
-                client.worker().shared().history.expected_tokens(work.model->key_hash, 0));
+  const auto answer = tokens_of(
+      query, "answer_tokens",
+      client.worker().shared().history.expected_length(work.model->key_hash, 0, 0).tokens);
   if (!prompt || !answer)
     return std::unexpected(bad_input("prompt_tokens, answer_tokens: write a number of tokens"));
   work.shape = {.prompt_tokens = *prompt, .expected_tokens = *answer, .may_wait = true};

@@ -57,7 +57,7 @@ void Admission::give_up_all(const Error& why) {
 
 std::optional<Result<Slot>> Admission::place_now(Connection& client, Work& work) {
   if (client.ended()) return std::unexpected(*client.ended());
-  work.wait_expected_s = 0;
+  work.awaited.reset();
   // Whoever waits for a model goes first; requests for any node need no place of a model.
   if (work.model != nullptr && waiting() > 0) return std::nullopt;
   Worker& worker = client.worker();
@@ -168,10 +168,8 @@ void Admission::serve_waiting(ModelId model) {
     const std::size_t before = awaited.size();
     Result<Slot> placed = placement_.place(work, scratch_, awaited, now, random_.bits());
     waiter.holds_out = awaited.size() > before;
-    if (waiter.holds_out && work.wait_expected_s == 0) {
-      const auto seen = std::ranges::find(scratch_, awaited.back(), &routing::Candidate::node);
-      work.wait_expected_s =
-          routing::expected_completion(*seen, work.shape, routing::priors_of(scratch_)).wait_s;
+    if (waiter.holds_out && !work.awaited) {
+      work.awaited = awaited.back();
       work.wait_began = now;
     }
     if (!placed && placed.error().kind == ErrorKind::overloaded)

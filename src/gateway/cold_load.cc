@@ -223,7 +223,8 @@ ColdLoads::Subject ColdLoads::begin(Worker& worker, const Work& work, const Slot
 }
 
 void ColdLoads::begin(Worker& worker, const Subject& subject) {
-  cluster::load_begins(*subject.replica, subject.runner_key, worker.scheduler().now());
+  cluster::load_begins(*subject.node.live, *subject.replica, subject.runner_key,
+                       worker.scheduler().now());
   worker.metrics().loads_started.add();
 }
 

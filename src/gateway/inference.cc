@@ -28,7 +28,6 @@ using cluster::RequestOutcome;
 namespace {
 
 constexpr Duration refresh_limit = 1s;
-constexpr double tokens_when_unlimited = 1e6;
 constexpr std::uint64_t mix = 0x9e3779b97f4a7c15ULL;
 
 /// The key under which a conversation is remembered: it is a model's, since its prompt cache is.
@@ -47,13 +46,15 @@ void estimate_shape(const cluster::History& history, const Request& request,
   work.prompt_bytes = intent.uses_images ? 0 : intent.prompt_bytes;
   const double bytes_per_token = work.model->live->bytes_per_token.load(std::memory_order_relaxed);
   work.shape.prompt_tokens = static_cast<double>(intent.prompt_bytes) / bytes_per_token;
-  const double limit = intent.num_predict && *intent.num_predict >= 0
-                           ? static_cast<double>(*intent.num_predict)
-                           : tokens_when_unlimited;
-  work.shape.expected_tokens =
-      intent.empty_prompt || intent.inputs > 0
-          ? 0
-          : std::min(limit, history.expected_tokens(work.model->key_hash, work.client));
+  const bool no_answer = intent.empty_prompt || intent.inputs > 0 || intent.num_predict == 0;
+  if (!no_answer) {
+    work.num_predict =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(intent.num_predict.value_or(0), 0));
+    const cluster::ExpectedLength length =
+        history.expected_length(work.model->key_hash, work.client, work.num_predict);
+    work.shape.expected_tokens = length.tokens;
+    work.shape.length_spread = length.spread;
+  }
   work.shape.may_wait = true;
   work.session = session_key(request, intent.conversation, work.model->id);
   if (work.session != 0) work.trace = history.session(work.session);

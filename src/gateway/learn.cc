@@ -50,8 +50,8 @@ void learn_history(Worker& worker, const Slot& slot, const Work& work, const api
                                         .tokens = static_cast<std::uint32_t>(tokens)});
   }
   if (usage.output_tokens > 0 && work.shape.expected_tokens > 0) {
-    history.note_length(work.model->key_hash, work.client, static_cast<double>(usage.output_tokens),
-                        now);
+    history.note_length(work.model->key_hash, work.client, work.num_predict,
+                        static_cast<double>(usage.output_tokens), now);
   }
   if (work.prompt_bytes >= prompt_bytes_min && usage.prompt_tokens > 0) {
     cluster::smooth(
@@ -79,8 +79,8 @@ void note_prediction(Worker& worker, const Slot& slot, const Work& work, const V
   if (slot.considered.count == 0) return;
   const routing::Predictions predictions =
       routing::compare(slot.considered.nodes.front(), work.shape,
-                       {.waited_s = to_seconds(slot.dispatched() - work.wait_began),
-                        .wait_expected_s = work.wait_expected_s,
+                       {.awaited = work.awaited,
+                        .waited_s = to_seconds(slot.dispatched() - work.wait_began),
                         .took_s = took_s,
                         .told = usage.from_node_durations,
                         .prompt_tokens = static_cast<double>(usage.prompt_tokens),

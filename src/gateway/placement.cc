@@ -105,7 +105,7 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
                                                    awaited, now, draw, scratch);
     if (!choice) return std::unexpected(choice.error());
     if (!choice->now) {
-      awaited.push_back(choice->node);
+      awaited.push_back({choice->node, choice->wait_s, choice->stay_s});
       return std::unexpected(Error{ErrorKind::overloaded, Origin::gateway, Retry::later,
                                    "a node that is full now will have finished it sooner"});
     }
@@ -121,19 +121,21 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
 std::optional<Slot> Placement::take(const Work& work,
                                     std::span<const routing::Candidate> candidates,
                                     const routing::Choice& choice, TimePoint now) const {
-  std::optional<Slot> slot = enter(work, candidates[choice.index], now);
+  const routing::Consideration considered = routing::consider(candidates, work.shape, choice.index);
+  std::optional<Slot> slot = enter(work, candidates[choice.index],
+                                   routing::stay(considered.nodes.front(), work.shape), now);
   if (!slot) return slot;
   slot->reason = routing::text(choice.reason);
   slot->expected_cost_s = choice.cost_s;
   if (work.explain == Work::Explain::yes)
     slot->explanation = routing::explain(candidates, work.shape, policy_, choice);
   slot->candidates = static_cast<unsigned>(candidates.size());
-  slot->considered = routing::consider(candidates, work.shape, choice.index);
+  slot->considered = considered;
   return slot;
 }
 
 std::optional<Slot> Placement::enter(const Work& work, const routing::Candidate& seen,
-                                     TimePoint now) const {
+                                     const cluster::Stay& stay, TimePoint now) const {
   std::size_t node_index = seen.replica;
   std::shared_ptr<cluster::ReplicaLive> replica;
   if (work.model != nullptr) {
@@ -141,7 +143,7 @@ std::optional<Slot> Placement::enter(const Work& work, const routing::Candidate&
     replica = work.model->replicas[seen.replica].live;
   }
   const cluster::Node& node = work.view->cluster->nodes[node_index];
-  const auto entered = cluster::enter(node, replica.get(), seen.limit, now);
+  const auto entered = cluster::enter(node, replica.get(), seen.limit, stay, now);
   if (!entered) return std::nullopt;
   if (replica) {
     // What we send counts at once, unless a load of the gateway's own comes before it.

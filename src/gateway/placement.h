@@ -30,6 +30,7 @@ struct Work : routing::Demand {
   std::uint64_t client = 0;
   std::uint64_t session = 0;                      // the conversation's, of this model; 0: none
   std::size_t prompt_bytes = 0;                   // 0: not counted
+  std::uint64_t num_predict = 0;                  // the longest answer asked for; 0: of any length
   enum class Use : std::uint8_t { run, unload };  // unload: the model is not wanted loaded
   Use use = Use::run;
   enum class Loads : std::uint8_t { gateway, request };  // who has a cold model loaded
@@ -40,9 +41,8 @@ struct Work : routing::Demand {
   std::string model_as_written;
   enum class Explain : std::uint8_t { no, yes };
   Explain explain = Explain::no;  // yes: the slot tells every term of every candidate's cost
-  // Of the first time, since it was admitted, that it was told to wait for a better place than a
-  // free one; 0: it was not.
-  double wait_expected_s = 0;
+  // When it was first told, since it was admitted, to wait for a better place than a free one.
+  std::optional<routing::AwaitedPlace> awaited;
   TimePoint wait_began{};
 
   /// Takes up a newer view; false when the model is no longer there.
@@ -128,8 +128,8 @@ class Placement {
   /// The policy from now on. Any thread.
   void set_policy(routing::Policy policy) noexcept { policy_ = policy; }
 
-  /// Places that requests before this one wait for, each by the node.
-  using Awaited = std::vector<NodeId>;
+  /// By requests before this one.
+  using Awaited = std::vector<routing::AwaitedPlace>;
   /// Errors are the policy's: overloaded (wait), no_candidate (answer so). A request that waits for
   /// a better place than a free one is among `awaited` afterwards.
   Result<Slot> place(const Work& work, std::vector<routing::Candidate>& scratch, Awaited& awaited,
@@ -143,7 +143,8 @@ class Placement {
   static void candidates_of(const Work& work, std::vector<routing::Candidate>& out, TimePoint now);
 
  private:
-  std::optional<Slot> enter(const Work& work, const routing::Candidate& seen, TimePoint now) const;
+  std::optional<Slot> enter(const Work& work, const routing::Candidate& seen,
+                            const cluster::Stay& stay, TimePoint now) const;
 
   std::atomic<routing::Policy> policy_;
   Admission& admission_;

@@ -10,9 +10,9 @@
 namespace sollol::routing {
 
 /// What is predicted of a request. Prefill and decoding by the token: how many there are is of
-/// `prompt` and `answer`. `wait` is for a better place than a free one, `completion` is from
-/// dispatch to the last token; `given_length` is what it would have been, had the length of the
-/// answer been known: what remains is ours to know.
+/// `prompt` and `answer`. `wait` is for a better place than a free one, where that is the place it
+/// got; `completion` is from dispatch to the last token; `given_length` is what it would have been,
+/// had the length of the answer been known: what remains is ours to know.
 enum class Predicted : std::uint8_t {
   prompt,
   answer,
@@ -28,10 +28,10 @@ inline constexpr std::array<std::string_view, 8> predicted_names{
 
 /// What came of a request; 0: not known.
 struct Outcome {
-  double waited_s = 0;         // since it was first told to wait for a better place than a free one
-  double wait_expected_s = 0;  // then
-  double took_s = 0;           // from dispatch to the last token
-  bool told = false;           // what follows is known: the node reported durations
+  std::optional<AwaitedPlace> awaited = {};  // for which it was first told to wait
+  double waited_s = 0;                       // since then
+  double took_s = 0;                         // from dispatch to the last token
+  bool told = false;                         // what follows is known: the node reported durations
   double prompt_tokens = 0;
   double cached_tokens = 0;  // of them, those that were expected in the node's cache
   double output_tokens = 0;

@@ -4,6 +4,7 @@
 
 #include "base/ids.h"
 #include "base/time.h"
+#include "cluster/departures.h"
 #include "cluster/health.h"
 #include "cluster/speed.h"
 
@@ -25,11 +26,13 @@ struct Candidate {
   std::uint32_t replica = 0;  // index among the model's, or the node's among all without a model
   std::uint32_t tier = 0;
   cluster::Availability availability = cluster::Availability::unknown;
-  bool excluded = false;             // tried already for this request, or taken out by an operator
-  bool wakeable = false;             // while it is down, a magic packet wakes it
-  std::uint32_t in_flight = 0;       // requests of this model sent here and not finished
-  std::uint32_t limit = 1;           // of those
-  std::uint32_t awaited = 0;         // by requests that come before this one: its next places
+  bool excluded = false;        // tried already for this request, or taken out by an operator
+  bool wakeable = false;        // while it is down, a magic packet wakes it
+  std::uint32_t in_flight = 0;  // requests of this model sent here and not finished
+  std::uint32_t limit = 1;      // of those
+  double left_s = 0;            // until those in flight will have ended, on average
+  float left_doubt = 1;         // see cluster::Stay
+  double awaited_s = 0;         // its next places are awaited by others, who will have them so long
   std::uint32_t node_in_flight = 0;  // requests of all models
   Warmth warmth = Warmth::cold;
   std::uint32_t device_in_flight = 0;   // requests at other nodes of its device
@@ -48,6 +51,7 @@ struct Candidate {
   double prefill_prior = 0;  // what its other models make expect
   double decode_prior = 0;
   double load_prior_s = 0;
+  double room_wait_s = 0;  // before a load: all that could make room for it is busy
   double load_s = 0;
   double loading_for_s = 0;   // how long a load of the model has been under way
   double service_s = 0;       // of a whole request
@@ -72,8 +76,9 @@ inline bool asleep(const Candidate& c) noexcept {
 struct RequestShape {
   double prompt_tokens = 0;
   double expected_tokens = 0;
-  bool may_wait = false;  // for a place at a node that is full, where that ends sooner
-  double waited_s = 0;    // so far
+  double length_spread = 0;  // of them: standard deviation of the logarithm; 0: told
+  bool may_wait = false;     // for a place at a node that is full, where that ends sooner
+  double waited_s = 0;       // so far
 };
 
 }  // namespace sollol::routing

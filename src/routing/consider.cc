@@ -13,6 +13,14 @@ Small bounded(std::uint32_t value) {
 
 }  // namespace
 
+cluster::Stay stay(const Considered& chosen, const RequestShape& shape) noexcept {
+  // As far off as the lengths of answers to the same client often are: nothing is known then.
+  constexpr double spread_of_guesses = 0.7;
+  const double doubt = chosen.known ? shape.length_spread / spread_of_guesses : 1;
+  return {.seconds = chosen.total_s() - chosen.wait_s - chosen.evict_s,
+          .doubt = static_cast<float>(std::min(doubt, 1.0))};
+}
+
 Considered consider(const Candidate& c, const RequestShape& shape, const Priors& priors) {
   const Cost cost = expected_completion(c, shape, priors);
   return {.node = c.node,

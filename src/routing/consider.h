@@ -36,6 +36,9 @@ struct Consideration {
   std::span<const Considered> all() const noexcept { return {nodes.data(), count}; }
 };
 
+/// How long the request will keep the place that was considered.
+cluster::Stay stay(const Considered& chosen, const RequestShape& shape) noexcept;
+
 Considered consider(const Candidate& candidate, const RequestShape& shape, const Priors& priors);
 /// O(kept), but for the priors.
 Consideration consider(std::span<const Candidate> candidates, const RequestShape& shape,

@@ -44,8 +44,6 @@ constexpr double machine_sharing_cost = 0.05;
 constexpr double silence_weight = 0.5;
 /// A place that is not free yet must promise an end this much sooner than one that is.
 constexpr double worth_waiting_share = 0.8;
-/// What a request that runs has still to do, on average.
-constexpr double part_left = 0.5;
 /// Loads that follow from one that pushes a model out: the one that brings that back, and what it
 /// pushes out in turn. Of 0, 1, 2 and 4 the best balance of loads and waiting (`sollol bench
 /// policies`, scenarios models, contexts, large).
@@ -54,7 +52,7 @@ constexpr double evicted_share = 2;
 /// again, and so in turns, where both can keep to a node of their own each. Of 2, 4, 6, 8, 10, 12,
 /// 16 and 24 the most at which the latest answers come no later than behind the best of the other
 /// policies (`sollol bench policies --queue own`, scenario contexts).
-constexpr double reloaded_share = 16;
+constexpr double reloaded_share = 12;
 /// What nobody has asked for in so long is the less likely asked for the longer ago it was.
 constexpr double wanted_for_s = 60;
 /// One choice in 2^n is offered to a node on trial while healthy ones are free: told by the draw's
@@ -260,7 +258,13 @@ std::optional<Choice> pick_to_wait_for(std::span<const Candidate> candidates,
     const Cost cost = expected_completion(c, shape, priors);
     if (!cost.known || weighed(cost.total(), cost) >= bound) continue;
     bound = weighed(cost.total(), cost);
-    best = Choice{i, c.node, cost.total(), Reason::worth_waiting, false};
+    best = Choice{.index = i,
+                  .node = c.node,
+                  .cost_s = cost.total(),
+                  .reason = Reason::worth_waiting,
+                  .now = false,
+                  .wait_s = cost.wait_s,
+                  .stay_s = cost.total() - cost.wait_s - cost.evict_s};
   }
   return best;
 }
@@ -433,10 +437,10 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
                           : c.load_prior_s > 0
                               ? c.load_prior_s
                               : static_cast<double>(c.size_bytes) / load_bytes_per_s;
-    cost.load_s = load_s;
+    cost.load_s = c.room_wait_s + load_s;
     // Who joins a load waits for the rest of it; of one that takes longer than expected, some.
     if (c.loading_for_s > 0)
-      cost.load_s = std::max(load_s - c.loading_for_s, load_s * load_share_left);
+      cost.load_s = std::max(cost.load_s - c.loading_for_s, load_s * load_share_left);
     if (c.warmth == Warmth::other_options) {
       // Its own load comes after one that is under way, and after what runs (reference §14.3).
       if (c.loading_for_s > 0) cost.load_s += load_s;
@@ -450,8 +454,11 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
   const double service =
       c.service_s > 0 ? c.service_s * cost.slowdown : cost.prefill_s + cost.decode_s;
   if (c.in_flight >= c.limit) {
-    const std::uint32_t before = c.in_flight - c.limit + c.awaited;
-    cost.wait_s = service * (part_left + before) / std::max(1u, c.limit);
+    // Of n ends that are spread evenly over twice their mean, the first is at 1 / (n + 1) of that.
+    const double left = std::max(c.left_s, cluster::part_left * c.left_doubt * service);
+    const double first = 2 * left / (std::max(1u, c.in_flight) + 1);
+    const double before = service * (c.in_flight - c.limit) + c.awaited_s;
+    cost.wait_s = first + before / std::max(1u, c.limit);
   }
   cost.network_s = c.rtt_s;
   return cost;

@@ -52,12 +52,21 @@ enum class Reason : std::uint8_t {
 };
 std::string_view text(Reason reason) noexcept;
 
+/// A place that a request waits for.
+struct AwaitedPlace {
+  NodeId node;
+  double wait_s = 0;  // expected, until it is free
+  double stay_s = 0;  // how long the request will have it
+};
+
 struct Choice {
   std::size_t index;  // into the candidates
   NodeId node;
   double cost_s;  // expected seconds to completion; 0 for policies that do not estimate
   Reason reason;
-  bool now = true;  // false: wait for a place there
+  bool now = true;    // false: wait for a place there
+  double wait_s = 0;  // expected, of one that waits
+  double stay_s = 0;  // how long it will have the place then
 };
 
 /// The terms of the expected completion time of one candidate, in seconds.

@@ -33,9 +33,7 @@ Candidate node_candidate(const cluster::Node& node, const Demand& demand) {
   candidate.machine_in_flight =
       beyond(node.machine_load, candidate.node_in_flight + candidate.device_in_flight);
   candidate.foreign_slowdown = node.live->foreign_slowdown.load(std::memory_order_relaxed);
-  const std::uint32_t loaded = node.live->models_loaded.load(std::memory_order_relaxed);
-  candidate.full =
-      loaded > 0 && loaded >= node.live->models_loaded_max.load(std::memory_order_relaxed);
+  candidate.full = cluster::is_full(*node.live);
   candidate.wakeable = node.live->wakeable.load(std::memory_order_relaxed);
   candidate.excluded =
       node.live->paused.load(std::memory_order_relaxed) ||
@@ -61,6 +59,8 @@ void add_replica(Candidate& candidate, const cluster::Node& node, const cluster:
   const cluster::ReplicaLive& live = *replica.live;
   candidate.in_flight = live.in_flight.load(std::memory_order_relaxed);
   candidate.limit = live.limit.load(std::memory_order_relaxed);
+  candidate.left_s = live.departures.left_s(now);
+  candidate.left_doubt = live.departures.doubt();
   candidate.warmth = replica.remote ? Warmth::warm : warmth_of(live, demand);
   if (candidate.warmth == Warmth::other_options && candidate.in_flight == 0) {
     const Duration used_at(live.used_at_ns.load(std::memory_order_relaxed));
@@ -77,11 +77,15 @@ void add_replica(Candidate& candidate, const cluster::Node& node, const cluster:
   candidate.decode_prior = rate_by_size(node.live->decode_bytes_per_s, bytes);
   const double load_rate = rate_by_size(node.live->load_bytes_per_s, bytes);
   candidate.load_prior_s = load_rate > 0 ? 1 / load_rate : 0;
+  if (const std::int64_t since = live.loading_since_ns.load(std::memory_order_relaxed); since != 0)
+    candidate.loading_for_s = 1e-9 * static_cast<double>(now.time_since_epoch().count() - since);
+  // Whoever joins a load that is under way waits for the rest of that alone.
+  if (candidate.warmth != Warmth::warm && candidate.loading_for_s == 0 &&
+      cluster::waits_for_room(*node.live, candidate.in_flight > 0 ? 1 : 0))
+    candidate.room_wait_s = node.live->room_wait_s.load(std::memory_order_relaxed);
   candidate.decode_share = live.decode_share.load(std::memory_order_relaxed);
   candidate.doubt = live.doubt.load(std::memory_order_relaxed);
   candidate.load_s = live.load_s.load(std::memory_order_relaxed);
-  if (const std::int64_t since = live.loading_since_ns.load(std::memory_order_relaxed); since != 0)
-    candidate.loading_for_s = 1e-9 * static_cast<double>(now.time_since_epoch().count() - since);
   candidate.service_s = live.service_s.load(std::memory_order_relaxed);
   candidate.peak_service_s = live.peak_service_s.load(std::memory_order_relaxed);
   candidate.peak_at = TimePoint(Duration(live.peak_at_ns.load(std::memory_order_relaxed)));
@@ -219,17 +223,17 @@ bool good_enough(const Result<Choice>& choice, const std::vector<Candidate>& som
 
 Result<Choice> survey_and_choose(Policy policy, const cluster::Snapshot& snapshot,
                                  const cluster::Model* model, const Demand& demand,
-                                 std::span<const NodeId> awaited, TimePoint now, std::uint64_t draw,
-                                 std::vector<Candidate>& scratch) {
+                                 std::span<const AwaitedPlace> awaited, TimePoint now,
+                                 std::uint64_t draw, std::vector<Candidate>& scratch) {
   std::optional<NodeId> after;
   if (model != nullptr) {
     const std::uint32_t last = model->live->last_node.load(std::memory_order_relaxed);
     if (last != cluster::ModelLive::none) after = NodeId{last};
   }
   const auto choose_among = [&] {
-    for (const NodeId node : awaited) {
-      const auto found = std::ranges::find(scratch, node, &Candidate::node);
-      if (found != scratch.end()) ++found->awaited;
+    for (const AwaitedPlace& place : awaited) {
+      const auto found = std::ranges::find(scratch, place.node, &Candidate::node);
+      if (found != scratch.end()) found->awaited_s += place.stay_s;
     }
     return choose(policy, scratch, demand.shape, now, draw, after);
   };

@@ -56,11 +56,11 @@ bool survey_some(const cluster::Snapshot& snapshot, const cluster::Model* model,
 /// whole is looked at.
 bool good_enough(const Result<Choice>& choice, const std::vector<Candidate>& some);
 
-/// Chooses among some where that will do, else among all. `awaited`: places that requests before
-/// this one wait for, each by the node. The choice's index is into `scratch`.
+/// Chooses among some where that will do, else among all. `awaited`: by requests before this one.
+/// The choice's index is into `scratch`.
 Result<Choice> survey_and_choose(Policy policy, const cluster::Snapshot& snapshot,
                                  const cluster::Model* model, const Demand& demand,
-                                 std::span<const NodeId> awaited, TimePoint now, std::uint64_t draw,
-                                 std::vector<Candidate>& scratch);
+                                 std::span<const AwaitedPlace> awaited, TimePoint now,
+                                 std::uint64_t draw, std::vector<Candidate>& scratch);
 
 }  // namespace sollol::routing

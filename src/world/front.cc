@@ -17,7 +17,6 @@ constexpr std::uint32_t places_unknown = 1 << 20;
 constexpr Duration look_again_every = std::chrono::milliseconds(250);
 /// Measurements of a model on a node after which its predictions are judged as learnt.
 constexpr std::uint32_t measured_enough = 50;
-constexpr double tokens_when_unlimited = 1e6;
 
 std::uint64_t client_key(const Request& request) { return request.client + 1; }  // 0 is anybody
 
@@ -81,11 +80,12 @@ void Front::arrive(std::uint32_t request, TimePoint now) {
 /// How much work the request is, by its own words and what is remembered of its like.
 void Front::estimate(Life& life, const Request& asked) const {
   life.demand.shape.prompt_tokens = asked.prompt_tokens;
-  const double limit = asked.num_predict > 0 ? asked.num_predict : tokens_when_unlimited;
-  life.demand.shape.expected_tokens =
-      asked.output_tokens == 0
-          ? 0
-          : std::min(limit, history_.expected_tokens(life.model->key_hash, client_key(asked)));
+  if (asked.output_tokens > 0) {
+    const cluster::ExpectedLength length =
+        history_.expected_length(life.model->key_hash, client_key(asked), asked.num_predict);
+    life.demand.shape.expected_tokens = length.tokens;
+    life.demand.shape.length_spread = length.spread;
+  }
   life.demand.shape.may_wait = true;
   if (asked.session == 0) return;
   life.session = std::uint64_t{asked.session} * mix + life.model->id.value();
@@ -94,7 +94,7 @@ void Front::estimate(Life& life, const Request& asked) const {
 
 /// Whoever waits goes first.
 void Front::admit(std::uint32_t index, TimePoint now) {
-  lives_[index].wait_expected_s = 0;
+  lives_[index].awaited.reset();
   if (queue_.size() == 0) {
     Awaited nobody;
     const auto placed = place(index, nobody, now);
@@ -185,14 +185,11 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
           : choose_without_places(life, now);
   if (!choice) return std::unexpected(choice.error());
   if (!choice->now) {
-    if (life.wait_expected_s == 0) {
-      life.wait_expected_s =
-          routing::expected_completion(scratch_[choice->index], life.demand.shape,
-                                       routing::priors_of(scratch_))
-              .wait_s;
+    awaited.push_back({choice->node, choice->wait_s, choice->stay_s});
+    if (!life.awaited) {
+      life.awaited = awaited.back();
       life.wait_began = now;
     }
-    awaited.push_back(choice->node);
     return std::unexpected(Error{ErrorKind::overloaded, Origin::gateway, Retry::later,
                                  "a node that is full now will have finished it sooner"});
   }
@@ -204,7 +201,10 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
 Result<void> Front::take(Life& life, const routing::Candidate& seen, TimePoint now) {
   const cluster::Replica& replica = life.model->replicas[seen.replica];
   const cluster::Node& node = control_.snapshot().nodes[replica.node];
-  const auto entered = cluster::enter(node, replica.live.get(), seen.limit, now);
+  const routing::Considered expected =
+      routing::consider(seen, life.demand.shape, routing::priors_of(scratch_));
+  const auto entered = cluster::enter(node, replica.live.get(), seen.limit,
+                                      routing::stay(expected, life.demand.shape), now);
   if (!entered)
     return std::unexpected(
         Error{ErrorKind::overloaded, Origin::gateway, Retry::later, "its trial has begun"});
@@ -220,7 +220,7 @@ Result<void> Front::take(Life& life, const routing::Candidate& seen, TimePoint n
   life.cached_tokens = seen.cached_tokens;
   life.size_bytes = seen.size_bytes;
   life.weights = seen.weights;
-  life.expected = routing::consider(seen, life.demand.shape, routing::priors_of(scratch_));
+  life.expected = expected;
   life.learnt = answers_of(life) >= measured_enough;
   life.cold = seen.warmth != Warmth::warm;
   life.loads_waited = 0;
@@ -304,7 +304,7 @@ void Front::begin_second(std::uint32_t first, const routing::Candidate& seen, Ti
   life = lives_[first];
   if (!take(life, seen, now)) return drop(second);
   life.hedge = true;
-  life.wait_expected_s = 0;
+  life.awaited.reset();
   life.rival = first;
   lives_[first].rival = second;
   recorder_.hedged();
@@ -373,8 +373,8 @@ void Front::learn(const Life& life, const NodeEvent& event) {
                                          .tokens = job.prompt_tokens + job.output_tokens});
   }
   if (job.output_tokens > 0)
-    history_.note_length(life.model->key_hash, client_key(request_of(life)), job.output_tokens,
-                         event.at);
+    history_.note_length(life.model->key_hash, client_key(request_of(life)),
+                         request_of(life).num_predict, job.output_tokens, event.at);
 }
 
 /// Against what was expected of it, what came of the request.
@@ -382,8 +382,8 @@ void Front::hold_against(const Life& life, const NodeEvent& event) {
   const Job job = job_of(event.job);
   recorder_.predicted(
       routing::compare(life.expected, life.demand.shape,
-                       {.waited_s = to_seconds(life.entered.at - life.wait_began),
-                        .wait_expected_s = life.wait_expected_s,
+                       {.awaited = life.awaited,
+                        .waited_s = to_seconds(life.entered.at - life.wait_began),
                         .took_s = to_seconds(event.at - life.entered.at),
                         .told = true,
                         .prompt_tokens = static_cast<double>(job.prompt_tokens),

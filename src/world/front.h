@@ -85,8 +85,8 @@ class Front {
     double weights = 0;  // of its model
     TimePoint sent{};
     routing::Considered expected{};
-    // Of the first time that it was told to wait for a better place than a free one.
-    double wait_expected_s = 0;
+    // When it was first told to wait for a better place than a free one.
+    std::optional<routing::AwaitedPlace> awaited = {};
     TimePoint wait_began{};
     bool learnt = false;  // its replica had answered `measured_enough` requests
     bool cold = false;
@@ -121,7 +121,7 @@ class Front {
   void drop(std::uint32_t life);
   void admit(std::uint32_t life, TimePoint now);
   /// Places that requests before this one wait for, each by the node.
-  using Awaited = std::vector<NodeId>;
+  using Awaited = std::vector<routing::AwaitedPlace>;
   Result<routing::Choice> choose_without_places(const Life& life, TimePoint now);
   Result<void> place(std::uint32_t life, Awaited& awaited, TimePoint now);
   Result<void> take(Life& life, const routing::Candidate& seen, TimePoint now);

@@ -37,7 +37,8 @@ void Front::make_ready(std::uint32_t index, TimePoint now) {
 
 void Front::begin_load(Load load, TimePoint now) {
   const LoadKey key{load.node, models_[load.model]->id};
-  cluster::load_begins(*load.replica, runner_key(load.num_ctx), now);
+  cluster::load_begins(*control_.snapshot().nodes[load.node].live, *load.replica,
+                       runner_key(load.num_ctx), now);
   const std::uint32_t node = load.node;
   const Job job = load_job(load.model, load.num_ctx, key, LoadJob::Use::load);
   loads_.emplace(key, std::move(load));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cluster/learn.h"
+#include "cluster/place.h"
 
 namespace sollol::cluster {
 namespace {
@@ -203,7 +204,7 @@ TEST_F(TwoNodes, AListAskedBeforeALoadEndedTellsNothingOfIt) {
   cluster.set_models(a, {model("m")});
   const auto m = replica("m");
   cluster.set_loaded(a, {{"m", 8192}}, t0 + 1s);
-  load_begins(*m, 4096, t0 + 2s);
+  load_begins(*live(a), *m, 4096, t0 + 2s);
   EXPECT_EQ(m->loaded_context, 0u);
   cluster.set_loaded(a, {{"m", 8192}}, t0 + 2s);
   load_ended(*live(a), *m, 1, LoadEnd::loaded, 1s, t0 + 3s);
@@ -212,6 +213,39 @@ TEST_F(TwoNodes, AListAskedBeforeALoadEndedTellsNothingOfIt) {
   EXPECT_EQ(m->loaded_context, 0u);
   cluster.set_loaded(a, {{"m", 4096}}, t0 + 4s);
   EXPECT_EQ(m->loaded_context, 4096u);
+}
+
+TEST_F(TwoNodes, ALoadThatHadToWaitTellsOfTheWait) {
+  cluster.set_models(a, {model("m"), model("n")});
+  const auto m = replica("m");
+  const auto n = replica("n");
+  const auto load = [&](ReplicaLive& of, Duration took) {
+    load_begins(*live(a), of, 0, t0);
+    load_ended(*live(a), of, 1, LoadEnd::loaded, took, t0 + took);
+  };
+  load(*m, 4s);
+  EXPECT_DOUBLE_EQ(m->load_s, 4);
+  // Another load comes first.
+  load_begins(*live(a), *n, 0, t0);
+  EXPECT_TRUE(waits_for_room(*live(a), 0));
+  load(*m, 10s);
+  EXPECT_DOUBLE_EQ(m->load_s, 4);
+  EXPECT_DOUBLE_EQ(live(a)->room_wait_s, 6);
+  load_ended(*live(a), *n, 1, LoadEnd::loaded, 3s, t0 + 3s);
+  EXPECT_FALSE(waits_for_room(*live(a), 0));
+  // All that it holds at a time is busy.
+  cluster.set_loaded(a, {{"n", 4096}}, t0 + 20s);
+  const auto snapshot = cluster.snapshot();
+  const Node& node = snapshot->nodes.front();
+  const auto entered = enter(node, n.get(), 1, {}, t0);
+  ASSERT_TRUE(entered);
+  EXPECT_TRUE(waits_for_room(*live(a), 0));
+  EXPECT_FALSE(waits_for_room(*live(a), 1));  // itself
+  load(*m, 6s);
+  EXPECT_DOUBLE_EQ(m->load_s, 4);
+  EXPECT_DOUBLE_EQ(live(a)->room_wait_s, 5);
+  leave(node, n.get(), *entered, t0 + 1s);
+  EXPECT_FALSE(waits_for_room(*live(a), 0));
 }
 
 TEST_F(TwoNodes, EveryTransitionIsToldOnce) {

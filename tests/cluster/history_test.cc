@@ -25,26 +25,40 @@ TEST(History, RemembersAConversationsNode) {
 
 TEST(History, ExpectsAnAnswerAsLongAsTheClientsOwnWere) {
   History history;
-  EXPECT_EQ(history.expected_tokens(model, 1), History::tokens_when_unknown);
+  EXPECT_EQ(history.expected_length(model, 1, 0).tokens, History::tokens_when_unknown);
   for (int i = 0; i < 20; ++i) {
-    history.note_length(model, 1, 1000, start);
-    history.note_length(model, 2, 10, start);
+    history.note_length(model, 1, 0, 1000, start);
+    history.note_length(model, 2, 0, 10, start);
   }
-  EXPECT_NEAR(history.expected_tokens(model, 1), 1000, 50);
-  EXPECT_NEAR(history.expected_tokens(model, 2), 10, 1);
-  const double of_others = history.expected_tokens(model, 3);
+  EXPECT_NEAR(history.expected_length(model, 1, 0).tokens, 1000, 50);
+  EXPECT_NEAR(history.expected_length(model, 2, 0).tokens, 10, 1);
+  const double of_others = history.expected_length(model, 3, 0).tokens;
   EXPECT_GT(of_others, 10);
   EXPECT_LT(of_others, 1000);
 }
 
+TEST(History, BelievesTheLimitsOfWhoFillsThem) {
+  History history;
+  for (const double tokens : {20, 900, 60, 300}) {
+    history.note_length(model, 1, static_cast<std::uint64_t>(tokens), tokens, start);
+    history.note_length(model, 2, 4096, tokens, start);
+  }
+  EXPECT_NEAR(history.expected_length(model, 1, 2000).tokens, 2000, 10);
+  EXPECT_LT(history.expected_length(model, 1, 2000).spread, 0.1);
+  // Whose limits say nothing is expected to write what was written before, and no more than asked.
+  EXPECT_LT(history.expected_length(model, 2, 4096).tokens, 600);
+  EXPECT_GT(history.expected_length(model, 2, 4096).spread, 0.5);
+  EXPECT_EQ(history.expected_length(model, 2, 5).tokens, 5);
+}
+
 TEST(History, LengthsOutliveTheProcess) {
   History before;
-  for (int i = 0; i < 20; ++i) before.note_length(model, 1, 1000, start);
+  for (int i = 0; i < 20; ++i) before.note_length(model, 1, 0, 1000, start);
   History after;
   after.restore_lengths(before.lengths());
-  EXPECT_EQ(after.expected_tokens(model, 1), before.expected_tokens(model, 1));
-  EXPECT_EQ(after.expected_tokens(model, 2), before.expected_tokens(model, 2));
-  EXPECT_EQ(after.expected_tokens(model + 1, 1), History::tokens_when_unknown);
+  EXPECT_EQ(after.expected_length(model, 1, 0).tokens, before.expected_length(model, 1, 0).tokens);
+  EXPECT_EQ(after.expected_length(model, 2, 0).tokens, before.expected_length(model, 2, 0).tokens);
+  EXPECT_EQ(after.expected_length(model + 1, 1, 0).tokens, History::tokens_when_unknown);
 }
 
 TEST(RecentTable, ForgetsWhatWasWrittenLongestAgo) {

@@ -19,7 +19,7 @@ class SlowNode : public testing::Test {
   }
   /// An answer of a node that writes so many tokens a second, and reads twenty times as many.
   void answer(double rate) {
-    const auto entered = enter(node, &replica, 8, now);
+    const auto entered = enter(node, &replica, 8, {}, now);
     now += from_seconds(0.1);
     leave(node, &replica, *entered, now);
     learn(*node.live, replica,
@@ -55,7 +55,7 @@ TEST_F(SlowNode, IsTriedByOneRequestAfterAWhile) {
   now += Setback::pause_first;
   EXPECT_NEAR(decode(), 100, 8);
   EXPECT_NEAR(prefill(), 2000, 100);
-  const auto entered = enter(node, &replica, 8, now);
+  const auto entered = enter(node, &replica, 8, {}, now);
   ASSERT_TRUE(entered);
   EXPECT_NEAR(decode(), 10, 1);  // the next one goes elsewhere until that is known
   EXPECT_NEAR(prefill(), 200, 20);

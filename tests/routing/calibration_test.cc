@@ -18,8 +18,8 @@ const Prediction& of(const Predictions& all, Predicted what) {
 
 TEST(Calibration, HoldsEachTermAgainstWhatCameOfIt) {
   const Predictions all = compare(chosen, shape,
-                                  {.waited_s = 3,
-                                   .wait_expected_s = 2,
+                                  {.awaited = AwaitedPlace{.node = chosen.node, .wait_s = 2},
+                                   .waited_s = 3,
                                    .took_s = 30,
                                    .told = true,
                                    .prompt_tokens = 320,
@@ -41,6 +41,12 @@ TEST(Calibration, HoldsEachTermAgainstWhatCameOfIt) {
   expect(Predicted::decode, 18.0 / 200, 10.0 / 100);
   expect(Predicted::completion, 30, 17);    // what others will wait for is no time of its own
   expect(Predicted::given_length, 30, 27);  // twice as long an answer
+}
+
+TEST(Calibration, AWaitIsForOnePlace) {
+  const AwaitedPlace elsewhere{.node = NodeId{chosen.node.value() + 1}, .wait_s = 2};
+  const Predictions all = compare(chosen, shape, {.awaited = elsewhere, .waited_s = 3});
+  EXPECT_EQ(of(all, Predicted::wait).error(), std::nullopt);
 }
 
 TEST(Calibration, KnowsOnlyTheCompletionWhereTheNodeTellsNothing) {

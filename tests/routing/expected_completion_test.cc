@@ -50,6 +50,30 @@ TEST(ExpectedCompletion, WaitsLongerTheMoreAreBeforeIt) {
   }
 }
 
+TEST(ExpectedCompletion, WaitsForTheEndThatIsKnown) {
+  Candidate c = node_of_speed(1, 10);
+  c.in_flight = c.limit = 1;
+  c.service_s = 12;
+  c.left_doubt = 0;
+  c.left_s = 3;
+  EXPECT_DOUBLE_EQ(cost_of(c).wait_s, 3);
+  c.left_s = -1;  // it is late, and may end at any moment
+  EXPECT_DOUBLE_EQ(cost_of(c).wait_s, 0);
+  c.left_doubt = 1;  // or it is longer than expected
+  EXPECT_DOUBLE_EQ(cost_of(c).wait_s, 6);
+  c.awaited_s = 20;
+  EXPECT_DOUBLE_EQ(cost_of(c).wait_s, 26);
+}
+
+TEST(ExpectedCompletion, TheFirstOfSeveralPlacesComesFreeSooner) {
+  Candidate c = node_of_speed(1, 10);
+  c.service_s = 12;
+  c.left_s = 6;
+  c.left_doubt = 0;
+  c.in_flight = c.limit = 3;
+  EXPECT_DOUBLE_EQ(cost_of(c).wait_s, 3);
+}
+
 TEST(ExpectedCompletion, AColdModelCostsItsLoad) {
   Candidate c = node_of_speed(1, 10);
   c.warmth = Warmth::cold;

@@ -86,7 +86,7 @@ class Fleet {
   void use(std::size_t node, const std::string& model, Duration took) {
     auto& list = resident_[node];
     list.splice(list.end(), list, std::ranges::find(list, model));
-    const auto entered = cluster::enter(snapshot().nodes[node], &live(node, model), 1000, now);
+    const auto entered = cluster::enter(snapshot().nodes[node], &live(node, model), 1000, {}, now);
     cluster::leave(snapshot().nodes[node], &live(node, model), *entered, now + took);
     live(node, model).used_at_ns = now.time_since_epoch().count();
   }
@@ -284,10 +284,10 @@ TEST(Residency, TimeOfALoadIsNoDemand) {
   Fleet fleet(2, {"a"});
   fleet.load(0, "a");
   fleet.ask(0, "a", 60, 1s, 10min);
-  cluster::load_begins(fleet.live(0, "a"), 1, fleet.now);
+  cluster::load_begins(*fleet.snapshot().nodes[0].live, fleet.live(0, "a"), 1, fleet.now);
   for (int i = 0; i < 20; ++i) {
     const auto entered =
-        cluster::enter(fleet.snapshot().nodes[0], &fleet.live(0, "a"), 1000, fleet.now);
+        cluster::enter(fleet.snapshot().nodes[0], &fleet.live(0, "a"), 1000, {}, fleet.now);
     ASSERT_TRUE(entered);
     fleet.now += 5s;
     fleet.plan();

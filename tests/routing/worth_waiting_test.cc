@@ -42,7 +42,7 @@ TEST(WorthWaiting, NotWhereTheGainIsSmall) {
 
 TEST(WorthWaiting, NotBehindManyWhoWaitThere) {
   Candidate fast = full(node_of_speed(1, 100));
-  fast.awaited = 20;
+  fast.awaited_s = 20;
   const auto got = choose_among({fast, node_of_speed(2, 10)}, patient);
   ASSERT_TRUE(got.has_value());
   EXPECT_EQ(got->node, NodeId{2});

@@ -49,6 +49,23 @@ INSTANTIATE_TEST_SUITE_P(Fleets, Calibration,
                            return std::string(row.param.scenario) + std::to_string(row.param.seed);
                          });
 
+/// Where clients tell how long their answers are.
+TEST(CalibrationOfWaits, IsNearWhereLengthsAreTold) {
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    SCOPED_TRACE(seed);
+    const auto scenario = make_scenario("batch", {.seed = seed, .requests = 6000});
+    const Report report = run(*scenario, {.seed = seed});
+    const auto learnt = [&](Predicted term) {
+      return report.calibration[std::to_underlying(term)].learnt;
+    };
+    EXPECT_LE(learnt(Predicted::answer).value, 0.01);
+    EXPECT_LE(learnt(Predicted::completion).value, 0.15);
+    EXPECT_GT(learnt(Predicted::wait).of, 100u);
+    // A tenth of noise on whole requests is more on what is left of them.
+    EXPECT_LE(learnt(Predicted::wait).value, 0.25);
+  }
+}
+
 TEST(CalibrationOfWaits, IsToldOfThoseWhoWaitedForABetterPlace) {
   const auto scenario = make_scenario("mixed", {.requests = 3000});
   const Report report = run(*scenario, {});
