@@ -7,7 +7,12 @@ if(SOLLOL_PROFILE AND CMAKE_BUILD_TYPE STREQUAL "Release" AND CMAKE_CXX_COMPILER
     add_compile_options(-fprofile-generate)
     add_link_options(-fprofile-generate)
   else()
-    add_compile_options(-fprofile-use=${SOLLOL_PROFILE} -Wno-backend-plugin -Wno-profile-instr-out-of-date
+    # By a name that tells what is in it: with another profile all is built anew.
+    file(SHA256 "${SOLLOL_PROFILE}" profile_hash)
+    string(SUBSTRING ${profile_hash} 0 8 profile_hash)
+    set(profile "${PROJECT_BINARY_DIR}/profile-${profile_hash}.profdata")
+    configure_file("${SOLLOL_PROFILE}" "${profile}" COPYONLY)
+    add_compile_options(-fprofile-use=${profile} -Wno-backend-plugin -Wno-profile-instr-out-of-date
                         -Wno-profile-instr-unprofiled)
   endif()
   # Functions of one file are known by its name, not by its path on the machine that made the profile.

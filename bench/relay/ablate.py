@@ -7,7 +7,10 @@ from table import per_unit
 
 
 def variants(sollol, folder, peers):
-    """Name, relay, words for its command line, header fields of the load. The first of sollol is the base."""
+    """Name, relay, words for its command line, the key that the load shows. The first of sollol is the base.
+
+    All are sent a key, whether they ask for one or not: what is relayed is the same.
+    """
     keys = folder / "keys.toml"
     # A key's rate is bounded below what a relay serves here.
     limits = ("--models", "llama*", "--concurrency", "100000")
@@ -21,19 +24,24 @@ def variants(sollol, folder, peers):
         ).stdout.strip()
         for name, words in (("plain", ()), ("limited", limits))
     }
-    bearer = {name: (f"Authorization: Bearer {key}",) for name, key in made.items()}
+    plain, limited = (f"Authorization: Bearer {key}" for key in made.values())
     log = ("--log-access", str(folder / "access.log"))
     with_keys = ("--keys-file", str(keys))
     return (
-        *((peer, peer, (), ()) for peer in peers),
-        ("as it comes, access log off", "sollol", (), ()),
-        ("access log to a file", "sollol", log, ()),
-        ("API keys", "sollol", with_keys, bearer["plain"]),
-        ("API keys with limits, access log to a file", "sollol", (*with_keys, *log), bearer["limited"]),
-        ("no resuming of streams", "sollol", ("--stream-resume", "off"), ()),
-        ("no heartbeats", "sollol", ("--stream-heartbeat", "0"), ()),
-        ("round robin in place of the cost model", "sollol", ("--policy", "round_robin"), ()),
-        ("sockets through epoll", "sollol", ("--io", "epoll"), ()),
+        *((peer, peer, (), plain) for peer in peers),
+        *(
+            (f"{peer}, access log to a file", peer, log, plain)
+            for peer in peers
+            if peer == "nginx"  # HAProxy writes to syslog alone
+        ),
+        ("as it comes, access log off", "sollol", (), plain),
+        ("access log to a file", "sollol", log, plain),
+        ("API keys", "sollol", with_keys, plain),
+        ("API keys with limits, access log to a file", "sollol", (*with_keys, *log), limited),
+        ("no resuming of streams", "sollol", ("--stream-resume", "off"), plain),
+        ("no heartbeats", "sollol", ("--stream-heartbeat", "0"), plain),
+        ("round robin in place of the cost model", "sollol", ("--policy", "round_robin"), plain),
+        ("sockets through epoll", "sollol", ("--io", "epoll"), plain),
     )
 
 
@@ -43,16 +51,15 @@ def ablate(bench, plan):
     peers = [name for name in bench.relays if name != "sollol"]
     chosen = variants(bench.arguments.sollol.resolve(), bench.folder, peers)
     for _ in range(plan["requests"]["rounds"]):
-        for name, relay_name, words, fields in chosen:
+        for name, relay_name, words, key in chosen:
             for mode, row in (("requests", "requests"), ("streams", "tokens")):
-                with bench.relay(relay_name, options=words, fields=fields) as relay:
-                    result = bench.load(mode, relay, {**plan[row], "field": fields})
+                with bench.relay(relay_name, options=words, fields=(key,)) as relay:
+                    result = bench.load(mode, relay, {**plan[row], "field": (key,)})
                 if result.get("failed") or result.get("lost"):
                     bench.problems.append(f"{name}: {mode} failed or were lost")
                 samples.setdefault((name, row), []).append(per_unit(result)["cpu"])
-    base = {
-        row: statistics.median(samples[chosen[len(peers)][0], row]) for row in ("requests", "tokens")
-    }
+    base_name = next(name for name, relay_name, *_ in chosen if relay_name == "sollol")
+    base = {row: statistics.median(samples[base_name, row]) for row in ("requests", "tokens")}
     lines = ["| variant | per request, µs | change | per token, µs | change |", "|---|--:|--:|--:|--:|"]
     for name, *_ in chosen:
         cells = []

@@ -22,7 +22,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/nginx.err error;
 events {{ worker_connections {nginx_connections}; }}
 http {{
-  access_log off;
+  access_log {access_log};
   keepalive_timeout 300s;
   keepalive_requests 100000000;
   client_body_buffer_size 64k;
@@ -112,9 +112,10 @@ class Relay:
         self.process = None
         self.command = getattr(self, f"_{name}_command")(sollol, sollol_options)
 
-    def _nginx_command(self, _sollol, _options):
+    def _nginx_command(self, _sollol, options):
         servers = "\n".join(f"    server {node} max_fails=0;" for node in self.nodes)
-        config = self._write("nginx.conf", NGINX, servers=servers)
+        log = f"{options[1]} combined buffer=64k flush=1s" if options else "off"
+        config = self._write("nginx.conf", NGINX, servers=servers, access_log=log)
         return [
             find("nginx"),
             "-p",
@@ -147,7 +148,7 @@ class Relay:
             quiet += ["--log-access", "off"]
         return [str(Path(sollol).resolve()), "up", *fixed, *limits, *quiet, *options, *nodes]
 
-    def _write(self, name, template, servers):
+    def _write(self, name, template, servers, access_log=None):
         path = self.folder / f"{self.port}-{name}"
         files = file_limit()
         # nginx with fewer than a sixteenth of its connections free closes those yet to ask.
@@ -156,6 +157,7 @@ class Relay:
                 folder=self.folder,
                 port=self.port,
                 servers=servers,
+                access_log=access_log,
                 workers=self.workers,
                 files=files,
                 nginx_connections=files * 17 // 15,

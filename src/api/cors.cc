@@ -32,6 +32,7 @@ bool glob_matches(std::string_view pattern, std::string_view text) {
     if (p < pattern.size() && pattern[p] == '*') {
       star = p++;
       star_text = t;
+      if (p == pattern.size()) return true;
     } else if (p < pattern.size() && ascii_lower(pattern[p]) == ascii_lower(text[t])) {
       ++p;
       ++t;

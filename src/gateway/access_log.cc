@@ -79,7 +79,10 @@ class LineWriter {
   void literal(const char (&text)[size]) {
     at_ = std::copy_n(text, size - 1, at_);
   }
-  void bytes(std::string_view text) { at_ = std::ranges::copy(text, at_).out; }
+  void bytes(std::string_view text) {
+    std::memcpy(at_, text.data(), text.size());
+    at_ += text.size();
+  }
   template <std::size_t size>
   void key(const char (&name)[size]) {
     literal(",\"");
@@ -88,9 +91,15 @@ class LineWriter {
   }
   template <std::size_t size>
   void text(const char (&name)[size], std::string_view value) {
+    if (value.empty() || api::is_plain_json(value)) return word(name, value);
+    key(name);
+    bytes(api::json_string(value));
+  }
+  /// A text that needs no escaping.
+  template <std::size_t size>
+  void word(const char (&name)[size], std::string_view value) {
     if (value.empty()) return;
     key(name);
-    if (!api::is_plain_json(value)) return bytes(api::json_string(value));
     literal("\"");
     bytes(value);
     literal("\"");
@@ -129,13 +138,13 @@ void write_line(LineWriter& line, const Request& request, std::string_view time,
   line.bytes(time);
   line.literal("\"");
   line.text("id", request.id);
-  line.text("client", request.client);
+  line.word("client", request.client);  // an address
   line.text("key", outcome.key);
-  line.text("method", request.method);
+  line.word("method", request.method);  // a token of HTTP
   line.text("path", request.path());
   line.text("model", outcome.model);
   line.text("node", outcome.node);
-  line.text("reason", outcome.reason);
+  line.word("reason", outcome.reason);  // of our own
   line.number("status", static_cast<std::uint64_t>(outcome.status));
   line.seconds("duration_s", now - request.arrived);
   line.seconds("queued_s", outcome.queued);
@@ -151,15 +160,15 @@ void write_line(LineWriter& line, const Request& request, std::string_view time,
     line.bytes(*outcome.stream ? "true" : "false");
   }
   if (request.urgency != cluster::Urgency::normal)
-    line.text("urgency", cluster::urgency_names[static_cast<std::size_t>(request.urgency)]);
-  if (outcome.session != 0) line.text("session", fmt::format("{:016x}", outcome.session));
+    line.word("urgency", cluster::urgency_names[static_cast<std::size_t>(request.urgency)]);
+  if (outcome.session != 0) line.word("session", fmt::format("{:016x}", outcome.session));
   if (outcome.output_tokens > 0 && outcome.decode.count() > 0) {
     const double rate = static_cast<double>(outcome.output_tokens) / to_seconds(outcome.decode);
     line.fixed<2>("tokens_per_s", static_cast<std::uint64_t>(std::llround(rate * 100)));
   }
   line.number_if_any("resumed", outcome.resumed);
   if (outcome.attempts > 1) line.number("attempts", outcome.attempts);
-  line.text("hedge", outcome.hedge);
+  line.word("hedge", outcome.hedge);
   line.number("bytes_out", outcome.bytes_out);
   line.text("problem", outcome.problem);
   line.literal("}\n");

@@ -40,7 +40,7 @@ class AccessLogFile {
 /// One worker's lines until the next flush: one request costs formatting and no system call.
 class AccessLogBuffer {
  public:
-  static constexpr std::size_t flush_at = 64 * 1024;
+  static constexpr std::size_t flush_at = 64 * 1024;  // what a core's nearest cache has room for
   static constexpr Duration flush_every = 200ms;
 
   explicit AccessLogBuffer(AccessLogFile& file) : file_(file) {}

@@ -53,8 +53,16 @@ std::string_view id_of(std::string_view token) {
   return token.substr(0, id_digits);
 }
 
+/// In a time that tells nothing of where they differ.
 bool same_token(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+  if (a.size() != b.size()) return false;
+  // OpenSSL compares 16 bytes at once and other numbers of them one by one.
+  constexpr std::size_t step = 16;
+  int different = 0;
+  std::size_t at = 0;
+  for (; at + step <= a.size(); at += step) different |= CRYPTO_memcmp(&a[at], &b[at], step);
+  different |= CRYPTO_memcmp(a.data() + at, b.data() + at, a.size() - at);
+  return different == 0;
 }
 
 }  // namespace

@@ -117,14 +117,15 @@ TEST(AccessLog, HasRoomForTheLongestLine) {
   constexpr auto most = std::numeric_limits<std::uint64_t>::max();
   const std::string odd(300, '\1');
   gateway::Request request;
-  request.id = request.client = request.method = request.target = odd;
+  request.id = request.target = odd;
+  request.client = request.method = std::string(300, 'x');
   request.path_length = odd.size();
   request.arrived_wall = WallTime::max();
   request.urgency = cluster::Urgency::batch;
   request.outcome = {.status = std::numeric_limits<int>::max(),
                      .key = odd,
                      .node = odd,
-                     .reason = odd,
+                     .reason = std::string(300, 'x'),
                      .model = odd,
                      .problem = odd,
                      .queued = Duration::max(),
@@ -140,7 +141,7 @@ TEST(AccessLog, HasRoomForTheLongestLine) {
                      .stream = false,
                      .session = most,
                      .attempts = std::numeric_limits<std::uint32_t>::max(),
-                     .hedge = odd,
+                     .hedge = "withheld",
                      .resumed = std::numeric_limits<std::uint32_t>::max()};
   const std::string lines = lines_of(request, 50, TimePoint::max());
   EXPECT_EQ(std::ranges::count(lines, '\n'), 50);
