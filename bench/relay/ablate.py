@@ -1,6 +1,6 @@
 """What each feature of the gateway costs: the same load with one thing changed at a time."""
 
-import statistics
+import random
 import subprocess
 
 from table import per_unit
@@ -45,26 +45,32 @@ def variants(sollol, folder, peers):
     )
 
 
-def ablate(bench, plan):
-    """Takes every variant in turn, round after round, and returns a Markdown table."""
+def least_disturbed(costs):
+    """The lower quartile: what disturbs a machine makes samples dearer, and never cheaper."""
+    return sorted(costs)[(len(costs) - 1) // 4]
+
+
+def ablate(bench, plan, rows):
+    """Takes every variant in turn, in another order each round, and returns a Markdown table."""
     samples = {}
     peers = [name for name in bench.relays if name != "sollol"]
     chosen = variants(bench.arguments.sollol.resolve(), bench.folder, peers)
+    modes = {row: mode for row, mode in (("requests", "requests"), ("tokens", "streams")) if row in rows}
     for _ in range(plan["requests"]["rounds"]):
-        for name, relay_name, words, key in chosen:
-            for mode, row in (("requests", "requests"), ("streams", "tokens")):
+        for name, relay_name, words, key in random.sample(chosen, len(chosen)):
+            for row, mode in modes.items():
                 with bench.relay(relay_name, options=words, fields=(key,)) as relay:
                     result = bench.load(mode, relay, {**plan[row], "field": (key,)})
                 if result.get("failed") or result.get("lost"):
                     bench.problems.append(f"{name}: {mode} failed or were lost")
                 samples.setdefault((name, row), []).append(per_unit(result)["cpu"])
-    base_name = next(name for name, relay_name, *_ in chosen if relay_name == "sollol")
-    base = {row: statistics.median(samples[base_name, row]) for row in ("requests", "tokens")}
-    lines = ["| variant | per request, µs | change | per token, µs | change |", "|---|--:|--:|--:|--:|"]
+    costs = {of: least_disturbed(taken) for of, taken in samples.items()}
+    base = next(name for name, relay_name, *_ in chosen if relay_name == "sollol")
+    lines = [
+        "| variant | " + " | ".join(f"{row}, µs each | change" for row in modes) + " |",
+        "|---|" + "--:|--:|" * len(modes),
+    ]
     for name, *_ in chosen:
-        cells = []
-        for row in ("requests", "tokens"):
-            cost = statistics.median(samples[name, row])
-            cells += [f"{cost:.2f}", f"{cost - base[row]:+.2f}"]
+        cells = (f"{costs[name, row]:.2f} | {costs[name, row] - costs[base, row]:+.2f}" for row in modes)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

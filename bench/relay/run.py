@@ -379,7 +379,7 @@ def parse_arguments():
     parser.add_argument(
         "--ablate",
         action="store_true",
-        help="what each feature of sollol costs, in place of the rows",
+        help="what each feature of sollol costs, in the rows requests and tokens",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     parser.add_argument(
@@ -415,7 +415,7 @@ def main():
             "open": lambda sizes: bench.streams("open", sizes),
         }
         if arguments.ablate:
-            print(ablate(bench, plan))
+            print(ablate(bench, plan, arguments.rows))
             return report(bench)
         for row in arguments.rows:
             steps[row](plan[row])
