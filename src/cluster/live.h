@@ -126,7 +126,7 @@ struct ReplicaLive {
   // ended.
   std::atomic<std::int64_t> loading_since_ns{0};
   std::atomic<std::int64_t> load_ended_ns{0};
-  std::atomic<bool> load_waits{false};  // the one that runs: all that could make room was busy
+  std::atomic<bool> load_waits{false};  // the one that runs: it `waits_for_room`
   // A model that fails to load here, or that the node lists and does not have, is avoided here for
   // a while; the node itself may be fine.
   std::atomic<std::int64_t> avoid_until_ns{0};  // of Clock's epoch

@@ -178,6 +178,7 @@ void write_line(LineWriter& line, const Request& request, std::string_view time,
 constexpr std::size_t fixed_part_max = 1024;
 constexpr std::size_t json_growth_max = 6;  // a byte as \u0000
 
+/// Counts every text that `write_line` takes from the request.
 std::size_t line_max(const Request& request) {
   const Outcome& outcome = request.outcome;
   const std::size_t texts = request.id.size() + request.client.size() + outcome.key.size() +

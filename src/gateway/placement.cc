@@ -105,7 +105,7 @@ Result<Slot> Placement::place(const Work& work, std::vector<Candidate>& scratch,
                                                    awaited, now, draw, scratch);
     if (!choice) return std::unexpected(choice.error());
     if (!choice->now) {
-      awaited.push_back({choice->node, choice->wait_s, choice->stay_s});
+      awaited.push_back(choice->later);
       return std::unexpected(Error{ErrorKind::overloaded, Origin::gateway, Retry::later,
                                    "a node that is full now will have finished it sooner"});
     }

@@ -51,7 +51,7 @@ struct Candidate {
   double prefill_prior = 0;  // what its other models make expect
   double decode_prior = 0;
   double load_prior_s = 0;
-  double room_wait_s = 0;  // before a load: all that could make room for it is busy
+  double room_wait_s = 0;  // before a load: see cluster::waits_for_room
   double load_s = 0;
   double loading_for_s = 0;   // how long a load of the model has been under way
   double service_s = 0;       // of a whole request

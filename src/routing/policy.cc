@@ -263,8 +263,7 @@ std::optional<Choice> pick_to_wait_for(std::span<const Candidate> candidates,
                   .cost_s = cost.total(),
                   .reason = Reason::worth_waiting,
                   .now = false,
-                  .wait_s = cost.wait_s,
-                  .stay_s = cost.total() - cost.wait_s - cost.evict_s};
+                  .later = {.node = c.node, .wait_s = cost.wait_s, .stay_s = cost.stay_s()}};
   }
   return best;
 }

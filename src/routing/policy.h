@@ -54,7 +54,7 @@ std::string_view text(Reason reason) noexcept;
 
 /// A place that a request waits for.
 struct AwaitedPlace {
-  NodeId node;
+  NodeId node{0};
   double wait_s = 0;  // expected, until it is free
   double stay_s = 0;  // how long the request will have it
 };
@@ -64,9 +64,8 @@ struct Choice {
   NodeId node;
   double cost_s;  // expected seconds to completion; 0 for policies that do not estimate
   Reason reason;
-  bool now = true;    // false: wait for a place there
-  double wait_s = 0;  // expected, of one that waits
-  double stay_s = 0;  // how long it will have the place then
+  bool now = true;          // false: wait for a place there
+  AwaitedPlace later = {};  // which, then
 };
 
 /// The terms of the expected completion time of one candidate, in seconds.
@@ -82,6 +81,8 @@ struct Cost {
   double total() const noexcept {
     return wait_s + load_s + evict_s + prefill_s + decode_s + network_s;
   }
+  /// How long it will have the place.
+  double stay_s() const noexcept { return total() - wait_s - evict_s; }
 };
 
 /// What stands in for unknown rates: the best of the candidates that have them, else guesses by

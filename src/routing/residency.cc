@@ -299,8 +299,7 @@ std::optional<Residency::Draft::Found> Residency::Draft::best_seat(const Need& n
     if (live.failures > 0 && !need.standing.asked) continue;
     const bool wished = need.cause() == Cause::wish;
     if (!wished && seat.speed > 0 && seat.speed * slower_most < fastest) continue;
-    const std::uint32_t models = node.live->models_loaded;
-    const bool room = models == 0 || models < node.live->models_loaded_max;
+    const bool room = !cluster::is_full(*node.live);
     const bool idle = claims[seat.node] == 0 && node.live->in_flight == 0;
     const bool asked = wished && need.standing.asked;
     if (!room && !asked && (!idle || paused(node.id, {}))) continue;

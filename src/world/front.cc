@@ -185,7 +185,7 @@ Result<void> Front::place(std::uint32_t index, Awaited& awaited, TimePoint now) 
           : choose_without_places(life, now);
   if (!choice) return std::unexpected(choice.error());
   if (!choice->now) {
-    awaited.push_back({choice->node, choice->wait_s, choice->stay_s});
+    awaited.push_back(choice->later);
     if (!life.awaited) {
       life.awaited = awaited.back();
       life.wait_began = now;

@@ -120,7 +120,7 @@ class Front {
   std::uint32_t new_life();
   void drop(std::uint32_t life);
   void admit(std::uint32_t life, TimePoint now);
-  /// Places that requests before this one wait for, each by the node.
+  /// By requests before this one.
   using Awaited = std::vector<routing::AwaitedPlace>;
   Result<routing::Choice> choose_without_places(const Life& life, TimePoint now);
   Result<void> place(std::uint32_t life, Awaited& awaited, TimePoint now);
