@@ -1,5 +1,6 @@
 """Machines in network namespaces: each a process that holds one, joined by bridges in another."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -61,7 +62,10 @@ class Host:
         return ["nsenter", "-t", str(self.keeper.pid), *self.entry, *words]
 
     def run(self, *words, check=True):
-        return subprocess.run(self.command(*words), check=check, capture_output=True, text=True)
+        done = subprocess.run(self.command(*words), capture_output=True, text=True)
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}: {done.stderr or done.stdout}")
+        return done
 
     def start(self, *words, **options):
         process = subprocess.Popen(self.command(*words), **options)
@@ -77,17 +81,20 @@ class Host:
 class Switch:
     """A link that any number of machines share. Lives in a namespace that is nobody's."""
 
+    numbers = itertools.count()  # an interface's name is the only one of its kind in the room
+
     def __init__(self, room):
         self.room = room
+        self.number = next(Switch.numbers)
         self.ports = 0
-        self.name = f"switch{id(self) % 100000}"
+        self.name = f"switch{self.number}"
         room.run("ip", "link", "add", self.name, "type", "bridge")
         room.run("ip", "link", "set", self.name, "up")
 
     def plug(self, host, interface, *addresses):
         """Gives the machine an interface on this link."""
         self.ports += 1
-        port = f"p{id(self) % 10000}_{self.ports}"
+        port = f"port{self.number}_{self.ports}"
         self.room.run("ip", "link", "add", port, "type", "veth", "peer", "name", interface,
                       "netns", str(host.keeper.pid))
         self.room.run("ip", "link", "set", port, "master", self.name)
