@@ -47,7 +47,8 @@ json::object model_json(const cluster::Model& model, const cluster::Replica& rep
           {"decode_tokens_per_s", live.decode_tokens_per_s.load()},
           {"decode_share", live.decode_share.load()},
           {"load_s", live.load_s.load()},
-          {"service_s", live.service_s.load()}};
+          {"service_s", live.service_s.load()},
+          {"late_factor", live.late_factor.load()}};
 }
 
 std::string_view admin_text(cluster::Admin admin) {
