@@ -130,21 +130,22 @@ int print_explanation(const json::object& answer) {
   fmt::print("{}: {:.0f} prompt tokens, {:.0f} answer tokens, policy {}\n\n",
              text_of(answer, "model"), number_of(answer, "prompt_tokens"),
              number_of(answer, "answer_tokens"), text_of(answer, "policy"));
-  fmt::print("  {:<20} {:>8} {:>9} {:<13} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n", "NODE",
-             "PRIORITY", "IN FLIGHT", "MODEL", "WAIT s", "LOAD s", "EVICT s", "READ s", "WRITE s",
-             "WAY s", "TOTAL s");
+  fmt::print("  {:<20} {:>8} {:>9} {:<13} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
+             "NODE", "PRIORITY", "IN FLIGHT", "MODEL", "WAIT s", "LOAD s", "EVICT s", "CROWD s",
+             "READ s", "WRITE s", "WAY s", "TOTAL s");
   const std::string chosen = answer.contains("node") ? text_of(answer, "node") : std::string();
   for (const json::value& value : answer.at("considered").as_array()) {
     const json::object& node = value.as_object();
     const std::string name = text_of(node, "node");
     fmt::print(
-        "{} {:<20} {:>8} {:>9} {:<13} {:>8.2f} {:>8.2f} {:>8.2f} {:>8.2f} {:>8.2f} {:>8.3f} "
+        "{} {:<20} {:>8} {:>9} {:<13} {:>8.2f} {:>8.2f} {:>8.2f} {:>8.2f} {:>8.2f} {:>8.2f} "
+        "{:>8.3f} "
         "{:>8.2f}{}{}\n",
         name == chosen ? '*' : ' ', name, number_of(node, "priority"),
         fmt::format("{}/{}", number_of(node, "in_flight"), number_of(node, "limit")),
         text_of(node, "model"), number_of(node, "wait_s"), number_of(node, "load_s"),
-        number_of(node, "evict_s"), number_of(node, "prefill_s"), number_of(node, "decode_s"),
-        number_of(node, "network_s"), number_of(node, "total_s"),
+        number_of(node, "evict_s"), number_of(node, "crowd_s"), number_of(node, "prefill_s"),
+        number_of(node, "decode_s"), number_of(node, "network_s"), number_of(node, "total_s"),
         node.at("measured").as_bool() ? "" : "  (guessed)",
         node.at("available").as_bool() ? "" : "  (not available)");
   }

@@ -32,7 +32,7 @@ world::Fleet fleet_known(const json::object& nodes) {
     world::NodeSpec spec{.name = text_of(node, "name"),
                          .host = text_of(node, "machine"),
                          .device = text_of(node, "device")};
-    double shares = 0;
+    double shares = 0, device_shares = 0;
     for (const json::value& one : node.at("models").as_array()) {
       const json::object& model = one.as_object();
       const std::string name = api::canonical_name(text_of(model, "name"));
@@ -44,11 +44,14 @@ world::Fleet fleet_known(const json::object& nodes) {
       if (const double load = number_of(model, "load_s"); load > 0)
         replica.load_time = from_seconds(load);
       shares += number_of(model, "decode_share");
+      device_shares += number_of(model, "device_share");
       spec.slots = std::max(spec.slots, static_cast<std::uint32_t>(number_of(model, "limit")));
       spec.models.push_back(replica);
     }
-    if (!spec.models.empty())
-      spec.parallel_slowdown = shares / static_cast<double>(spec.models.size());
+    if (const auto count = static_cast<double>(spec.models.size()); count > 0) {
+      spec.parallel_slowdown = shares / count;
+      spec.device_slowdown = device_shares / count;
+    }
     fleet.nodes.push_back(std::move(spec));
   }
   return fleet;

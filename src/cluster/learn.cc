@@ -12,18 +12,19 @@ constexpr double room_wait_min_s = 0.001;
 
 void learn_decoding(NodeLive& node, ReplicaLive& replica, const Finished& finished, double foreign,
                     TimePoint now) {
-  const double slowed = foreign * (1 + device_sharing_cost * finished.others);
   if (finished.eval.count() <= 0 || finished.output_tokens <= 1) return;
-  const double per_token = to_seconds(finished.eval) / finished.output_tokens / slowed;
-  const double beside = std::max(finished.streams - 1, 0.0);
-  const double alone_s = per_token / (1 + replica.token.share() * beside);
+  const Company& beside = finished.meanwhile;
+  const double per_token = to_seconds(finished.eval) / finished.output_tokens /
+                           slowed_by_machine(foreign, beside.machine);
+  const double alone_s = per_token / (1 + replica.token.share() * (beside.streams - 1) +
+                                      replica.token.device_share() * beside.neighbours());
   if (replica.token.known() &&
       replica.decode_setback.is_over(1 / alone_s, 1 / replica.token.alone_s())) {
     replica.token.restore(replica.token_before);
     replica.decode_setback.end();
   }
   const KeptTokenTime before = replica.token.wavers() ? replica.token.kept() : KeptTokenTime{};
-  const bool changed = replica.token.observe(per_token, finished.streams, now);
+  const bool changed = replica.token.observe(per_token, beside.streams, beside.neighbours(), now);
   const double rate = 1 / replica.token.alone_s();
   if (changed && rate * Setback::fall_min < 1 / before.alone_s) {
     if (!replica.decode_setback.pending()) replica.token_before = before;
@@ -31,13 +32,16 @@ void learn_decoding(NodeLive& node, ReplicaLive& replica, const Finished& finish
   }
   replica.decode_tokens_per_s.store(rate, std::memory_order_relaxed);
   replica.decode_share.store(replica.token.share(), std::memory_order_relaxed);
+  replica.device_share.store(replica.token.device_share(), std::memory_order_relaxed);
   if (finished.size_bytes > 0)
     smooth(node.decode_bytes_per_s, rate * static_cast<double>(finished.size_bytes));
 }
 
 void learn_prefill(NodeLive& node, ReplicaLive& replica, const Finished& finished, double foreign,
                    TimePoint now) {
-  const double slowed = foreign * (1 + device_sharing_cost * finished.others_at_dispatch);
+  const Company& beside = finished.at_dispatch;
+  const double slowed = slowed_by_machine(foreign, beside.machine) *
+                        (1 + replica.token.device_share() * beside.neighbours());
   if (finished.prompt_eval.count() <= 0 || finished.prompt_tokens < prompt_tokens_min) return;
   const double measured = slowed * finished.prompt_tokens / to_seconds(finished.prompt_eval);
   if (replica.prefill_setback.is_over(measured, replica.prefill.value())) {
@@ -86,7 +90,11 @@ void tell_lateness(ReplicaLive& replica) {
 void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimePoint now) {
   const double foreign = node.foreign_slowdown.load(std::memory_order_relaxed);
   note_replica_success(replica);
-  smooth(replica.service_s, to_seconds(finished.took) / foreign);
+  const Company& beside = finished.meanwhile;
+  const double device_share = replica.device_share.load(std::memory_order_relaxed);
+  smooth(replica.service_s,
+         to_seconds(finished.took) /
+             (slowed_by_machine(foreign, beside.machine) * (1 + device_share * beside.device)));
   note_peak(replica, to_seconds(finished.took), now);
   if (finished.longest_gap.count() > 0)
     note_gap(replica.longest_gap_s, to_seconds(finished.longest_gap));
@@ -94,7 +102,7 @@ void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimeP
   const std::scoped_lock lock(replica.learning);
   learn_decoding(node, replica, finished, foreign, now);
   learn_prefill(node, replica, finished, foreign, now);
-  take_load(node, replica, finished.size_bytes, finished.load, finished.others_at_dispatch > 0,
+  take_load(node, replica, finished.size_bytes, finished.load, finished.at_dispatch.others > 0,
             now);
   replica.doubt.store(doubt_of(replica, now), std::memory_order_relaxed);
   if (finished.total.count() == 0) return;
@@ -136,6 +144,7 @@ void restore(ReplicaLive& replica, const LearntModel& learnt) {
   if (replica.token.known()) {
     replica.decode_tokens_per_s = 1 / replica.token.alone_s();
     replica.decode_share = replica.token.share();
+    replica.device_share = replica.token.device_share();
   }
   replica.load_s = replica.load.value();
   replica.service_s = learnt.service_s;

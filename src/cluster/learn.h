@@ -7,6 +7,7 @@
 
 #include "base/time.h"
 #include "cluster/live.h"
+#include "cluster/place.h"
 #include "cluster/snapshot.h"
 
 namespace sollol::cluster {
@@ -14,9 +15,15 @@ namespace sollol::cluster {
 /// Below this a load is the node's own time around one: it teaches nothing.
 inline constexpr Duration load_min = std::chrono::milliseconds(200);
 
-/// Share of a request's time that one request of another model or node on the device costs it: two
-/// take turns, and neither fills the other's batch.
-inline constexpr double device_sharing_cost = 1;
+/// Share of a request's time that one at a node on another device of the machine costs it: memory,
+/// buses and power are shared (docs/locality.md has what is measured as that).
+inline constexpr double machine_sharing_cost = 0.05;
+
+/// How many times as long all takes on a machine beside so many requests on its other devices and
+/// beside other programs' work.
+inline double slowed_by_machine(double foreign_slowdown, double requests) noexcept {
+  return foreign_slowdown * (1 + machine_sharing_cost * requests);
+}
 
 /// What a request that was answered whole tells of its model on its node.
 struct Finished {
@@ -31,16 +38,14 @@ struct Finished {
   Duration eval{};
   Duration slot_wait{};
   std::uint32_t in_flight_at_dispatch = 1;  // itself included
-  double streams = 1;                    // of its model there on average meanwhile, itself included
-  std::uint32_t others_at_dispatch = 0;  // requests of other models there
-  double others = 0;                     // the same, on average meanwhile
-  std::uint64_t size_bytes = 0;          // of the model
-  double weights = 0;                    // of the model, how many
+  Company at_dispatch{};
+  Company meanwhile{};
+  std::uint64_t size_bytes = 0;  // of the model
+  double weights = 0;            // of the model, how many
 };
 
 /// Takes up the rates, the slots and the health of a replica. Rates are kept as they would be
-/// without other programs' work there and without other models' on the node, since a choice counts
-/// these as they are then. Any thread.
+/// without any other work on the machine, since a choice counts that as it is then. Any thread.
 void learn(NodeLive& node, ReplicaLive& replica, const Finished& finished, TimePoint now);
 
 /// Takes up how long a whole request took, which was expected to take so long: what is late there.

@@ -19,8 +19,43 @@ namespace sollol::cluster {
 /// What an operator decided about a node, whatever its health.
 enum class Admin : std::uint8_t { enabled, draining, disabled };
 
+/// How many requests ran at once, on average over a time. Told the time; no lock.
+class Occupancy {
+ public:
+  void change(int by, TimePoint now) noexcept {
+    area_s_ = area_s(now);
+    since_ = std::max(since_, now);
+    running_ += by;
+  }
+  /// Requests times seconds up to now.
+  double area_s(TimePoint now) const noexcept {
+    return area_s_ + running_ * to_seconds(std::max(now, since_) - since_);
+  }
+
+ private:
+  double area_s_ = 0;
+  int running_ = 0;
+  TimePoint since_{};
+};
+
+/// The same of requests that several threads count.
+class SharedOccupancy {
+ public:
+  /// One more or one less; requests times seconds up to now.
+  double change(int by, TimePoint now) noexcept {
+    const std::scoped_lock lock(mutex_);
+    occupancy_.change(by, now);
+    return occupancy_.area_s(now);
+  }
+
+ private:
+  std::mutex mutex_;  // held for a few operations, twice a request
+  Occupancy occupancy_;
+};
+
 /// The changing state of one node, shared by every snapshot that knows it. Workers read it on every
-/// choice, so it is atomics only; the control thread alone writes `availability` and `admin`.
+/// choice, so what these read is atomics; the control thread alone writes `availability` and
+/// `admin`.
 struct NodeLive {
   std::atomic<Availability> availability{Availability::unknown};
   std::atomic<Admin> admin{Admin::enabled};
@@ -28,6 +63,7 @@ struct NodeLive {
       false};  // successes are reported too: it failed lately, or is on trial
   std::atomic<bool> trial_free{false};  // half-open: taken by exactly one request
   std::atomic<std::uint32_t> in_flight{0};
+  SharedOccupancy occupancy;            // of those
   std::atomic<double> round_trip_s{0};  // smoothed, of liveness probes
   // Smoothed over its models, for those of which nothing is known yet; 0 unknown. Decoding reads
   // all bytes of a model for each token, so quantisation counts; prefill computes with its weights
@@ -62,6 +98,7 @@ struct NodeLive {
 /// new grouping are not among the new group's, unless that took the counter over.
 struct SharedLoad {
   std::atomic<std::uint32_t> in_flight{0};
+  SharedOccupancy occupancy;
 };
 
 /// Whether one more load waits before it begins: a node loads one model at a time, and what has
@@ -77,25 +114,6 @@ inline bool is_full(const NodeLive& node) noexcept {
   const std::uint32_t loaded = node.models_loaded.load(std::memory_order_relaxed);
   return loaded > 0 && loaded >= node.models_loaded_max.load(std::memory_order_relaxed);
 }
-
-/// How many requests ran at once, on average over a time. Told the time; no lock.
-class Occupancy {
- public:
-  void change(int by, TimePoint now) noexcept {
-    area_s_ = area_s(now);
-    since_ = std::max(since_, now);
-    running_ += by;
-  }
-  /// Requests times seconds up to now.
-  double area_s(TimePoint now) const noexcept {
-    return area_s_ + running_ * to_seconds(std::max(now, since_) - since_);
-  }
-
- private:
-  double area_s_ = 0;
-  int running_ = 0;
-  TimePoint since_{};
-};
 
 /// The changing state of one model on one node: the scheduling unit. Atomics for what a choice
 /// reads.
@@ -136,6 +154,7 @@ struct ReplicaLive {
   std::atomic<double> prefill_tokens_per_s{0};
   std::atomic<double> decode_tokens_per_s{0};  // of a stream alone
   std::atomic<double> decode_share{TokenTime::share_guess};
+  std::atomic<double> device_share{TokenTime::device_share_guess};
   Setback prefill_setback;
   Setback decode_setback;
   std::atomic<double> load_s{0};

@@ -77,10 +77,11 @@ double Estimate::weight(TimePoint now) const noexcept {
   return weight_ > 0 ? decayed(weight_, now - at_) : 0;
 }
 
-bool TokenTime::observe(double seconds_per_token, double streams, TimePoint now) {
+bool TokenTime::observe(double seconds_per_token, double streams, double neighbours,
+                        TimePoint now) {
   if (!(seconds_per_token > 0) || !std::isfinite(seconds_per_token)) return false;
   const double beside = std::max(streams - 1, 0.0);
-  const double longer = known() ? seconds_per_token / (alone_s_ * (1 + share_ * beside)) : 1;
+  const double longer = known() ? seconds_per_token / expected_s(beside, neighbours) : 1;
   const double most = std::exp(Estimate::outlier_spreads * std::max(error_.spread(), 0.2));
   error_.observe(longer, now);
   const double bounded = std::clamp(longer, 1 / most, most);
@@ -88,60 +89,86 @@ bool TokenTime::observe(double seconds_per_token, double streams, TimePoint now)
   if (astray_ >= static_cast<int>(Estimate::agree_to_change)) {
     *this = {};  // it is another machine now
     error_.observe(1, now);
-    take(seconds_per_token, beside);
+    take(seconds_per_token, beside, neighbours);
     return true;
   }
-  take(seconds_per_token * bounded / longer, beside);
+  take(seconds_per_token * bounded / longer, beside, neighbours);
   return false;
 }
 
-void TokenTime::take(double seconds_per_token, double beside) {
-  const double expected = known() ? alone_s_ * (1 + share_ * beside) : seconds_per_token;
+void TokenTime::take(double seconds_per_token, double beside, double neighbours) {
+  const double y = seconds_per_token;
+  const double expected = known() ? expected_s(beside, neighbours) : y;
   const double weight = 1 / (expected * expected);
-  constexpr double kept = 1 - 1 / samples_kept;
-  sum_ = sum_ * kept + weight;
-  x_ = x_ * kept + weight * beside;
-  xx_ = xx_ * kept + weight * beside * beside;
-  y_ = y_ * kept + weight * seconds_per_token;
-  xy_ = xy_ * kept + weight * beside * seconds_per_token;
+  const auto add = [&](double& sum, double value) {
+    constexpr double kept = 1 - 1 / samples_kept;
+    sum = sum * kept + weight * value;
+  };
+  add(sums_.one, 1);
+  add(sums_.x, beside);
+  add(sums_.xx, beside * beside);
+  add(sums_.y, y);
+  add(sums_.xy, beside * y);
+  add(sums_.n, neighbours);
+  add(sums_.nn, neighbours * neighbours);
+  add(sums_.xn, beside * neighbours);
+  add(sums_.ny, neighbours * y);
   solve();
 }
 
-/// Least of sum(w (y - a - c x)^2) + g (c - share_guess * a)^2, where c = share * a.
+/// Least of sum(w (y - a - c x - d n)^2) + g (c - share_guess * a)^2 + g (d - device_share_guess *
+/// a)^2, where c = share * a and d = device_share * a: the normal equations, by Cramer's rule.
 void TokenTime::solve() {
-  const double alone = known() ? alone_s_ : y_ / sum_;
+  const Sums& s = sums_;
+  const double alone = known() ? alone_s_ : s.y / s.one;
   const double guess = guess_weight / (alone * alone);
-  const double aa = sum_ + guess * share_guess * share_guess;
-  const double ac = x_ - guess * share_guess;
-  const double cc = xx_ + guess;
-  const double determinant = aa * cc - ac * ac;
-  const double a = (y_ * cc - xy_ * ac) / determinant;
-  const double c = (xy_ * aa - y_ * ac) / determinant;
+  const double aa =
+      s.one + guess * (share_guess * share_guess + device_share_guess * device_share_guess);
+  const double ac = s.x - guess * share_guess;
+  const double ad = s.n - guess * device_share_guess;
+  const double cc = s.xx + guess;
+  const double dd = s.nn + guess;
+  const double cd = s.xn;
+  const double a =
+      s.y * (cc * dd - cd * cd) - s.xy * (ac * dd - ad * cd) + s.ny * (ac * cd - ad * cc);
+  const double c =
+      -s.y * (ac * dd - ad * cd) + s.xy * (aa * dd - ad * ad) - s.ny * (aa * cd - ac * ad);
+  const double d =
+      s.y * (ac * cd - ad * cc) - s.xy * (aa * cd - ac * ad) + s.ny * (aa * cc - ac * ac);
+  // Each still to be divided by the determinant, which is above zero.
   if (!(a > 0) || !std::isfinite(a)) return;
   share_ = std::clamp(c / a, 0.0, share_max);
-  // With the share bounded, the best time alone that goes with it.
-  const double square = sum_ + 2 * share_ * x_ + share_ * share_ * xx_;
-  alone_s_ = (y_ + share_ * xy_) / square;
+  device_share_ = std::clamp(d / a, 0.0, share_max);
+  // With the shares bounded, the best time alone that goes with them.
+  const double p = share_, q = device_share_;
+  const double square =
+      s.one + 2 * (p * s.x + q * s.n + p * q * s.xn) + p * p * s.xx + q * q * s.nn;
+  alone_s_ = (s.y + p * s.xy + q * s.ny) / square;
 }
 
 KeptTokenTime TokenTime::kept() const noexcept {
   if (!known()) return {};
+  const Sums& s = sums_;
   return {.alone_s = alone_s_,
           .share = share_,
+          .device_share = device_share_,
           .error = error_.kept(),
-          .sums = {sum_, x_, xx_, y_, xy_}};
+          .sums = {s.one, s.x, s.xx, s.y, s.xy, s.n, s.nn, s.xn, s.ny}};
 }
 
 void TokenTime::restore(const KeptTokenTime& kept) {
   const auto usable = [](double sum) { return sum >= 0 && std::isfinite(sum); };
-  const bool sound = kept.alone_s > 0 && std::isfinite(kept.alone_s) && kept.share >= 0 &&
-                     kept.share <= share_max && std::ranges::all_of(kept.sums, usable) &&
+  const auto is_share = [&](double share) { return usable(share) && share <= share_max; };
+  const bool sound = kept.alone_s > 0 && std::isfinite(kept.alone_s) && is_share(kept.share) &&
+                     is_share(kept.device_share) && std::ranges::all_of(kept.sums, usable) &&
                      kept.sums[0] > 0;
   if (!sound) return;
   error_.restore(kept.error);
   alone_s_ = kept.alone_s;
   share_ = kept.share;
-  std::tie(sum_, x_, xx_, y_, xy_) = std::tuple_cat(kept.sums);
+  device_share_ = kept.device_share;
+  Sums& s = sums_;
+  std::tie(s.one, s.x, s.xx, s.y, s.xy, s.n, s.nn, s.xn, s.ny) = std::tuple_cat(kept.sums);
   astray_ = 0;
 }
 

@@ -62,26 +62,31 @@ class Estimate {
 struct KeptTokenTime {
   double alone_s = 0;  // 0: nothing is known
   double share = 0;
+  double device_share = 0;
   KeptEstimate error{};  // measured to expected
-  std::array<double, 5> sums{};
+  std::array<double, 9> sums{};
   bool operator==(const KeptTokenTime&) const = default;
 };
 
-/// How long a token takes by how many streams run beside it: seconds = alone * (1 + share * (k -
-/// 1)) with k streams, which is how a batch behaves whose weights are read once for all of them,
-/// and whose attention is not.
+/// How long a token takes by what runs beside it: seconds = alone * (1 + share * (k - 1) +
+/// device_share * n) with k streams in its batch and n of other models and nodes on its device.
+/// That is how a batch behaves whose weights are read once for all of them, and whose attention is
+/// not, and a device on which others take their turns.
 ///
 /// Least squares of the relative error over what was measured, older measurements counting less,
-/// with a guess of the share that weighs as much as `guess_weight` measurements at two streams.
+/// with a guess of each share that weighs as much as `guess_weight` measurements: of the order of a
+/// measurement's variance to that of the shares themselves.
 class TokenTime {
  public:
   static constexpr double share_guess = 0.25;
-  static constexpr double share_max = 4;
-  static constexpr double guess_weight = 1;
-  static constexpr double samples_kept = 48;  // two quantities need more than one
+  static constexpr double device_share_guess = 1;  // they take turns
+  static constexpr double share_max = 4;           // of both
+  static constexpr double guess_weight = 0.1;
+  static constexpr double samples_kept = 48;  // three quantities need more than one
 
-  /// `streams`: on average, itself included. True: it has changed, and what is known begins anew.
-  bool observe(double seconds_per_token, double streams, TimePoint now);
+  /// `streams`: in its batch on average, itself included; `neighbours`: others on its device. True:
+  /// it has changed, and what is known begins anew.
+  bool observe(double seconds_per_token, double streams, double neighbours, TimePoint now);
   KeptTokenTime kept() const noexcept;
   /// Takes up what was kept; what makes no sense is left out.
   void restore(const KeptTokenTime& kept);
@@ -90,23 +95,26 @@ class TokenTime {
   bool known() const noexcept { return alone_s_ > 0; }
   double alone_s() const noexcept { return alone_s_; }
   double share() const noexcept { return share_; }
+  double device_share() const noexcept { return device_share_; }
   double weight(TimePoint now) const noexcept { return error_.weight(now); }
   double samples() const noexcept { return error_.samples(); }
   double spread() const noexcept { return error_.spread(); }
 
  private:
-  void take(double seconds_per_token, double beside);
+  double expected_s(double beside, double neighbours) const noexcept {
+    return alone_s_ * (1 + share_ * beside + device_share_ * neighbours);
+  }
+  void take(double seconds_per_token, double beside, double neighbours);
   void solve();
 
   Estimate error_;  // measured to expected
   double alone_s_ = 0;
   double share_ = share_guess;
-  // Sums of weight * {1, x, x^2, y, xy} with x = k - 1 and y = seconds for a token.
-  double sum_ = 0;
-  double x_ = 0;
-  double xx_ = 0;
-  double y_ = 0;
-  double xy_ = 0;
+  double device_share_ = device_share_guess;
+  // Of weight * {1, x, x^2, y, xy, n, n^2, xn, ny} with x = k - 1 and y = seconds for a token.
+  struct Sums {
+    double one = 0, x = 0, xx = 0, y = 0, xy = 0, n = 0, nn = 0, xn = 0, ny = 0;
+  } sums_;
   int astray_ = 0;  // far from what was expected, in a row
 };
 

@@ -46,6 +46,7 @@ json::object model_json(const cluster::Model& model, const cluster::Replica& rep
           {"prefill_tokens_per_s", live.prefill_tokens_per_s.load()},
           {"decode_tokens_per_s", live.decode_tokens_per_s.load()},
           {"decode_share", live.decode_share.load()},
+          {"device_share", live.device_share.load()},
           {"load_s", live.load_s.load()},
           {"service_s", live.service_s.load()},
           {"late_factor", live.late_factor.load()}};

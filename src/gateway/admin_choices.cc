@@ -40,6 +40,7 @@ json::object considered_json(const cluster::Snapshot& snapshot, const routing::C
           {"wait_s", seen.wait_s},
           {"load_s", seen.load_s},
           {"evict_s", seen.evict_s},
+          {"crowd_s", seen.crowd_s},
           {"prefill_s", seen.prefill_s},
           {"decode_s", seen.decode_s},
           {"network_s", seen.network_s},

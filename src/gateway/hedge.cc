@@ -30,7 +30,7 @@ bool answers_in_one_piece(api::Operation operation) {
 routing::FirstTry first_try(const Slot& slot) {
   const routing::Considered& expected = slot.considered.nodes.front();
   return {.tier = slot.node().info.tier,
-          .expected_s = expected.known ? expected.total_s() : 0,
+          .expected_s = expected.known ? expected.own_s() : 0,
           .late_factor = slot.replica()->late_factor.load(std::memory_order_relaxed)};
 }
 

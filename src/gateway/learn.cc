@@ -30,9 +30,8 @@ cluster::Finished finished(const Slot& slot, const Verdict& verdict) {
           .eval = usage.eval,
           .slot_wait = usage.slot_wait(),
           .in_flight_at_dispatch = slot.in_flight_at_dispatch(),
-          .streams = slot.company().streams,
-          .others_at_dispatch = slot.others_at_dispatch(),
-          .others = slot.company().others,
+          .at_dispatch = slot.company_at_dispatch(),
+          .meanwhile = slot.company(),
           .size_bytes = slot.size_bytes(),
           .weights = slot.weights()};
 }
@@ -101,7 +100,7 @@ void note_lateness(const Slot& slot, const Verdict& verdict, TimePoint now) {
   const routing::Considered& expected = slot.considered.nodes.front();
   if (!expected.known) return;
   cluster::learn_lateness(*slot.replica(), to_seconds(verdict.answered - slot.dispatched()),
-                          expected.total_s(), now);
+                          expected.own_s(), now);
 }
 
 void report_health(Worker& worker, const Slot& slot, const Verdict& verdict) {

@@ -77,10 +77,9 @@ class Slot {
   /// What the request finds here: whether its model has to be loaded first.
   routing::Warmth warmth() const noexcept { return warmth_; }
   std::uint32_t in_flight_at_dispatch() const noexcept { return entered_.in_flight; }
-  /// After `release`: requests of its model that were at the node on average meanwhile, itself
-  /// included.
+  /// After `release`: what ran beside it, on average meanwhile.
   const cluster::Company& company() const noexcept { return company_; }
-  std::uint32_t others_at_dispatch() const noexcept { return entered_.others; }
+  const cluster::Company& company_at_dispatch() const noexcept { return entered_.company; }
   /// The replica's, when this was sent there.
   std::uint64_t turn() const noexcept { return entered_.turn; }
   /// Of its prompt, expected in the node's cache.

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <optional>
 #include <ranges>
+#include <span>
 #include <sstream>
 #include <system_error>
 
@@ -60,12 +61,23 @@ constexpr std::array migrations{R"(
 )",
                                 R"(
   CREATE TABLE wish (model TEXT PRIMARY KEY, name TEXT, replicas INTEGER) WITHOUT ROWID;
+)",
+                                R"(
+  ALTER TABLE replica ADD COLUMN token_device_share REAL;
+  ALTER TABLE replica ADD COLUMN token_n REAL;
+  ALTER TABLE replica ADD COLUMN token_nn REAL;
+  ALTER TABLE replica ADD COLUMN token_xn REAL;
+  ALTER TABLE replica ADD COLUMN token_ny REAL;
 )"};
 constexpr auto version = static_cast<std::int64_t>(migrations.size());
 /// The first whose replicas have a lateness.
 constexpr std::int64_t version_with_lateness = 2;
 /// The first with wishes.
 constexpr std::int64_t version_with_wishes = 3;
+/// The first whose replicas know what neighbours on their device cost.
+constexpr std::int64_t version_with_device_share = 4;
+/// Of the sums of a `TokenTime`, those that every version has.
+constexpr std::size_t sums_always = 5;
 
 /// How long another process may take to write.
 constexpr const char* patience = "PRAGMA busy_timeout = 1000";
@@ -178,8 +190,12 @@ void set(Statement& put, const std::string& url, const cluster::LearntModel& mod
   put.set(17, model.token.share);
   set(put, 18, model.token.error, at);
   int column = 22;
-  for (const double sum : model.token.sums) put.set(column++, sum);
+  const std::span sums(model.token.sums);
+  for (const double sum : sums.first(sums_always)) put.set(column++, sum);
   set(put, column, model.lateness, at);
+  column += 4;
+  put.set(column++, model.token.device_share);
+  for (const double sum : sums.subspan(sums_always)) put.set(column++, sum);
 }
 cluster::LearntModel model_of(const Statement& got, std::int64_t has, const Moment& at) {
   cluster::LearntModel model{.key = got.text(1),
@@ -192,10 +208,16 @@ cluster::LearntModel model_of(const Statement& got, std::int64_t has, const Mome
                              .bytes_per_token = positive(got.real(6))};
   model.token = {.alone_s = positive(got.real(15)),
                  .share = positive(got.real(16)),
+                 .device_share = cluster::TokenTime::device_share_guess,
                  .error = estimate(got, 17, at)};
   int column = 21;
-  for (double& sum : model.token.sums) sum = positive(got.real(column++));
+  const std::span sums(model.token.sums);
+  for (double& sum : sums.first(sums_always)) sum = positive(got.real(column++));
   if (has >= version_with_lateness) model.lateness = estimate(got, column, at);
+  if (has < version_with_device_share) return model;
+  column += 4;
+  model.token.device_share = positive(got.real(column++));
+  for (double& sum : sums.subspan(sums_always)) sum = positive(got.real(column++));
   return model;
 }
 
@@ -257,7 +279,7 @@ bool put_node(Database& database, const SavedNode& node, const Moment& at) {
   Statement drop = database.prepare("DELETE FROM replica WHERE url = ?");
   drop.set(1, node.url);
   if (!put.run() || !drop.run()) return false;
-  Statement put_model = putting(database, "replica", 30);
+  Statement put_model = putting(database, "replica", 35);
   return std::ranges::all_of(node.learnt.models, [&](const cluster::LearntModel& model) {
     set(put_model, node.url, model, at);
     return put_model.run();

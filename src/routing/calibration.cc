@@ -13,8 +13,7 @@ std::optional<double> Prediction::error() const noexcept {
 Predictions compare(const Considered& chosen, const RequestShape& shape, const Outcome& outcome) {
   Predictions out;
   const auto of = [&](Predicted what) -> Prediction& { return out[std::to_underlying(what)]; };
-  // What others will wait for who want the model that is pushed out is no time of this request.
-  const double expected_s = chosen.total_s() - chosen.evict_s;
+  const double expected_s = chosen.own_s();
   if (outcome.awaited && outcome.awaited->node == chosen.node)
     of(Predicted::wait) = {outcome.waited_s, outcome.awaited->wait_s};
   of(Predicted::completion) = {outcome.took_s, expected_s};

@@ -45,8 +45,9 @@ struct Candidate {
   double cached_tokens = 0;  // of this request's prompt, in the node's cache
   // Learnt; 0: unknown.
   double prefill_tokens_per_s = 0;
-  double decode_tokens_per_s = 0;                         // of a stream alone
-  double decode_share = cluster::TokenTime::share_guess;  // longer by this with each more
+  double decode_tokens_per_s = 0;                                // of a stream alone
+  double decode_share = cluster::TokenTime::share_guess;         // longer by this with each more
+  double device_share = cluster::TokenTime::device_share_guess;  // and with each on its device
   double doubt = 0;          // standard deviation of the logarithm of what decides
   double prefill_prior = 0;  // what its other models make expect
   double decode_prior = 0;

@@ -17,8 +17,7 @@ cluster::Stay stay(const Considered& chosen, const RequestShape& shape) noexcept
   // As far off as the lengths of answers to the same client often are: nothing is known then.
   constexpr double spread_of_guesses = 0.7;
   const double doubt = chosen.known ? shape.length_spread / spread_of_guesses : 1;
-  return {.seconds = chosen.total_s() - chosen.wait_s - chosen.evict_s,
-          .doubt = static_cast<float>(std::min(doubt, 1.0))};
+  return {.seconds = chosen.stay_s(), .doubt = static_cast<float>(std::min(doubt, 1.0))};
 }
 
 Considered consider(const Candidate& c, const RequestShape& shape, const Priors& priors) {
@@ -27,6 +26,7 @@ Considered consider(const Candidate& c, const RequestShape& shape, const Priors&
           .wait_s = static_cast<float>(cost.wait_s),
           .load_s = static_cast<float>(cost.load_s),
           .evict_s = static_cast<float>(cost.evict_s),
+          .crowd_s = static_cast<float>(cost.crowd_s),
           .prefill_s = static_cast<float>(cost.prefill_s),
           .decode_s = static_cast<float>(cost.decode_s),
           .network_s = static_cast<float>(cost.network_s),

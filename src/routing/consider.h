@@ -14,6 +14,7 @@ struct Considered {
   float wait_s = 0;
   float load_s = 0;
   float evict_s = 0;
+  float crowd_s = 0;
   float prefill_s = 0;
   float decode_s = 0;
   float network_s = 0;
@@ -23,9 +24,10 @@ struct Considered {
   Warmth warmth = Warmth::warm;
   bool available = false;  // it could have been chosen then
   bool known = false;      // from measurements there
-  float total_s() const noexcept {
-    return wait_s + load_s + evict_s + prefill_s + decode_s + network_s;
-  }
+  // As of a Cost.
+  float stay_s() const noexcept { return load_s + prefill_s + decode_s + network_s; }
+  float own_s() const noexcept { return wait_s + stay_s(); }
+  float total_s() const noexcept { return own_s() + evict_s + crowd_s; }
 };
 
 /// The chosen node first, then others, as many as are kept.

@@ -37,7 +37,7 @@ std::optional<Hedge> choose_hedge(std::span<const Candidate> candidates, const R
   };
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     if (!may_be_second(candidates[i], first)) continue;
-    const double cost_s = expected_completion(candidates[i], shape, priors).total();
+    const double cost_s = expected_completion(candidates[i], shape, priors).own_s();
     const Hedge hedge{.index = i, .cost_s = cost_s, .after = bounded(cost_s)};
     if (!best || rank(hedge) < rank(*best)) best = hedge;
   }

@@ -14,7 +14,6 @@
 namespace sollol::routing {
 
 using cluster::Availability;
-using cluster::device_sharing_cost;
 
 namespace {
 
@@ -34,16 +33,14 @@ constexpr double prefill_per_decode = 20;
 constexpr double decode_tokens_per_s_prior = 30;  // when not even the size is known
 /// Share of a load that is taken to be left however long it has gone on.
 constexpr double load_share_left = 0.1;
-/// Share of a request's time that one at a node on another device of the machine costs it: memory,
-/// buses and power are shared (docs/ locality.md has what is measured as that).
-constexpr double machine_sharing_cost = 0.05;
 /// Who waits hears nothing meanwhile: when waiting is weighed, a second before the first token
 /// counts for this much more than one of the answer. Of 0, 0.5 and 1 the least at which no
 /// published scenario has its first tokens late for it (`sollol bench policies`, scenarios slots,
 /// mixed).
 constexpr double silence_weight = 0.5;
-/// A place that is not free yet must promise an end this much sooner than one that is.
-constexpr double worth_waiting_share = 0.8;
+/// A place that is not free yet must promise an end this much sooner than one that is. Of 0.5, 0.6,
+/// 0.7 and 0.8 the best balance of typical and of late answers (`sollol bench policies`).
+constexpr double worth_waiting_share = 0.7;
 /// Loads that follow from one that pushes a model out: the one that brings that back, and what it
 /// pushes out in turn. Of 0, 1, 2 and 4 the best balance of loads and waiting (`sollol bench
 /// policies`, scenarios models, contexts, large).
@@ -423,14 +420,15 @@ Cost expected_completion(const Candidate& c, const RequestShape& shape,
     cost.prefill_s = 0;
     cost.decode_s = priors.service_s;
   }
-  const double neighbours =
-      device_sharing_cost * c.device_in_flight + machine_sharing_cost * c.machine_in_flight;
-  const double foreign = c.foreign_slowdown;
-  const double of_other_models =
-      device_sharing_cost * (c.node_in_flight - std::min(c.in_flight, c.node_in_flight));
-  cost.slowdown = (1 + neighbours) * foreign;
-  cost.prefill_s *= (1 + of_other_models + neighbours) * foreign;
-  cost.decode_s *= (1 + c.decode_share * c.in_flight + of_other_models + neighbours) * foreign;
+  const double machine = cluster::slowed_by_machine(c.foreign_slowdown, c.machine_in_flight);
+  const double of_other_models = c.node_in_flight - std::min(c.in_flight, c.node_in_flight);
+  const double neighbours = c.device_share * (of_other_models + c.device_in_flight);
+  // Where it waits for a place, the batch will have one less.
+  const double batch = c.decode_share * std::min(c.in_flight, std::max(c.limit, 1u) - 1);
+  cost.slowdown = machine * (1 + c.device_share * c.device_in_flight);
+  cost.crowd_s = machine * (neighbours * cost.prefill_s + (batch + neighbours) * cost.decode_s);
+  cost.prefill_s *= machine * (1 + neighbours);
+  cost.decode_s *= machine * (1 + batch + neighbours);
   if (c.warmth != Warmth::warm) {
     const double load_s = c.load_s > 0 ? c.load_s
                           : c.load_prior_s > 0
@@ -512,12 +510,12 @@ std::string explain(std::span<const Candidate> candidates, const RequestShape& s
     const Cost cost = expected_completion(c, shape, priors);
     fmt::format_to(std::back_inserter(out),
                    "{} node {} tier {} {}/{} in flight: wait {:.3f} s + load {:.3f} s + evict "
-                   "{:.3f} s + prefill "
+                   "{:.3f} s + crowd {:.3f} s + prefill "
                    "{:.3f} s + decode "
                    "{:.3f} s + network {:.4f} s = {:.3f} s{}{}{}\n",
                    i == choice.index ? '*' : ' ', c.node.value(), c.tier, c.in_flight, c.limit,
-                   cost.wait_s, cost.load_s, cost.evict_s, cost.prefill_s, cost.decode_s,
-                   cost.network_s, cost.total(), slowed_text(c),
+                   cost.wait_s, cost.load_s, cost.evict_s, cost.crowd_s, cost.prefill_s,
+                   cost.decode_s, cost.network_s, cost.total(), slowed_text(c),
                    cost.known ? "" : " (speed not known yet)",
                    can_serve(c) && has_room(c) ? "" : " (not available)");
   }

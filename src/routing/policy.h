@@ -68,21 +68,23 @@ struct Choice {
   AwaitedPlace later = {};  // which, then
 };
 
-/// The terms of the expected completion time of one candidate, in seconds.
+/// What one candidate would cost, in seconds: the request's own time, and others'.
 struct Cost {
   double wait_s = 0;   // for a slot
   double load_s = 0;   // of a model that is not warm
   double evict_s = 0;  // what those will wait whose model it pushes out
+  double crowd_s = 0;  // what those lose that run beside it
   double prefill_s = 0;
   double decode_s = 0;
   double network_s = 0;
   double slowdown = 1;  // of prefill and decode: by other nodes' work and other programs there
   bool known = false;   // from this node's own measurements
-  double total() const noexcept {
-    return wait_s + load_s + evict_s + prefill_s + decode_s + network_s;
-  }
-  /// How long it will have the place.
-  double stay_s() const noexcept { return total() - wait_s - evict_s; }
+  /// How long the request will have the place.
+  double stay_s() const noexcept { return load_s + prefill_s + decode_s + network_s; }
+  /// Its expected completion time.
+  double own_s() const noexcept { return wait_s + stay_s(); }
+  /// Which the choice makes least.
+  double total() const noexcept { return own_s() + evict_s + crowd_s; }
 };
 
 /// What stands in for unknown rates: the best of the candidates that have them, else guesses by
@@ -96,7 +98,11 @@ Priors priors_of(std::span<const Candidate> candidates) noexcept;
 
 /// wait for a slot + load if cold + prompt tokens / prefill rate + expected tokens / decode rate at
 /// that concurrency + round trip (design §5). Prefill and decode take longer beside requests of
-/// other nodes on the same device or machine, and beside other programs. Pure; O(1).
+/// other nodes on the same device or machine, and beside other programs.
+///
+/// Others pay for a choice too. Where each of n requests takes d of the time of one beside it, one
+/// that would take t alone takes t (1 + d n), and each of the n loses d t meanwhile: as much
+/// together as it loses by them. Pure; O(1).
 Cost expected_completion(const Candidate& candidate, const RequestShape& shape,
                          const Priors& priors) noexcept;
 

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/random.h"
+#include "cluster/place.h"
 #include "routing/nearness.h"
 
 namespace sollol::routing {
@@ -24,14 +25,9 @@ Candidate node_candidate(const cluster::Node& node, const Demand& demand) {
   }
   candidate.node_in_flight = node.live->in_flight.load(std::memory_order_relaxed);
   candidate.rtt_s = node.live->round_trip_s.load(std::memory_order_relaxed);
-  // Its own requests are among the device's. The counters move one after the other.
-  const auto beyond = [](const std::shared_ptr<cluster::SharedLoad>& load, std::uint32_t part) {
-    const std::uint32_t all = load == nullptr ? 0 : load->in_flight.load(std::memory_order_relaxed);
-    return all > part ? all - part : 0;
-  };
-  candidate.device_in_flight = beyond(node.device_load, candidate.node_in_flight);
-  candidate.machine_in_flight =
-      beyond(node.machine_load, candidate.node_in_flight + candidate.device_in_flight);
+  const cluster::Beside beside = cluster::beside(node, candidate.node_in_flight);
+  candidate.device_in_flight = beside.device;
+  candidate.machine_in_flight = beside.machine;
   candidate.foreign_slowdown = node.live->foreign_slowdown.load(std::memory_order_relaxed);
   candidate.full = cluster::is_full(*node.live);
   candidate.wakeable = node.live->wakeable.load(std::memory_order_relaxed);
@@ -84,6 +80,7 @@ void add_replica(Candidate& candidate, const cluster::Node& node, const cluster:
       cluster::waits_for_room(*node.live, candidate.in_flight > 0 ? 1 : 0))
     candidate.room_wait_s = node.live->room_wait_s.load(std::memory_order_relaxed);
   candidate.decode_share = live.decode_share.load(std::memory_order_relaxed);
+  candidate.device_share = live.device_share.load(std::memory_order_relaxed);
   candidate.doubt = live.doubt.load(std::memory_order_relaxed);
   candidate.load_s = live.load_s.load(std::memory_order_relaxed);
   candidate.service_s = live.service_s.load(std::memory_order_relaxed);

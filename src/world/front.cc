@@ -272,7 +272,7 @@ void Front::enter(std::uint32_t index, std::uint64_t attempt, TimePoint now) {
 
 routing::FirstTry Front::first_try(const Life& life) const {
   return {.tier = control_.snapshot().nodes[life.node].info.tier,
-          .expected_s = life.expected.known ? life.expected.total_s() : 0,
+          .expected_s = life.expected.known ? life.expected.own_s() : 0,
           .late_factor = life.replica->late_factor.load(std::memory_order_relaxed)};
 }
 
@@ -357,15 +357,14 @@ void Front::learn(const Life& life, const NodeEvent& event) {
                   .eval = event.eval,
                   .slot_wait = event.slot_wait,
                   .in_flight_at_dispatch = life.entered.in_flight,
-                  .streams = life.company.streams,
-                  .others_at_dispatch = life.entered.others,
-                  .others = life.company.others,
+                  .at_dispatch = life.entered.company,
+                  .meanwhile = life.company,
                   .size_bytes = life.size_bytes,
                   .weights = life.weights},
                  event.at);
   if (life.may_be_hedged && !life.cold && life.expected.known)
     cluster::learn_lateness(*life.replica, to_seconds(event.at - life.entered.at),
-                            life.expected.total_s(), event.at);
+                            life.expected.own_s(), event.at);
   if (life.session != 0) {
     history_.note_session(life.session, {.node = control_.snapshot().nodes[life.node].id,
                                          .replica = life.replica_index,

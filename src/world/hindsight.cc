@@ -74,7 +74,7 @@ class Seen {
   void take(const Served& one, double streams) {
     const TimePoint at{from_seconds(one.at_s)};
     if (one.decode_s > 0 && one.output_tokens > 1)
-      token_.observe(one.decode_s / one.output_tokens, streams, at);
+      token_.observe(one.decode_s / one.output_tokens, streams, 0, at);
     if (one.prefill_s > 0 && one.prompt_tokens > 0)
       prefill_.observe(one.prompt_tokens / one.prefill_s, at);
     if (one.load_s > load_min_s) load_.observe(one.load_s, at);

@@ -341,7 +341,7 @@ TEST_F(TwoNodes, WhatIsRememberedIsTakenUpWithTheSameDigestOnly) {
   Estimate load;
   load.observe(3, t0);
   TokenTime token;
-  for (int i = 0; i < 10; ++i) token.observe(0.02, 1, t0);
+  for (int i = 0; i < 10; ++i) token.observe(0.02, 1, 0, t0);
   Estimate lateness;
   for (int i = 0; i < 10; ++i) lateness.observe(1.5, t0);
   const LearntModel same{.key = "same",
@@ -375,7 +375,7 @@ TEST_F(TwoNodes, WhatIsRememberedIsTakenUpWithTheSameDigestOnly) {
 
 TEST_F(TwoNodes, WhatIsKnownIsDoubtedMoreAsItGrowsOld) {
   TokenTime token;
-  for (int i = 0; i < 20; ++i) token.observe(i % 2 == 0 ? 0.02 : 0.025, 1, t0);
+  for (int i = 0; i < 20; ++i) token.observe(i % 2 == 0 ? 0.02 : 0.025, 1, 0, t0);
   cluster.remember(a, {.models = {{.key = "m", .digest = "d1", .token = token.kept()}}});
   cluster.set_models(a, {model("m")});
   cluster.tick(t0);

@@ -72,28 +72,56 @@ TEST(Estimate, WhatIsNoQuantityIsIgnored) {
   EXPECT_FALSE(estimate.known());
 }
 
-RC_GTEST_PROP(TokenTime, LearnsWhatNeighboursCost, ()) {
+RC_GTEST_PROP(TokenTime, LearnsWhatOthersCost, ()) {
   SeededRandom random(*rc::gen::arbitrary<std::uint64_t>());
   const double alone = 0.001 + 0.1 * uniform(random);
   const double share = uniform(random);
+  const double device_share = 2.5 * uniform(random);
+  const auto truth = [&](double streams, double neighbours) {
+    return alone * (1 + share * (streams - 1) + device_share * neighbours);
+  };
   TokenTime time;
   for (int i = 0; i < 150; ++i) {
     const double streams = 1 + std::floor(4 * uniform(random));
-    time.observe(alone * (1 + share * (streams - 1)) * noise(random, 0.05), streams,
+    const double neighbours = std::floor(3 * uniform(random));
+    time.observe(truth(streams, neighbours) * noise(random, 0.05), streams, neighbours,
                  start + i * 1s);
   }
   for (const double streams : {1.0, 2.0, 4.0}) {
-    const double truth = alone * (1 + share * (streams - 1));
-    const double learnt = time.alone_s() * (1 + time.share() * (streams - 1));
-    RC_ASSERT(std::abs(std::log(learnt / truth)) < 0.15);
+    for (const double neighbours : {0.0, 1.0, 2.0}) {
+      const double learnt =
+          time.alone_s() * (1 + time.share() * (streams - 1) + time.device_share() * neighbours);
+      RC_ASSERT(std::abs(std::log(learnt / truth(streams, neighbours))) < 0.15);
+    }
   }
 }
 
-TEST(TokenTime, BeforeAnythingIsKnownOfNeighboursTheGuessHolds) {
+/// What always runs beside it is within what it takes alone, as far as anyone can know; once it
+/// rests, that is told apart.
+RC_GTEST_PROP(TokenTime, TellsAConstantNeighbourApartOnceItRests, ()) {
+  SeededRandom random(*rc::gen::arbitrary<std::uint64_t>());
+  const double device_share = 2.5 * uniform(random);
+  const auto truth = [&](double neighbours) { return 0.02 * (1 + device_share * neighbours); };
   TokenTime time;
-  time.observe(0.02 * (1 + TokenTime::share_guess), 2, start);
+  const auto error = [&](double neighbours) {
+    const double learnt = time.alone_s() * (1 + time.device_share() * neighbours);
+    return std::abs(std::log(learnt / truth(neighbours)));
+  };
+  for (int i = 0; i < 50; ++i) time.observe(truth(1) * noise(random, 0.05), 1, 1, start + i * 1s);
+  RC_ASSERT(error(1) < 0.1);
+  RC_ASSERT(std::abs(time.device_share() - TokenTime::device_share_guess) < 0.1);
+  for (int i = 50; i < 100; ++i)
+    time.observe(truth(i % 2) * noise(random, 0.05), 1, i % 2, start + i * 1s);
+  RC_ASSERT(error(0) < 0.1);
+  RC_ASSERT(error(1) < 0.1);
+}
+
+TEST(TokenTime, BeforeAnythingIsKnownOfOthersTheGuessHolds) {
+  TokenTime time;
+  time.observe(0.02 * (1 + TokenTime::share_guess + TokenTime::device_share_guess), 2, 1, start);
   EXPECT_NEAR(time.alone_s(), 0.02, 1e-6);
   EXPECT_NEAR(time.share(), TokenTime::share_guess, 1e-9);
+  EXPECT_NEAR(time.device_share(), TokenTime::device_share_guess, 1e-9);
 }
 
 }  // namespace

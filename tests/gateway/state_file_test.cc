@@ -44,8 +44,9 @@ SavedState some_state() {
                                 .prefill = measured(1234.5, 3s),
                                 .token = {.alone_s = 0.02,
                                           .share = 0.3,
+                                          .device_share = 1.5,
                                           .error = measured(1.01, 5s),
-                                          .sums = {1, 2, 3, 4, 5}},
+                                          .sums = {1, 2, 3, 4, 5, 6, 7, 8, 9}},
                                 .load = measured(7, 60s),
                                 .lateness = measured(1.25, 9s),
                                 .service_s = 0.5,
@@ -119,12 +120,12 @@ TEST_F(StateFiles, ComeBackAsTheyWere) {
   ASSERT_EQ(node.learnt.models.size(), 2u);
   const cluster::LearntModel& model = node.learnt.models[0];
   const cluster::LearntModel& model_was = was.learnt.models[0];
-  EXPECT_EQ(
-      std::tie(model.key, model.digest, model.slots, model.service_s, model.longest_gap_s,
-               model.bytes_per_token, model.token.alone_s, model.token.share, model.token.sums),
-      std::tie(model_was.key, model_was.digest, model_was.slots, model_was.service_s,
-               model_was.longest_gap_s, model_was.bytes_per_token, model_was.token.alone_s,
-               model_was.token.share, model_was.token.sums));
+  EXPECT_EQ(std::tie(model.key, model.digest, model.slots, model.service_s, model.longest_gap_s,
+                     model.bytes_per_token, model.token.alone_s, model.token.share,
+                     model.token.device_share, model.token.sums),
+            std::tie(model_was.key, model_was.digest, model_was.slots, model_was.service_s,
+                     model_was.longest_gap_s, model_was.bytes_per_token, model_was.token.alone_s,
+                     model_was.token.share, model_was.token.device_share, model_was.token.sums));
   near(model.prefill, model_was.prefill);
   near(model.load, model_was.load);
   near(model.lateness, model_was.lateness);
@@ -147,6 +148,11 @@ TEST_F(StateFiles, OfAnEarlierVersionAreReadAndWrittenOn) {
                      "ALTER TABLE replica DROP COLUMN lateness_samples;"
                      "ALTER TABLE replica DROP COLUMN lateness_at;"
                      "DROP TABLE wish;"
+                     "ALTER TABLE replica DROP COLUMN token_device_share;"
+                     "ALTER TABLE replica DROP COLUMN token_n;"
+                     "ALTER TABLE replica DROP COLUMN token_nn;"
+                     "ALTER TABLE replica DROP COLUMN token_xn;"
+                     "ALTER TABLE replica DROP COLUMN token_ny;"
                      "PRAGMA user_version = 1"));
   }
   StateFile file(path());
@@ -154,9 +160,13 @@ TEST_F(StateFiles, OfAnEarlierVersionAreReadAndWrittenOn) {
   ASSERT_TRUE(early) << early.error().detail;
   EXPECT_EQ(early->nodes[0].learnt.models[0].load.value, 7);
   EXPECT_EQ(early->nodes[0].learnt.models[0].lateness, cluster::KeptEstimate{});
+  const cluster::KeptTokenTime& token = early->nodes[0].learnt.models[0].token;
+  EXPECT_EQ(token.device_share, cluster::TokenTime::device_share_guess);
+  EXPECT_EQ(token.sums, (std::array<double, 9>{1, 2, 3, 4, 5}));
   const auto done = file.write(some_state(), first);
   ASSERT_TRUE(done) << done.error().detail;
   EXPECT_EQ(read()->nodes[0].learnt.models[0].lateness.value, 1.25);
+  EXPECT_EQ(read()->nodes[0].learnt.models[0].token.device_share, 1.5);
 }
 
 TEST_F(StateFiles, MeasurementsGrowOldWhileNoProcessRuns) {

@@ -202,6 +202,34 @@ TEST(ExpectedCompletion, WorkOnTheSameDeviceCostsMoreThanOnAnotherOfTheMachine) 
   EXPECT_DOUBLE_EQ(beside_device.prefill_s, 2 * alone.prefill_s);
 }
 
+TEST(ExpectedCompletion, WhatANeighbourCostsIsAsMeasuredThere) {
+  Candidate c = node_of_speed(1, 10);
+  const Cost alone = cost_of(c);
+  c.device_in_flight = 2;
+  c.device_share = 0.3;
+  EXPECT_DOUBLE_EQ(cost_of(c).decode_s, 1.6 * alone.decode_s);
+}
+
+/// So two that meet on a device lose what it takes to run one after the other, and no more.
+TEST(ExpectedCompletion, WhatOthersLoseByIsAsMuchAsItLosesByThem) {
+  Candidate c = node_of_speed(1, 10);
+  const Cost alone = cost_of(c);
+  EXPECT_EQ(alone.crowd_s, 0);
+  c.limit = 4;
+  c.in_flight = c.node_in_flight = 2;
+  c.device_in_flight = 3;
+  const Cost crowded = cost_of(c);
+  EXPECT_DOUBLE_EQ(crowded.crowd_s, crowded.own_s() - alone.own_s());
+  EXPECT_DOUBLE_EQ(crowded.total(), crowded.own_s() + crowded.crowd_s);
+}
+
+TEST(ExpectedCompletion, WhoWaitsForAPlaceFindsOneLessBesideIt) {
+  Candidate c = node_of_speed(1, 10);
+  c.limit = c.in_flight = c.node_in_flight = 1;
+  EXPECT_DOUBLE_EQ(cost_of(c).decode_s, 10);
+  EXPECT_EQ(cost_of(c).crowd_s, 0);
+}
+
 TEST(ExpectedCompletion, ForeignWorkMultipliesWhatANodeNeeds) {
   Candidate c = node_of_speed(1, 10);
   c.rtt_s = 0.5;

@@ -49,6 +49,19 @@ INSTANTIATE_TEST_SUITE_P(Fleets, Calibration,
                            return std::string(row.param.scenario) + std::to_string(row.param.seed);
                          });
 
+/// However busy those are that share a device.
+TEST(CalibrationBesideNeighbours, IsWithinItsBar) {
+  for (const double load : {0.7, 1.0, 1.4}) {
+    SCOPED_TRACE(load);
+    const Report report = run(*make_scenario("shared", {.requests = 4000, .load = load}), {});
+    for (const Predicted term : {Predicted::prefill, Predicted::decode, Predicted::given_length}) {
+      const auto& learnt = report.calibration[std::to_underlying(term)].learnt;
+      EXPECT_GT(learnt.of, 2000u);
+      EXPECT_LE(learnt.value, 0.15) << routing::predicted_names[std::to_underlying(term)];
+    }
+  }
+}
+
 /// Where clients tell how long their answers are.
 TEST(CalibrationOfWaits, IsNearWhereLengthsAreTold) {
   for (const std::uint64_t seed : {1, 2, 3}) {
