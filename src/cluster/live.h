@@ -38,23 +38,26 @@ class Occupancy {
   TimePoint since_{};
 };
 
-/// The same of requests that several threads count.
+/// The same of requests that several threads count, without a lock: where two change it at once, a
+/// moment goes to the one or the other.
 class SharedOccupancy {
  public:
-  /// One more or one less; requests times seconds up to now.
-  double change(int by, TimePoint now) noexcept {
-    const std::scoped_lock lock(mutex_);
-    occupancy_.change(by, now);
-    return occupancy_.area_s(now);
+  /// So many ran until now. Requests times seconds up to now.
+  double change(std::uint32_t running, TimePoint now) noexcept {
+    const std::int64_t at =
+        std::chrono::floor<std::chrono::microseconds>(now.time_since_epoch()).count();
+    const std::int64_t passed = at - at_us_.exchange(at, std::memory_order_relaxed);
+    const std::int64_t area = running * passed;
+    return 1e-6 * static_cast<double>(area_us_.fetch_add(area, std::memory_order_relaxed) + area);
   }
 
  private:
-  std::mutex mutex_;  // held for a few operations, twice a request
-  Occupancy occupancy_;
+  std::atomic<std::int64_t> at_us_{0};  // of Clock's epoch
+  std::atomic<std::int64_t> area_us_{0};
 };
 
 /// The changing state of one node, shared by every snapshot that knows it. Workers read it on every
-/// choice, so what these read is atomics; the control thread alone writes `availability` and
+/// choice, so it is atomics only; the control thread alone writes `availability` and
 /// `admin`.
 struct NodeLive {
   std::atomic<Availability> availability{Availability::unknown};

@@ -7,16 +7,24 @@ namespace sollol::cluster {
 
 namespace {
 
-/// A request more or less, at the node and all that share something with it.
-void count(const Node& node, int by, TimePoint now, Entered::Areas& areas) noexcept {
-  const auto at_group = [&](SharedLoad* group, double part_s) {
-    if (group == nullptr) return part_s;
-    group->in_flight.fetch_add(static_cast<std::uint32_t>(by), std::memory_order_relaxed);
-    return group->occupancy.change(by, now);
+/// A request more or less, at the node and all that share something with it. Returns how many there
+/// were at the node.
+std::uint32_t count(const Node& node, int by, TimePoint now, Entered::Areas& areas) noexcept {
+  const auto at = [&](std::atomic<std::uint32_t>& in_flight, SharedOccupancy& occupancy,
+                      double& area_s) {
+    const std::uint32_t before =
+        in_flight.fetch_add(static_cast<std::uint32_t>(by), std::memory_order_relaxed);
+    area_s = occupancy.change(before, now);
+    return before;
   };
-  areas.node_s = node.live->occupancy.change(by, now);
-  areas.device_s = at_group(node.device_load.get(), areas.node_s);
-  areas.machine_s = at_group(node.machine_load.get(), areas.device_s);
+  const auto at_group = [&](SharedLoad* group, double part_s, double& area_s) {
+    area_s = part_s;
+    if (group != nullptr) at(group->in_flight, group->occupancy, area_s);
+  };
+  const std::uint32_t before = at(node.live->in_flight, node.live->occupancy, areas.node_s);
+  at_group(node.device_load.get(), areas.node_s, areas.device_s);
+  at_group(node.machine_load.get(), areas.device_s, areas.machine_s);
+  return before;
 }
 
 Company company_now(const Node& node, std::uint32_t streams) noexcept {
@@ -70,16 +78,14 @@ std::optional<Entered> enter(const Node& node, ReplicaLive* replica, std::uint32
     replica->prefill_setback.sent(now);
     replica->decode_setback.sent(now);
   }
-  entered.alone = node.live->in_flight.fetch_add(1, std::memory_order_relaxed) == 0;
+  entered.alone = count(node, 1, now, entered.areas) == 0;
   entered.requests = node.live->requests.fetch_add(1, std::memory_order_relaxed) + 1;
-  count(node, 1, now, entered.areas);
   entered.company = company_now(node, replica == nullptr ? 1 : entered.in_flight);
   return entered;
 }
 
 Company leave(const Node& node, ReplicaLive* replica, const Entered& entered,
               TimePoint now) noexcept {
-  node.live->in_flight.fetch_sub(1, std::memory_order_relaxed);
   Entered::Areas areas{};
   count(node, -1, now, areas);
   if (replica != nullptr) {
