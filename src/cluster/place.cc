@@ -38,17 +38,6 @@ Company company_now(const Node& node, std::uint32_t streams) noexcept {
 
 }  // namespace
 
-Beside beside(const Node& node, std::uint32_t own) noexcept {
-  // The counters move one after the other.
-  const auto beyond = [](const SharedLoad* group, std::uint32_t part) {
-    const std::uint32_t all =
-        group == nullptr ? 0 : group->in_flight.load(std::memory_order_relaxed);
-    return all > part ? all - part : 0;
-  };
-  const std::uint32_t device = beyond(node.device_load.get(), own);
-  return {.device = device, .machine = beyond(node.machine_load.get(), own + device)};
-}
-
 std::optional<Entered> enter(const Node& node, ReplicaLive* replica, std::uint32_t limit,
                              const Stay& stay, TimePoint now) {
   Entered entered{.at = now,

@@ -40,8 +40,18 @@ struct Beside {
   std::uint32_t device = 0;
   std::uint32_t machine = 0;
 };
-/// `own`: those at the node itself, which are among both.
-Beside beside(const Node& node, std::uint32_t own) noexcept;
+/// `own`: those at the node itself, which are among both. Here for the choice, which asks for each
+/// node that it looks at.
+inline Beside beside(const Node& node, std::uint32_t own) noexcept {
+  // The counters move one after the other.
+  const auto beyond = [](const SharedLoad* group, std::uint32_t part) {
+    const std::uint32_t all =
+        group == nullptr ? 0 : group->in_flight.load(std::memory_order_relaxed);
+    return all > part ? all - part : 0;
+  };
+  const std::uint32_t device = beyond(node.device_load.get(), own);
+  return {.device = device, .machine = beyond(node.machine_load.get(), own + device)};
+}
 
 /// Takes a place at a node, unless another has just taken the last below `limit`, or the trial. Any
 /// thread.
