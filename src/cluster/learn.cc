@@ -16,8 +16,7 @@ void learn_decoding(NodeLive& node, ReplicaLive& replica, const Finished& finish
   const Company& beside = finished.meanwhile;
   const double per_token = to_seconds(finished.eval) / finished.output_tokens /
                            slowed_by_machine(foreign, beside.machine);
-  const double alone_s = per_token / (1 + replica.token.share() * (beside.streams - 1) +
-                                      replica.token.device_share() * beside.neighbours());
+  const double alone_s = per_token / replica.token.times_alone(beside.streams, beside.neighbours());
   if (replica.token.known() &&
       replica.decode_setback.is_over(1 / alone_s, 1 / replica.token.alone_s())) {
     replica.token.restore(replica.token_before);
@@ -41,7 +40,7 @@ void learn_prefill(NodeLive& node, ReplicaLive& replica, const Finished& finishe
                    TimePoint now) {
   const Company& beside = finished.at_dispatch;
   const double slowed = slowed_by_machine(foreign, beside.machine) *
-                        (1 + replica.token.device_share() * beside.neighbours());
+                        replica.token.times_alone(1, beside.neighbours());
   if (finished.prompt_eval.count() <= 0 || finished.prompt_tokens < prompt_tokens_min) return;
   const double measured = slowed * finished.prompt_tokens / to_seconds(finished.prompt_eval);
   if (replica.prefill_setback.is_over(measured, replica.prefill.value())) {

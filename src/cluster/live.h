@@ -22,10 +22,12 @@ enum class Admin : std::uint8_t { enabled, draining, disabled };
 /// How many requests ran at once, on average over a time. Told the time; no lock.
 class Occupancy {
  public:
-  void change(int by, TimePoint now) noexcept {
+  /// Returns the area up to now.
+  double change(int by, TimePoint now) noexcept {
     area_s_ = area_s(now);
     since_ = std::max(since_, now);
     running_ += by;
+    return area_s_;
   }
   /// Requests times seconds up to now.
   double area_s(TimePoint now) const noexcept {
@@ -57,8 +59,7 @@ class SharedOccupancy {
 };
 
 /// The changing state of one node, shared by every snapshot that knows it. Workers read it on every
-/// choice, so it is atomics only; the control thread alone writes `availability` and
-/// `admin`.
+/// choice, so it is atomics only; the control thread alone writes `availability` and `admin`.
 struct NodeLive {
   std::atomic<Availability> availability{Availability::unknown};
   std::atomic<Admin> admin{Admin::enabled};

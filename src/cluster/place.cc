@@ -61,8 +61,7 @@ std::optional<Entered> enter(const Node& node, ReplicaLive* replica, std::uint32
   if (replica != nullptr) {
     entered.turn = replica->turns.fetch_add(1, std::memory_order_relaxed) + 1;
     const std::scoped_lock lock(replica->learning);
-    replica->occupancy.change(1, now);
-    entered.areas.replica_s = replica->occupancy.area_s(now);
+    entered.areas.replica_s = replica->occupancy.change(1, now);
     replica->departures.add(entered.end, entered.doubt);
     replica->prefill_setback.sent(now);
     replica->decode_setback.sent(now);
@@ -81,8 +80,7 @@ Company leave(const Node& node, ReplicaLive* replica, const Entered& entered,
     if (replica->in_flight.fetch_sub(1, std::memory_order_relaxed) == 1)
       node.live->models_busy.fetch_sub(1, std::memory_order_relaxed);
     const std::scoped_lock lock(replica->learning);
-    replica->occupancy.change(-1, now);
-    areas.replica_s = replica->occupancy.area_s(now);
+    areas.replica_s = replica->occupancy.change(-1, now);
     replica->departures.remove(entered.end, entered.doubt);
   }
   const double time_s = to_seconds(now - entered.at);

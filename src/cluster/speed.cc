@@ -80,8 +80,8 @@ double Estimate::weight(TimePoint now) const noexcept {
 bool TokenTime::observe(double seconds_per_token, double streams, double neighbours,
                         TimePoint now) {
   if (!(seconds_per_token > 0) || !std::isfinite(seconds_per_token)) return false;
-  const double beside = std::max(streams - 1, 0.0);
-  const double longer = known() ? seconds_per_token / expected_s(beside, neighbours) : 1;
+  const double longer =
+      known() ? seconds_per_token / (alone_s_ * times_alone(streams, neighbours)) : 1;
   const double most = std::exp(Estimate::outlier_spreads * std::max(error_.spread(), 0.2));
   error_.observe(longer, now);
   const double bounded = std::clamp(longer, 1 / most, most);
@@ -89,16 +89,17 @@ bool TokenTime::observe(double seconds_per_token, double streams, double neighbo
   if (astray_ >= static_cast<int>(Estimate::agree_to_change)) {
     *this = {};  // it is another machine now
     error_.observe(1, now);
-    take(seconds_per_token, beside, neighbours);
+    take(seconds_per_token, streams, neighbours);
     return true;
   }
-  take(seconds_per_token * bounded / longer, beside, neighbours);
+  take(seconds_per_token * bounded / longer, streams, neighbours);
   return false;
 }
 
-void TokenTime::take(double seconds_per_token, double beside, double neighbours) {
+void TokenTime::take(double seconds_per_token, double streams, double neighbours) {
+  const double beside = std::max(streams - 1, 0.0);
   const double y = seconds_per_token;
-  const double expected = known() ? expected_s(beside, neighbours) : y;
+  const double expected = known() ? alone_s_ * times_alone(streams, neighbours) : y;
   const double weight = 1 / (expected * expected);
   const auto add = [&](double& sum, double value) {
     constexpr double kept = 1 - 1 / samples_kept;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 
 #include "base/time.h"
@@ -96,15 +97,16 @@ class TokenTime {
   double alone_s() const noexcept { return alone_s_; }
   double share() const noexcept { return share_; }
   double device_share() const noexcept { return device_share_; }
+  /// How many times as long a token takes as alone.
+  double times_alone(double streams, double neighbours) const noexcept {
+    return 1 + share_ * std::max(streams - 1, 0.0) + device_share_ * neighbours;
+  }
   double weight(TimePoint now) const noexcept { return error_.weight(now); }
   double samples() const noexcept { return error_.samples(); }
   double spread() const noexcept { return error_.spread(); }
 
  private:
-  double expected_s(double beside, double neighbours) const noexcept {
-    return alone_s_ * (1 + share_ * beside + device_share_ * neighbours);
-  }
-  void take(double seconds_per_token, double beside, double neighbours);
+  void take(double seconds_per_token, double streams, double neighbours);
   void solve();
 
   Estimate error_;  // measured to expected
